@@ -1,0 +1,292 @@
+// Package plan holds the words of the domain and the one place that decides.
+//
+// Build takes what is wanted (stacks at a commit), what runs (projects of the
+// engine), what is remembered (the journal) and the policy, and derives a Plan:
+// a list of operations, each with its cause, and a list of stacks that are
+// held back, each with the reason. Build is pure: it does no I/O, reads no
+// clock and writes no log, so that the same state always gives the same plan
+// and a test can state both as text.
+package plan
+
+import "time"
+
+// Mode says how a stack is treated. It comes from the labels in its compose
+// file and counts for the whole stack.
+type Mode string
+
+const (
+	// Managed stacks are started, updated and stopped.
+	Managed Mode = "managed"
+	// Ignored stacks carry gitops.ignore=true on a service: hands off.
+	Ignored Mode = "ignored"
+	// Controller is the stack that the daemon itself runs in
+	// (gitops.controller=true, or recognised by its container).
+	Controller Mode = "controller"
+)
+
+// Stack is what a commit wants: one compose file and what follows from it.
+type Stack struct {
+	// Name is the compose project name; unique among valid stacks.
+	Name string
+	// File is the compose file, relative to the repository's root, with slashes.
+	File string
+	// Digest identifies everything that decides what should run. Two equal
+	// digests want the same.
+	Digest string
+	Mode   Mode
+	// Invalid says why the stack can't be deployed; empty if it can.
+	Invalid string
+	// Services are the active services (profiles applied), sorted by name.
+	Services []Service
+	// Disabled are names of services that exist in the file, but are switched
+	// off by their profiles: containers of theirs are no orphans.
+	Disabled []string
+	// Networks and Volumes are the ones that the stack creates itself.
+	Networks []Resource
+	Volumes  []Resource
+	// Requires are networks and volumes that the stack declares as external.
+	Requires []Requirement
+}
+
+// Service is what a stack wants of one service.
+type Service struct {
+	Name string
+	// Hash is compose's hash of the service's configuration, with references
+	// to other services (network_mode: service:x) left as they are written.
+	Hash string
+	// Image is the image reference as the engine lists it (familiar name with
+	// a tag, or with a digest).
+	Image string
+	// Pull says when the image is pulled.
+	Pull PullPolicy
+	// Scale is the number of containers.
+	Scale int
+	// Completes says that a container that exited with 0 has done its work:
+	// the restart policy is "no" (Compose's default) or "on-failure".
+	Completes bool
+	// Follows are services whose namespaces or volumes this one shares: when
+	// their container is replaced, this one's has to be replaced as well.
+	Follows []string
+	// Networks are the engine's names of the networks that the service joins.
+	Networks []string
+}
+
+// PullPolicy says when a service's image is pulled before Up.
+type PullPolicy string
+
+const (
+	// PullMissing pulls an image that is not here (the default).
+	PullMissing PullPolicy = "missing"
+	// PullAlways pulls at each update.
+	PullAlways PullPolicy = "always"
+	// PullNever takes what is here.
+	PullNever PullPolicy = "never"
+	// PullBuild builds the image from the service's build section.
+	PullBuild PullPolicy = "build"
+)
+
+// Resource is a network or a volume that belongs to a project.
+type Resource struct {
+	// Name is the engine's name of it.
+	Name string
+	// Hash is compose's hash of its definition; empty when not known (made by
+	// hand or by an older compose), which counts as equal.
+	Hash string
+}
+
+// Requirement is a network or a volume that a stack needs and does not create.
+type Requirement struct {
+	Kind string // "network" or "volume"
+	Name string // the engine's name
+}
+
+// Running is what the engine has under one project name.
+type Running struct {
+	Project string
+	// File is the stack file that the project comes from, relative to the
+	// repository's root; empty when it does not come from the clone.
+	File string
+	// Origin says for people where a project comes from: its working folder.
+	Origin string
+	// Ours says that the project comes from this repository: it carries our
+	// labels, or it was started by hand from a folder of the clone.
+	Ours bool
+	// Labelled says that it carries our labels, so that it was started by us.
+	Labelled bool
+	// Ignored says that a container carries gitops.ignore=true.
+	Ignored bool
+	// Controller says that the daemon's own container is one of the project's,
+	// or that a container carries gitops.controller=true.
+	Controller bool
+	Containers []Container
+	Networks   []Resource
+	Volumes    []Resource
+}
+
+// Container is one container of a project.
+type Container struct {
+	ID      string
+	Name    string
+	Service string
+	// Number is compose's number among the containers of a service, from 1.
+	Number int
+	// OneOff is true for `docker compose run` containers; they are left alone.
+	OneOff bool
+	// State is the engine's word: created, running, paused, restarting,
+	// removing, exited or dead.
+	State string
+	// Health is "", starting, healthy or unhealthy.
+	Health   string
+	ExitCode int
+	// Hash is the hash of the configuration that it was created from.
+	Hash string
+	// Image is the id of the image that it was created from.
+	Image string
+	// Networks are the ids of the networks it is attached to, by name.
+	Networks map[string]string
+	// SharesNetworkOf is the id of the container whose network it uses.
+	SharesNetworkOf string
+	// Replacing is true for a container that a broken replacement left behind
+	// under a temporary name.
+	Replacing bool
+	Created   time.Time
+	// Since is what the engine says of the current state, for people.
+	Since string
+}
+
+// Observed is one snapshot of the engine.
+type Observed struct {
+	Running []Running
+	// Images are the ids of the local images by reference.
+	Images map[string]string
+	// Networks are the ids of all networks by name.
+	Networks map[string]string
+	// Volumes are the names of all volumes.
+	Volumes map[string]bool
+}
+
+// Record is what is remembered of a stack between checks. Losing it costs
+// history and back-off, never correctness.
+type Record struct {
+	// File is the stack file that was last applied.
+	File string
+	// Applied is the digest that was last applied with success.
+	Applied string
+	// Failed is the digest that last failed; empty after a success.
+	Failed string
+	// Error is why.
+	Error string
+	// Failures counts failures in a row of that digest.
+	Failures int
+	// RetryAt is when it may be tried again.
+	RetryAt time.Time
+}
+
+// State is all that a decision depends on.
+type State struct {
+	Now time.Time
+	// Local and Remote are the head of the clone and the wanted head.
+	Local, Remote string
+	// Wanted are the stacks of the remote head.
+	Wanted []Stack
+	// Before are the stack files of the local head.
+	Before   []string
+	Observed Observed
+	Memory   map[string]Record
+	// Busy are stacks whose operations of an earlier check still run.
+	Busy map[string]bool
+}
+
+// Policy is what the configuration says about deciding.
+type Policy struct {
+	// Heal repairs what changed on the host without a change in git.
+	Heal bool
+	// AllowEmpty lets a head without any stack remove every stack.
+	AllowEmpty bool
+}
+
+// Kind is what an operation does.
+type Kind string
+
+const (
+	// Stop removes the containers and networks of a project. Volumes stay.
+	Stop Kind = "stop"
+	// Checkout fast-forwards the clone.
+	Checkout Kind = "checkout"
+	// Pull brings the images of a stack here, or builds them.
+	Pull Kind = "pull"
+	// Up creates, replaces and starts containers.
+	Up Kind = "up"
+	// HandOver replaces the daemon's own stack.
+	HandOver Kind = "hand over"
+)
+
+// Why is the kind of a cause.
+type Why string
+
+const (
+	// Removed from git.
+	Removed Why = "removed"
+	// New in git, or never started.
+	New Why = "new"
+	// Changed in git, or in an untracked input such as an .env file.
+	Changed Why = "changed"
+	// Drifted on the host, with no change in git.
+	Drifted Why = "drift"
+)
+
+// Cause says why an operation is in the plan.
+type Cause struct {
+	Why    Why
+	Detail string
+}
+
+// Op is one operation of a plan.
+type Op struct {
+	Kind  Kind
+	Stack string // the project name; empty for Checkout
+	Cause Cause
+	// After are stacks whose Up has to end with success before.
+	After []string
+	// Fresh says of an Up that no container of the stack existed.
+	Fresh bool
+}
+
+// Reason is the kind of a hold.
+type Reason string
+
+const (
+	// HeldInvalid : the compose file can't be deployed.
+	HeldInvalid Reason = "invalid"
+	// HeldForeign : another project has the name.
+	HeldForeign Reason = "foreign"
+	// HeldDataLoss : going on would lose or strand data.
+	HeldDataLoss Reason = "data"
+	// HeldRetry : it failed and the pause before the next try is not over.
+	HeldRetry Reason = "retry"
+	// HeldDrift : it has drifted and SELF_HEAL is off.
+	HeldDrift Reason = "drift"
+	// HeldNeeds : a stack that it needs is not there.
+	HeldNeeds Reason = "needs"
+	// HeldBusy : an operation of an earlier check still runs.
+	HeldBusy Reason = "busy"
+	// HeldEmpty : the head has no stack at all.
+	HeldEmpty Reason = "empty"
+	// HeldController : the daemon's own stack.
+	HeldController Reason = "controller"
+)
+
+// Held is a stack that is left as it is, with the reason.
+type Held struct {
+	Stack  string // the project name; empty when it concerns the whole head
+	File   string
+	Reason Reason
+	Detail string
+}
+
+// Plan is what a check will do, in order.
+type Plan struct {
+	From, To string
+	Ops      []Op
+	Held     []Held
+}
