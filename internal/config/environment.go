@@ -1,0 +1,99 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+)
+
+// environment is the table of variables: names and defaults are an interface,
+// kept by a test that holds it against the README. Texts in `want` are what a
+// variable accepts where its type doesn't say it; `secret` marks values that
+// are never shown, `twin` those that can be given as a file, `input` those that
+// name a file that has to be readable.
+type environment struct {
+	CheckInterval interval `env:"CHECK_INTERVAL_IN_SECONDS" envDefault:"300" doc:"time between two checks; -1 disables the repeated check"`
+
+	RepositoryPath          string  `env:"REPOSITORY_PATH" envDefault:"/repository" doc:"the clone, as the daemon sees it"`
+	RepositoryURL           remote  `env:"REPOSITORY_URL" doc:"clone from here when the path is empty; otherwise the clone's origin must be the same"`
+	RepositoryBranch        branch  `env:"REPOSITORY_BRANCH" envDefault:"main" doc:"the branch to follow"`
+	RepositoryUsername      string  `env:"REPOSITORY_USERNAME" twin:"true" doc:"user name for an HTTP(S) remote; needed when the remote asks for it; credentials inside the clone's origin URL work too"`
+	RepositoryPassword      string  `env:"REPOSITORY_PASSWORD" twin:"true" secret:"true" doc:"password or token for an HTTP(S) remote"`
+	RepositorySSHKeyFile    string  `env:"REPOSITORY_SSH_KEY_FILE" input:"true" doc:"private key for an SSH remote"`
+	RepositorySSHPassphrase string  `env:"REPOSITORY_SSH_KEY_PASSPHRASE" twin:"true" secret:"true" doc:"passphrase of the private key"`
+	RepositorySSHKnownHosts string  `env:"REPOSITORY_SSH_KNOWN_HOSTS_FILE" input:"true" doc:"host keys of SSH remotes; they are always verified"`
+	RepositoryCAFile        string  `env:"REPOSITORY_CA_FILE" input:"true" doc:"extra certificate authority for HTTPS remotes"`
+	RepositoryHistory       history `env:"REPOSITORY_HISTORY" envDefault:"follow" doc:"what a rewritten (force-pushed) branch does: follow goes to the new head, with a warning, when the clone's head came from the remote; fast-forward-only stops with an error"`
+
+	RegistryURL      string `env:"DOCKER_REGISTRY_URL" doc:"one private registry"`
+	RegistryUsername string `env:"DOCKER_REGISTRY_USERNAME" doc:"its user name"`
+	RegistryPassword string `env:"DOCKER_REGISTRY_PASSWORD" twin:"true" secret:"true" doc:"its password or token"`
+	Registries       string `env:"DOCKER_REGISTRIES" twin:"true" secret:"true" doc:"several: a JSON list of {\"url\",\"username\",\"password\"}"`
+
+	DisableWebhook boolean `env:"DISABLE_WEBHOOK" envDefault:"false" doc:"switch /webhook off (404)"`
+	DisableMetrics boolean `env:"DISABLE_METRICS" envDefault:"false" doc:"switch /metrics off (404)"`
+	WebhookSecret  string  `env:"WEBHOOK_SECRET" twin:"true" secret:"true" doc:"when set, only requests that prove that they know it trigger; when not, a warning at start"`
+	HTTPAddress    address `env:"HTTP_ADDRESS" envDefault:":2112" doc:"where the HTTP server listens"`
+	HTTPConfigFile string  `env:"HTTP_CONFIG_FILE" input:"true" doc:"TLS and basic auth in the Prometheus exporter-toolkit web configuration format; counts for everything but /webhook and /healthz"`
+
+	MaxParallelStacks count   `env:"MAX_PARALLEL_STACKS" envDefault:"4" doc:"stacks applied at the same time"`
+	DeployTimeout     seconds `env:"DEPLOY_TIMEOUT_IN_SECONDS" envDefault:"300" doc:"how long a stack may take to become running and healthy"`
+	SelfHeal          boolean `env:"SELF_HEAL" envDefault:"true" doc:"also repair what changed on the host without a change in git"`
+	AllowEmpty        boolean `env:"ALLOW_EMPTY" envDefault:"false" doc:"let a head without any stack remove every stack (otherwise held)"`
+
+	LogLevel  level  `env:"LOG_LEVEL" envDefault:"info" doc:"debug, info, warn or error"`
+	LogFormat format `env:"LOG_FORMAT" envDefault:"text" doc:"text or json"`
+}
+
+// Variable is one environment variable of the program.
+type Variable struct {
+	Name        string
+	Default     string
+	Description string
+	// Secret says that the value is never shown.
+	Secret bool
+	// File is the name of the twin that names a file with the value; empty if
+	// there is none.
+	File string
+
+	field string // of environment
+	input bool   // the value names a file that has to be readable
+}
+
+// Variables are all variables, in the order of the documentation.
+func Variables() []Variable {
+	var variables []Variable
+	for field := range reflect.TypeFor[environment]().Fields() {
+		tag := field.Tag
+		v := Variable{
+			Name:        tag.Get("env"),
+			Default:     tag.Get("envDefault"),
+			Description: tag.Get("doc"),
+			Secret:      tag.Get("secret") == "true",
+			field:       field.Name,
+			input:       tag.Get("input") == "true",
+		}
+		if tag.Get("twin") == "true" {
+			v.File = v.Name + "_FILE"
+		}
+		variables = append(variables, v)
+	}
+	return variables
+}
+
+// Table is the table of all variables in markdown, as the README shows it.
+func Table() string {
+	var b strings.Builder
+	b.WriteString("| variable | default | meaning |\n| --- | --- | --- |\n")
+	for _, v := range Variables() {
+		name := "`" + v.Name + "`"
+		if v.File != "" {
+			name += ", `" + v.File + "`"
+		}
+		value := ""
+		if v.Default != "" {
+			value = "`" + v.Default + "`"
+		}
+		b.WriteString("| " + name + " | " + value + " | " + v.Description + " |\n")
+	}
+	return b.String()
+}
