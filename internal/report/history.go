@@ -1,0 +1,178 @@
+package report
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// kept is how many ended checks a History remembers.
+const kept = 10
+
+// Reporter is told what checks do: Looked when a look has ended, Updated when
+// a stack has changed while operations run, Ended when all operations of a
+// check have. Looks and ends of different checks overlap when a stack is slow.
+type Reporter interface {
+	Looked(Look)
+	Updated(Stack)
+	Ended(Check)
+}
+
+// Fan passes everything on to several reporters, in order.
+type Fan []Reporter
+
+// Looked passes a look on.
+func (f Fan) Looked(l Look) {
+	for _, r := range f {
+		r.Looked(l)
+	}
+}
+
+// Updated passes a stack on.
+func (f Fan) Updated(s Stack) {
+	for _, r := range f {
+		r.Updated(s)
+	}
+}
+
+// Ended passes a check on.
+func (f Fan) Ended(c Check) {
+	for _, r := range f {
+		r.Ended(c)
+	}
+}
+
+// Overview is the state of everything at one moment. What its slices hold is
+// shared and must not be changed.
+type Overview struct {
+	// Problem says why the daemon is not ready as far as checks can tell; empty
+	// if it is.
+	Problem string
+	// Stacks is the picture of the newest look that saw one, with what has
+	// changed since.
+	Stacks []Stack
+	// Look is the newest; its At is zero before the first.
+	Look Look
+	// Checks are the last ten that ended, newest first.
+	Checks []Check
+	// Success is when the last successful check ended.
+	Success time.Time
+	// Next is when the next check is due; zero if not known.
+	Next time.Time
+}
+
+// History is the memory behind status page, API and readiness. It is a
+// Reporter and safe for concurrent use. Nothing is decided by it.
+type History struct {
+	ping func(context.Context) error
+
+	mu      sync.Mutex
+	now     Overview
+	changed chan struct{}
+}
+
+// NewHistory makes an empty History. ping asks whether the engine answers; nil
+// if there is nothing to ask.
+func NewHistory(ping func(context.Context) error) *History {
+	return &History{ping: ping, now: Overview{Problem: "no check has looked yet"}, changed: make(chan struct{})}
+}
+
+// Looked takes over the picture of a look. A look that failed saw none: what
+// was known before still holds.
+func (h *History) Looked(l Look) {
+	h.change(func(o *Overview) {
+		o.Look = l
+		o.Problem = problem(l.Error)
+		if l.Stacks != nil {
+			o.Stacks = slices.Clone(l.Stacks)
+		}
+	})
+}
+
+// Updated replaces the state of one stack. Name and file together identify it:
+// two files can want the same name, and a file can change its name.
+func (h *History) Updated(s Stack) {
+	h.change(func(o *Overview) {
+		for i, old := range o.Stacks {
+			if old.Name == s.Name && old.File == s.File {
+				o.Stacks = slices.Clone(o.Stacks) // snapshots share the old one
+				o.Stacks[i] = s
+				return
+			}
+		}
+		o.Stacks = append(slices.Clip(o.Stacks), s)
+	})
+}
+
+// Ended records a check. One that a newer look has overtaken says nothing any
+// more about readiness.
+func (h *History) Ended(c Check) {
+	h.change(func(o *Overview) {
+		o.Checks = slices.Insert(slices.Clone(o.Checks), 0, c)
+		o.Checks = o.Checks[:min(len(o.Checks), kept)]
+		if c.Final != nil {
+			o.Stacks = slices.Clone(c.Final)
+		}
+		if c.Success() {
+			o.Success = c.Ended
+		}
+		if !c.At.Before(o.Look.At) {
+			o.Problem = problem(c.Error)
+		}
+	})
+}
+
+// Scheduled records when the next check is due; the zero time means that none
+// is.
+func (h *History) Scheduled(next time.Time) {
+	h.change(func(o *Overview) { o.Next = next })
+}
+
+// Snapshot is the state now.
+func (h *History) Snapshot() Overview {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.now
+}
+
+// Changed gives a channel that is closed at the next change. Take it before
+// the Snapshot, and no change is missed in between.
+func (h *History) Changed() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.changed
+}
+
+// Ready says why the daemon is not ready: no successful look yet, the last one
+// failed, or the engine does not answer now. nil if it is ready.
+func (h *History) Ready(ctx context.Context) error {
+	if p := h.Snapshot().Problem; p != "" {
+		return errors.New(p)
+	}
+	if h.ping == nil {
+		return nil
+	}
+	if err := h.ping(ctx); err != nil {
+		return fmt.Errorf("the engine does not answer: %w", err)
+	}
+	return nil
+}
+
+// change changes the state and wakes everybody who waits for that.
+func (h *History) change(f func(*Overview)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	f(&h.now)
+	close(h.changed)
+	h.changed = make(chan struct{})
+}
+
+func problem(err string) string {
+	if err == "" {
+		return ""
+	}
+	return "the last check failed: " + err
+}
