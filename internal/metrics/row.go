@@ -1,0 +1,43 @@
+package metrics
+
+import (
+	"slices"
+	"time"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/report"
+)
+
+// row is what there is to say about one name.
+type row struct {
+	name    string
+	files   []file
+	status  report.Status
+	held    string
+	success time.Time
+	retry   time.Time
+}
+
+type file struct{ path, commit string }
+
+// add takes a stack in. Of two states the one that needs a person counts.
+func (r *row) add(s report.Stack) {
+	if f := (file{text(s.File), text(s.Commit)}); !slices.Contains(r.files, f) {
+		r.files = append(r.files, f)
+	}
+	if severity(s.Status) > severity(r.status) {
+		r.status = s.Status
+	}
+	if r.held == "" && s.Held != "" {
+		r.held = known(s.Held, reasons())
+	}
+	if s.LastSuccess.After(r.success) {
+		r.success = s.LastSuccess
+	}
+	if s.NextRetry.After(r.retry) {
+		r.retry = s.NextRetry
+	}
+}
+
+func severity(s report.Status) int {
+	return slices.Index([]report.Status{report.Ignored, report.Running, report.Failed, report.Invalid}, s)
+}
