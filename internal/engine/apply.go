@@ -1,0 +1,209 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/containerd/errdefs"
+	"github.com/docker/compose/v2/pkg/api"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/network"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+)
+
+// downTimeout bounds a stop beyond what its containers are given to end by
+// themselves, which is in their own configuration.
+const downTimeout = 10 * time.Minute
+
+// Up brings a project to what is wanted and waits until it runs: it recreates
+// the services that differ and no other, removes containers of services that
+// are no more, starts what does not run, and leaves finished one-shot
+// services alone. Images have to be here (Pull). An error may leave the
+// project half-way; calling it again goes on from there.
+func (e *Engine) Up(ctx context.Context, p render.Project) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, e.o.UpTimeout, fmt.Errorf("not up within %s", e.o.UpTimeout))
+	defer cancel()
+	project, err := p.Compose()
+	if err != nil {
+		return err
+	}
+	if err := e.mend(ctx, project.Name); err != nil {
+		return err
+	}
+	sdk, err := e.sdk(io.Discard)
+	if err != nil {
+		return err
+	}
+	for name, s := range project.Services {
+		s.PullPolicy = types.PullPolicyNever // Pull has seen to it
+		s.Build = nil
+		s.Image = imageOf(project, s)
+		project.Services[name] = s
+	}
+	changes, stop := e.watch(ctx, project.Name)
+	defer stop()
+	if err := sdk.Create(ctx, project, api.CreateOptions{
+		RemoveOrphans: true, Recreate: api.RecreateDiverged, RecreateDependencies: api.RecreateDiverged,
+		Inherit: true, QuietPull: true, AssumeYes: false,
+	}); err != nil {
+		return explain(ctx, err)
+	}
+	startable, err := e.withoutFinished(ctx, project, p.Stack)
+	if err != nil {
+		return err
+	}
+	if err := sdk.Start(ctx, project.Name, api.StartOptions{Project: startable}); err != nil {
+		return e.withLogs(ctx, project.Name, explain(ctx, err))
+	}
+	return e.wait(ctx, p.Stack, changes)
+}
+
+// imageOf names the image as the SDK would for a service that is built.
+func imageOf(p *types.Project, s types.ServiceConfig) string {
+	if s.Image != "" {
+		return s.Image
+	}
+	return p.Name + "-" + s.Name
+}
+
+// withoutFinished takes the services out of a project whose containers have
+// done their work: the SDK would run them again.
+func (e *Engine) withoutFinished(ctx context.Context, project *types.Project, s plan.Stack) (*types.Project, error) {
+	r, err := e.project(ctx, project.Name)
+	if err != nil {
+		return nil, err
+	}
+	var finished []string
+	for _, svc := range s.Services {
+		of := containersOf(r, svc.Name)
+		if svc.Completes && len(of) > 0 && !slices.ContainsFunc(of, func(c plan.Container) bool { return c.State != "exited" || c.ExitCode != 0 }) {
+			finished = append(finished, svc.Name)
+		}
+	}
+	if len(finished) == 0 {
+		return project, nil
+	}
+	return project.WithServicesDisabled(finished...), nil
+}
+
+func containersOf(r plan.Running, service string) []plan.Container {
+	var of []plan.Container
+	for _, c := range r.Containers {
+		if c.Service == service && !c.OneOff {
+			of = append(of, c)
+		}
+	}
+	return of
+}
+
+// project observes one project only.
+func (e *Engine) project(ctx context.Context, name string) (plan.Running, error) {
+	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: projectFilter(name)})
+	if err != nil {
+		return plan.Running{}, fmt.Errorf("list the containers of %s: %w", name, err)
+	}
+	f := &found{Running: plan.Running{Project: name, Ours: true}}
+	for _, c := range list {
+		e.addContainer(f, c)
+	}
+	return f.Running, nil
+}
+
+func projectFilter(name string) filters.Args {
+	return filters.NewArgs(filters.Arg("label", api.ProjectLabel+"="+name))
+}
+
+// mend clears what a killed or a person's action left and the SDK stumbles
+// over: containers half-way through being replaced, paused or dead ones.
+func (e *Engine) mend(ctx context.Context, name string) error {
+	r, err := e.project(ctx, name)
+	if err != nil {
+		return err
+	}
+	for _, c := range r.Containers {
+		switch {
+		case c.Replacing:
+			err = e.mendReplacing(ctx, r, c)
+		case c.State == "paused" && !c.OneOff:
+			err = e.api.ContainerUnpause(ctx, c.ID)
+		case c.State == "dead":
+			err = e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true})
+		}
+		if err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("mend container %s: %w", c.Name, err)
+		}
+	}
+	return nil
+}
+
+// mendReplacing ends a replacement that was cut off. The SDK creates the new
+// container under a temporary name, removes the old one, then renames. While
+// the old one is there, the new one never ran and can go; otherwise it takes
+// its name.
+func (e *Engine) mendReplacing(ctx context.Context, r plan.Running, c plan.Container) error {
+	oldID, name, _ := strings.Cut(c.Name, "_")
+	for _, other := range r.Containers {
+		if strings.HasPrefix(other.ID, oldID) || other.Name == name {
+			if c.State == "created" {
+				return e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{})
+			}
+			return nil // it ran: leave the choice to the SDK's scaling
+		}
+	}
+	return e.api.ContainerRename(ctx, c.ID, name)
+}
+
+// Down removes a project's containers and networks by their labels, so that
+// it works when no file is left. Volumes stay. A project that is not there is
+// no error.
+func (e *Engine) Down(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, downTimeout)
+	defer cancel()
+	if err := e.mend(ctx, name); err != nil {
+		return err
+	}
+	sdk, err := e.sdk(io.Discard)
+	if err != nil {
+		return err
+	}
+	if err := sdk.Down(ctx, name, api.DownOptions{RemoveOrphans: true, Volumes: false}); err != nil {
+		return explain(ctx, err)
+	}
+	// The SDK only warns of a network that others use, and of no network
+	// whose name compose would not give.
+	left, err := e.api.NetworkList(ctx, network.ListOptions{Filters: projectFilter(name)})
+	if err != nil {
+		return fmt.Errorf("list the networks of %s: %w", name, err)
+	}
+	for _, n := range left {
+		if err := e.api.NetworkRemove(ctx, n.ID); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("network %s is left over and can't be removed: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
+// explain adds what a person can do to errors of the engine that don't say.
+func explain(ctx context.Context, err error) error {
+	text := err.Error()
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded) && context.Cause(ctx) != nil:
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	case strings.Contains(text, "could not find an available, non-overlapping IPv4 address pool"),
+		strings.Contains(text, "all predefined address pools have been fully subnetted"):
+		return fmt.Errorf(`%w: the engine has no address range left for another network; give it more with "default-address-pools" in its daemon.json, for example [{"base":"10.200.0.0/14","size":24}], and restart it`, err)
+	case strings.Contains(text, "port is already allocated"), strings.Contains(text, "address already in use"):
+		return fmt.Errorf("%w: another container or program has the port", err)
+	default:
+		return err
+	}
+}

@@ -1,0 +1,173 @@
+// Package engine is the only place that talks to the container engine: it
+// observes what runs, pulls and builds images, brings projects up through the
+// compose SDK, and takes them down by their labels. It decides nothing.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/api/types/system"
+	"github.com/docker/docker/api/types/versions"
+	"github.com/docker/docker/client"
+)
+
+// OldestAPI is the API of engine 20.10, the oldest that the daemon is tested
+// against.
+const OldestAPI = "1.41"
+
+// Options of an Engine.
+type Options struct {
+	// Repository identifies the repository in labels, see render.Options.
+	Repository string
+	// HostRoot is the clone as the engine sees it; empty if not known.
+	HostRoot string
+	// Self is the id of the container that the daemon runs in, if it does.
+	Self string
+	// Registries are logins on top of those in Docker's config.json.
+	Registries []Registry
+	// UpTimeout is how long a stack may take to become running and healthy.
+	UpTimeout time.Duration
+	Logger    *slog.Logger
+}
+
+// Registry is a login for one registry.
+type Registry struct {
+	// Host as in image references: "registry.example.com:5000", "docker.io".
+	Host     string
+	Username string
+	// Password is asked for at each pull, so that it can be rotated.
+	Password func() (string, error)
+}
+
+// Engine acts on one engine. All methods may be called at the same time, for
+// different stacks.
+type Engine struct {
+	o     Options
+	api   client.APIClient
+	pulls pulls
+}
+
+// Connect makes a client from Docker's own environment variables and sees
+// that an engine answers that is new enough. Its errors say what to do.
+func Connect(ctx context.Context) (client.APIClient, error) {
+	c, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	if err != nil {
+		return nil, fmt.Errorf("the engine's address can't be used (DOCKER_HOST=%s): %w", withoutPassword(os.Getenv("DOCKER_HOST")), err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	ping, err := c.Ping(ctx)
+	if err != nil {
+		return nil, errors.Join(unreachable(c.DaemonHost(), err), c.Close())
+	}
+	if versions.LessThan(ping.APIVersion, OldestAPI) {
+		return nil, errors.Join(fmt.Errorf("the engine at %s speaks API %s, and at least %s is needed: update it to 20.10 or newer", c.DaemonHost(), ping.APIVersion, OldestAPI), c.Close())
+	}
+	version, err := c.ServerVersion(ctx)
+	if err != nil {
+		return nil, errors.Join(unreachable(c.DaemonHost(), err), c.Close())
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return nil, errors.Join(unreachable(c.DaemonHost(), err), c.Close())
+	}
+	return steady{APIClient: c, version: version, info: info}, nil
+}
+
+// New makes an Engine on a client that Connect made.
+func New(api client.APIClient, o Options) *Engine {
+	if o.UpTimeout == 0 {
+		o.UpTimeout = 5 * time.Minute
+	}
+	return &Engine{o: o, api: api}
+}
+
+// Ping says whether the engine answers.
+func (e *Engine) Ping(ctx context.Context) error {
+	if _, err := e.api.Ping(ctx); err != nil {
+		return unreachable(e.api.DaemonHost(), err)
+	}
+	return nil
+}
+
+// steady answers the calls whose first failure the SDK would remember for the
+// life of the process with what the engine said at the start, when it does not
+// answer now.
+type steady struct {
+	client.APIClient
+	version types.Version
+	info    system.Info
+}
+
+func (s steady) ServerVersion(ctx context.Context) (types.Version, error) {
+	v, err := s.APIClient.ServerVersion(ctx)
+	if err != nil {
+		return s.version, nil
+	}
+	return v, nil
+}
+
+func (s steady) Info(ctx context.Context) (system.Info, error) {
+	i, err := s.APIClient.Info(ctx)
+	if err != nil {
+		return s.info, nil
+	}
+	return i, nil
+}
+
+// unreachable says why the engine can't be reached and what to do.
+func unreachable(host string, err error) error {
+	socket, isSocket := strings.CutPrefix(host, "unix://")
+	if !isSocket {
+		return fmt.Errorf("no engine answers at %s: %w; check DOCKER_HOST", withoutPassword(host), err)
+	}
+	// The client's own errors have lost the cause.
+	conn, dialErr := net.DialTimeout("unix", socket, 5*time.Second)
+	switch {
+	case dialErr == nil:
+		_ = conn.Close()
+		return fmt.Errorf("the engine at %s does not answer as it should: %w", socket, err)
+	case errors.Is(dialErr, fs.ErrNotExist):
+		return fmt.Errorf("there is no engine socket at %s: start the engine, and mount the socket into the daemon's container (-v /var/run/docker.sock:/var/run/docker.sock)", socket)
+	case errors.Is(dialErr, fs.ErrPermission):
+		return fmt.Errorf("user %d may not use the engine's socket %s: add the socket's group to the daemon's (group_add: in its compose file, see stat -c %%g %s)", os.Getuid(), socket, socket)
+	case errors.Is(dialErr, syscall.ECONNREFUSED):
+		return fmt.Errorf("no engine listens at %s: start it (systemctl start docker)", socket)
+	default:
+		return fmt.Errorf("the engine at %s can't be reached: %w", socket, dialErr)
+	}
+}
+
+// withoutPassword takes user and password out of an address.
+func withoutPassword(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil {
+		return address
+	}
+	u.User = nil
+	return u.String()
+}
+
+// inClone gives a host path relative to the clone, with slashes.
+func (e *Engine) inClone(hostPath string) (string, bool) {
+	if e.o.HostRoot == "" || hostPath == "" {
+		return "", false
+	}
+	rel, err := filepath.Rel(e.o.HostRoot, hostPath)
+	if err != nil || rel == ".." || strings.HasPrefix(rel, "../") {
+		return "", false
+	}
+	return filepath.ToSlash(rel), true
+}

@@ -1,0 +1,226 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/compose/v2/pkg/api"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+)
+
+// observeTimeout bounds one snapshot: an engine that hangs must not hang us.
+const observeTimeout = 60 * time.Second
+
+// Observe takes one snapshot: four calls, however many stacks there are.
+func (e *Engine) Observe(ctx context.Context) (plan.Observed, error) {
+	return e.observe(ctx, filters.NewArgs(filters.Arg("label", api.ProjectLabel)))
+}
+
+func (e *Engine) observe(ctx context.Context, which filters.Args) (plan.Observed, error) {
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
+	var (
+		containers []container.Summary
+		images     []image.Summary
+		networks   []network.Summary
+		volumes    volume.ListResponse
+	)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		containers, err = e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: which})
+		return err
+	})
+	g.Go(func() (err error) {
+		images, err = e.api.ImageList(ctx, image.ListOptions{})
+		return err
+	})
+	g.Go(func() (err error) {
+		networks, err = e.api.NetworkList(ctx, network.ListOptions{})
+		return err
+	})
+	g.Go(func() (err error) {
+		volumes, err = e.api.VolumeList(ctx, volume.ListOptions{})
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return plan.Observed{}, fmt.Errorf("observe the engine: %w", err)
+	}
+	return e.collect(containers, images, networks, volumes.Volumes), nil
+}
+
+// collect sorts what the engine listed by project.
+func (e *Engine) collect(containers []container.Summary, images []image.Summary, networks []network.Summary, volumes []*volume.Volume) plan.Observed {
+	o := plan.Observed{Images: map[string]string{}, Networks: map[string]string{}, Volumes: map[string]bool{}}
+	for _, i := range images {
+		for _, ref := range slices.Concat(i.RepoTags, i.RepoDigests) {
+			o.Images[ref] = i.ID
+		}
+	}
+	byProject := map[string]*found{}
+	at := func(labels map[string]string) *found {
+		name := labels[api.ProjectLabel]
+		if name == "" {
+			return nil
+		}
+		f := byProject[name]
+		if f == nil {
+			f = &found{Running: plan.Running{Project: name, Ours: true}}
+			byProject[name] = f
+		}
+		return f
+	}
+	for _, c := range containers {
+		if f := at(c.Labels); f != nil {
+			e.addContainer(f, c)
+		}
+	}
+	for _, n := range networks {
+		o.Networks[n.Name] = n.ID
+		if f := at(n.Labels); f != nil {
+			e.addResource(f, n.Labels)
+			f.Networks = append(f.Networks, plan.Resource{Name: n.Name, Hash: n.Labels[api.ConfigHashLabel]})
+		}
+	}
+	for _, v := range volumes {
+		o.Volumes[v.Name] = true
+		if f := at(v.Labels); f != nil {
+			f.Volumes = append(f.Volumes, plan.Resource{Name: v.Name, Hash: v.Labels[api.ConfigHashLabel]})
+		}
+	}
+	for _, f := range byProject {
+		f.Ours = f.Ours && f.owned
+		o.Running = append(o.Running, f.Running)
+	}
+	slices.SortFunc(o.Running, func(a, b plan.Running) int { return strings.Compare(a.Project, b.Project) })
+	return o
+}
+
+// found is a project while its parts are being collected. It is ours when
+// something of it is and nothing of it is another's.
+type found struct {
+	plan.Running
+	owned bool
+}
+
+func (e *Engine) addContainer(f *found, c container.Summary) {
+	labels := c.Labels
+	con := plan.Container{
+		ID: c.ID, Name: containerName(c), Service: labels[api.ServiceLabel],
+		OneOff: labels[api.OneoffLabel] == "True",
+		State:  string(c.State), Hash: labels[render.LabelHash], Image: labels[api.ImageDigestLabel],
+		Created: time.Unix(c.Created, 0), Since: c.Status,
+		Networks: map[string]string{},
+	}
+	con.Number, _ = strconv.Atoi(labels[api.ContainerNumberLabel])
+	if con.Hash == "" {
+		con.Hash = labels[api.ConfigHashLabel]
+	}
+	if con.Image == "" {
+		con.Image = c.ImageID
+	}
+	con.Health, con.ExitCode = readStatus(c.Status)
+	con.Replacing = temporary(con.Name)
+	con.SharesNetworkOf, _ = strings.CutPrefix(c.HostConfig.NetworkMode, "container:")
+	if con.SharesNetworkOf == c.HostConfig.NetworkMode {
+		con.SharesNetworkOf = ""
+	}
+	if c.NetworkSettings != nil {
+		for name, n := range c.NetworkSettings.Networks {
+			con.Networks[name] = n.NetworkID
+		}
+	}
+	f.Containers = append(f.Containers, con)
+
+	file, labelled := e.owner(labels)
+	if !con.OneOff {
+		f.Ours = f.Ours && file != ""
+	}
+	if file != "" {
+		f.owned, f.File = true, file
+	} else {
+		f.Origin = labels[api.WorkingDirLabel]
+	}
+	f.Labelled = f.Labelled || labelled
+	f.Ignored = f.Ignored || isTrue(labels[render.LabelIgnore])
+	f.Controller = f.Controller || isTrue(labels[render.LabelController]) || (e.o.Self != "" && c.ID == e.o.Self)
+}
+
+// addResource lets a network that is left alone tell whose project it is of.
+// Compose sets no working_dir on networks, so that one without our labels
+// says nothing either way.
+func (e *Engine) addResource(f *found, labels map[string]string) {
+	if labels[render.LabelRepository] == e.o.Repository && labels[render.LabelStack] != "" {
+		f.owned, f.Labelled = true, true
+		if f.File == "" {
+			f.File = labels[render.LabelStack]
+		}
+	}
+}
+
+// owner gives the stack file that a container belongs to, if it is ours: by
+// our labels, or because it was started from a folder inside our clone.
+func (e *Engine) owner(labels map[string]string) (file string, labelled bool) {
+	if labels[render.LabelRepository] == e.o.Repository && labels[render.LabelStack] != "" {
+		return labels[render.LabelStack], true
+	}
+	// The repository's address or branch changed, or it was started by hand.
+	first, _, _ := strings.Cut(labels[api.ConfigFilesLabel], ",")
+	if rel, ok := e.inClone(first); ok {
+		return rel, labels[render.LabelStack] != ""
+	}
+	return "", false
+}
+
+func isTrue(v string) bool {
+	b, err := strconv.ParseBool(v)
+	return err == nil && b
+}
+
+// temporary says whether a name is one that the SDK gives a container until it
+// has taken the old one's place: the first 12 digits of the old one's id, an
+// underscore, and the name to be.
+func temporary(name string) bool {
+	id, rest, ok := strings.Cut(name, "_")
+	return ok && rest != "" && len(id) == 12 && strings.Trim(id, "0123456789abcdef") == ""
+}
+
+func containerName(c container.Summary) string {
+	for _, n := range c.Names {
+		if n = strings.TrimPrefix(n, "/"); !strings.Contains(n, "/") {
+			return n
+		}
+	}
+	return c.ID
+}
+
+// readStatus reads health and exit code from the words of a container list,
+// "Up 3 hours (healthy)" or "Exited (137) 2 minutes ago", as the API of the
+// engines that we support has no field for them there.
+func readStatus(status string) (health string, exitCode int) {
+	open := strings.IndexByte(status, '(')
+	end := strings.IndexByte(status, ')')
+	if open < 0 || end < open {
+		return "", 0
+	}
+	switch word := status[open+1 : end]; {
+	case word == "healthy" || word == "unhealthy":
+		return word, 0
+	case word == "health: starting":
+		return "starting", 0
+	default:
+		exitCode, _ = strconv.Atoi(word)
+		return "", exitCode
+	}
+}

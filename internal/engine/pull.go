@@ -1,0 +1,170 @@
+package engine
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/containerd/errdefs"
+	"github.com/distribution/reference"
+	"github.com/docker/compose/v2/pkg/api"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/registry"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+)
+
+// pullStall is how long a pull may go without a word from the engine.
+const pullStall = 5 * time.Minute
+
+// Pull brings every image of a project here, pulled or built, and touches no
+// container. When it returns without an error, Up needs no registry.
+func (e *Engine) Pull(ctx context.Context, p render.Project) error {
+	project, err := p.Compose()
+	if err != nil {
+		return err
+	}
+	g, pullCtx := errgroup.WithContext(ctx)
+	var build []string
+	for _, svc := range p.Services {
+		s := project.Services[svc.Name]
+		if svc.Pull == plan.PullBuild {
+			build = append(build, svc.Name)
+			continue
+		}
+		g.Go(func() error { return e.need(pullCtx, s, svc) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if len(build) > 0 {
+		return e.build(ctx, p, build)
+	}
+	return nil
+}
+
+// need pulls a service's image unless its policy is content with what is here.
+func (e *Engine) need(ctx context.Context, s types.ServiceConfig, svc plan.Service) error {
+	_, err := e.api.ImageInspect(ctx, svc.Image)
+	here := err == nil
+	if err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("look for image %s: %w", s.Image, err)
+	}
+	switch {
+	case svc.Pull == plan.PullNever && !here:
+		return fmt.Errorf("image %s of service %s is not here, and its pull_policy is never: load or build it on the host", s.Image, s.Name)
+	case svc.Pull == plan.PullNever, svc.Pull == plan.PullMissing && here:
+		return nil
+	}
+	return e.pulls.once(ctx, svc.Image+" "+s.Platform, func(ctx context.Context) error {
+		return e.pullImage(ctx, svc.Image, s.Platform)
+	})
+}
+
+func (e *Engine) pullImage(ctx context.Context, ref, platform string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	auth, err := e.authFor(ref)
+	if err != nil {
+		return fmt.Errorf("pull %s: %w", ref, err)
+	}
+	stall := time.AfterFunc(pullStall, func() { cancel(fmt.Errorf("the engine said nothing for %s", pullStall)) })
+	defer stall.Stop()
+	stream, err := e.api.ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth, Platform: platform})
+	if err != nil {
+		return fmt.Errorf("pull %s: %w", ref, causeOr(ctx, err))
+	}
+	defer stream.Close()
+	lines := bufio.NewScanner(stream)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		stall.Reset(pullStall)
+		var m struct {
+			Error string `json:"error"`
+		}
+		if err := json.Unmarshal(lines.Bytes(), &m); err == nil && m.Error != "" {
+			return fmt.Errorf("pull %s: %s", ref, m.Error)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("pull %s: %w", ref, causeOr(ctx, err))
+	}
+	if _, err := e.api.ImageInspect(ctx, ref); err != nil {
+		return fmt.Errorf("pull %s: the engine said that it is here, but: %w", ref, err)
+	}
+	return nil
+}
+
+// causeOr prefers why we gave up over what giving up looked like.
+func causeOr(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	return err
+}
+
+// authFor finds the login of an image's registry, and of no other.
+func (e *Engine) authFor(ref string) (string, error) {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return "", err
+	}
+	file, err := e.configFile()
+	if err != nil {
+		return "", err
+	}
+	auth, err := file.GetAuthConfig(registryKey(reference.Domain(named)))
+	if err != nil {
+		return "", fmt.Errorf("login of registry %s: %w", reference.Domain(named), err)
+	}
+	return registry.EncodeAuthConfig(registry.AuthConfig(auth))
+}
+
+// build builds the images of services with a build section.
+func (e *Engine) build(ctx context.Context, p render.Project, services []string) error {
+	project, err := p.BuildContext()
+	if err != nil {
+		return err
+	}
+	var out tail
+	sdk, err := e.sdk(&out)
+	if err != nil {
+		return err
+	}
+	slices.Sort(services)
+	if err := sdk.Build(ctx, project, api.BuildOptions{Services: services, Quiet: true, Progress: "quiet", Out: &out}); err != nil {
+		return fmt.Errorf("build %s: %w%s", strings.Join(services, ", "), err, out.said())
+	}
+	return nil
+}
+
+// tail keeps the last of what was written.
+type tail struct{ buf bytes.Buffer }
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.buf.Write(b)
+	if over := t.buf.Len() - logBytes; over > 0 {
+		t.buf.Next(over)
+	}
+	return len(b), nil
+}
+
+func (t *tail) said() string {
+	text := strings.TrimSpace(t.buf.String())
+	if text == "" {
+		return ""
+	}
+	return "\n" + text
+}
+
+var _ io.Writer = (*tail)(nil)

@@ -1,0 +1,140 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/docker/cli/cli/command"
+	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/configfile"
+	clitypes "github.com/docker/cli/cli/config/types"
+	"github.com/docker/cli/cli/flags"
+	"github.com/docker/compose/v2/pkg/api"
+	"github.com/docker/compose/v2/pkg/compose"
+	"github.com/docker/docker/client"
+)
+
+// Hasher gives the compose SDK's hashes, see render.Hasher.
+type Hasher struct{}
+
+// Service hashes a service's configuration.
+func (Hasher) Service(s types.ServiceConfig) (string, error) { return compose.ServiceHash(s) }
+
+// Network hashes a network's definition.
+func (Hasher) Network(n types.NetworkConfig) (string, error) { return compose.NetworkHash(&n) }
+
+// Volume hashes a volume's definition.
+func (Hasher) Volume(v types.VolumeConfig) (string, error) { return compose.VolumeHash(v) }
+
+// errWouldLoseData is what every question of the SDK is answered with: it asks
+// before it deletes a volume.
+var errWouldLoseData = errors.New("applying it would delete a volume and its data")
+
+// sdk makes a compose service for one call, with its own streams.
+func (e *Engine) sdk(out io.Writer) (api.Compose, error) {
+	cli, err := command.NewDockerCli(command.WithAPIClient(e.api), command.WithCombinedStreams(out))
+	if err != nil {
+		return nil, fmt.Errorf("prepare the compose SDK: %w", err)
+	}
+	file, err := e.configFile()
+	if err != nil {
+		return nil, err
+	}
+	// Initialize reads contexts, which the client that we give it overrules.
+	if err := cli.Initialize(flags.NewClientOptions(), func(c *command.DockerCli) error { return nil }); err != nil {
+		return nil, fmt.Errorf("prepare the compose SDK: %w", err)
+	}
+	return compose.NewComposeService(&fixedCli{DockerCli: cli, api: e.api, file: file},
+		compose.WithPrompt(func(message string, _ bool) (bool, error) {
+			return false, fmt.Errorf("%w (%s)", errWouldLoseData, message)
+		})), nil
+}
+
+// fixedCli gives the SDK our client and logins; the CLI's own would end the
+// process when it dislikes DOCKER_HOST.
+type fixedCli struct {
+	*command.DockerCli
+	api  client.APIClient
+	file *configfile.ConfigFile
+}
+
+func (c *fixedCli) Client() client.APIClient           { return c.api }
+func (c *fixedCli) ConfigFile() *configfile.ConfigFile { return c.file }
+
+// configFile is Docker's config.json, read anew each time as logins change,
+// with our registries on top.
+func (e *Engine) configFile() (*configfile.ConfigFile, error) {
+	file, err := config.Load(config.Dir())
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", filepath.Join(config.Dir(), config.ConfigFileName), err)
+	}
+	for _, r := range e.o.Registries {
+		password, err := r.Password()
+		if err != nil {
+			return nil, fmt.Errorf("login of registry %s: %w", r.Host, err)
+		}
+		key := registryKey(r.Host)
+		file.AuthConfigs[key] = clitypes.AuthConfig{Username: r.Username, Password: password, ServerAddress: key}
+		if file.CredentialHelpers == nil {
+			file.CredentialHelpers = map[string]string{}
+		}
+		file.CredentialHelpers[key] = "" // ours wins over a credential store
+	}
+	return file, nil
+}
+
+// registryKey is the name under which config.json keeps a registry's login.
+func registryKey(address string) string {
+	host := strings.TrimPrefix(strings.TrimPrefix(address, "https://"), "http://")
+	host, _, _ = strings.Cut(host, "/")
+	switch host {
+	case "docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com":
+		return "https://index.docker.io/v1/"
+	}
+	return host
+}
+
+// pulls lets several stacks that want one image at the same time pull it once.
+type pulls struct {
+	mu      sync.Mutex
+	running map[string]*pull
+}
+
+type pull struct {
+	done chan struct{}
+	err  error
+}
+
+// once runs do for a key, or waits for the one that runs already. A caller
+// whose context ends leaves the others alone.
+func (p *pulls) once(ctx context.Context, key string, do func(context.Context) error) error {
+	p.mu.Lock()
+	if p.running == nil {
+		p.running = map[string]*pull{}
+	}
+	running, ok := p.running[key]
+	if !ok {
+		running = &pull{done: make(chan struct{})}
+		p.running[key] = running
+		go func() {
+			running.err = do(context.WithoutCancel(ctx))
+			p.mu.Lock()
+			delete(p.running, key)
+			p.mu.Unlock()
+			close(running.done)
+		}()
+	}
+	p.mu.Unlock()
+	select {
+	case <-running.done:
+		return running.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,425 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Build derives the plan. It is pure.
+//
+// For each wanted stack the first row that fits decides:
+//
+//	the stack                                   what happens
+//	---------                                   ------------
+//	is invalid                                  hold: invalid
+//	is ignored, or what runs says so            nothing
+//	name is taken by a project not ours         hold: foreign
+//	is busy with an earlier check               hold: busy
+//	is the controller, and differs              hold: controller
+//	has another name now and left volumes       hold: data
+//	changes a volume's definition               hold: data
+//	does not differ                             nothing
+//	only drifted, healing is off                hold: drift
+//	failed with this digest, pause not over     hold: retry
+//	needs a stack that is held and not there    hold: needs
+//	otherwise                                   pull (if images lack), up
+//
+// For each running project of ours that no wanted stack accounts for:
+//
+//	the project                                 what happens
+//	-----------                                 ------------
+//	is ignored                                  nothing
+//	is the controller                           hold: controller
+//	a wanted stack of that file is held         nothing: it is that stack's
+//	is busy                                     hold: busy
+//	stop failed, pause not over                 hold: retry
+//	otherwise                                   stop
+//
+// A head without any stack, while stacks of ours run, is held as a whole
+// (nothing is stopped, the clone stays) unless Policy.AllowEmpty.
+func Build(st State, p Policy) Plan {
+	b := &builder{state: st, policy: p, plan: Plan{From: st.Local, To: st.Remote}, held: map[string]Held{}, up: map[string]Op{}}
+	b.running = map[string]Running{}
+	for _, r := range st.Observed.Running {
+		b.running[r.Project] = r
+	}
+	if len(st.Wanted) == 0 && !p.AllowEmpty && b.anyOfOurs() {
+		b.plan.Held = append(b.plan.Held, Held{
+			Reason: HeldEmpty,
+			Detail: "the head has no stack at all, and would stop every running one; set ALLOW_EMPTY=true if that is meant",
+		})
+		b.plan.To = st.Local
+		return b.plan
+	}
+	for _, s := range st.Wanted {
+		b.decide(s)
+	}
+	b.holdNeedy()
+	b.stops()
+	if st.Local != st.Remote {
+		b.plan.Ops = append(b.plan.Ops, Op{Kind: Checkout, Cause: Cause{Detail: "from " + short(st.Local)}})
+	}
+	b.ups()
+	for _, k := range sortedKeys(b.held) {
+		b.plan.Held = append(b.plan.Held, b.held[k])
+	}
+	return b.plan
+}
+
+type builder struct {
+	state   State
+	policy  Policy
+	plan    Plan
+	running map[string]Running
+	held    map[string]Held // by file
+	up      map[string]Op   // by stack
+}
+
+func (b *builder) anyOfOurs() bool {
+	return slices.ContainsFunc(b.state.Observed.Running, func(r Running) bool {
+		return r.Ours && !r.Ignored && len(r.Containers) > 0
+	})
+}
+
+func (b *builder) hold(s Stack, reason Reason, detail string) {
+	b.held[s.File] = Held{Stack: s.Name, File: s.File, Reason: reason, Detail: detail}
+}
+
+func (b *builder) decide(s Stack) {
+	r, exists := b.running[s.Name]
+	rec := b.state.Memory[s.Name]
+	switch {
+	case s.Invalid != "":
+		b.hold(s, HeldInvalid, s.Invalid)
+		return
+	case s.Mode == Ignored:
+		return
+	case exists && !r.Ours && len(r.Containers) > 0:
+		b.hold(s, HeldForeign, fmt.Sprintf("a project named %s runs already and does not come from this repository (%s); stop it or set another name:", s.Name, origin(r)))
+		return
+	case b.state.Busy[s.Name]:
+		b.hold(s, HeldBusy, "an operation still runs")
+		return
+	}
+	diffs := Differences(s, r, b.state.Observed)
+	if (s.Mode == Controller || r.Controller) && len(diffs) > 0 {
+		b.hold(s, HeldController, "the daemon's own stack has changed ("+texts(diffs)+"); apply it with: docker compose up -d")
+		return
+	}
+	if detail := b.strands(s); detail != "" {
+		b.hold(s, HeldDataLoss, detail)
+		return
+	}
+	if detail := redefines(s, r); detail != "" {
+		b.hold(s, HeldDataLoss, detail)
+		return
+	}
+	if len(diffs) == 0 {
+		return
+	}
+	cause := causeOf(s, r, rec, diffs)
+	if cause.Why == Drifted && !b.policy.Heal {
+		b.hold(s, HeldDrift, "it has drifted ("+cause.Detail+"), and SELF_HEAL is off")
+		return
+	}
+	if rec.Failed == s.Digest && b.state.Now.Before(rec.RetryAt) {
+		b.hold(s, HeldRetry, rec.Error)
+		return
+	}
+	b.up[s.Name] = Op{Kind: Up, Stack: s.Name, Cause: cause, Fresh: !hasContainers(r)}
+}
+
+// strands finds a project that comes from the stack's file under another
+// name and has volumes, while the stack wants volumes too: they would start
+// empty beside the old ones.
+func (b *builder) strands(s Stack) string {
+	if len(s.Volumes) == 0 {
+		return ""
+	}
+	for _, r := range b.state.Observed.Running {
+		if !r.Ours || r.File != s.File || r.Project == s.Name || len(r.Volumes) == 0 || !hasContainers(r) || b.wants(r.Project) {
+			continue
+		}
+		return fmt.Sprintf("the project was named %s and its volumes (%s) would stay behind; set name: %s, or move the data and stop the old project by hand",
+			r.Project, names(r.Volumes), r.Project)
+	}
+	return ""
+}
+
+// redefines finds a volume whose definition changed: it could only be applied
+// by deleting the volume and what is in it.
+func redefines(s Stack, r Running) string {
+	for _, v := range s.Volumes {
+		have, ok := find(r.Volumes, v.Name)
+		if ok && have.Hash != "" && v.Hash != "" && have.Hash != v.Hash {
+			return fmt.Sprintf("the definition of volume %s changed, which can only be applied by deleting its data; put the old definition back, or give the volume another name and move the data", v.Name)
+		}
+	}
+	return ""
+}
+
+// causeOf tells a change in git from a change on the host.
+func causeOf(s Stack, r Running, rec Record, diffs []Difference) Cause {
+	known := rec.Applied != ""
+	switch {
+	case known && rec.Applied == s.Digest:
+		return Cause{Why: Drifted, Detail: texts(diffs)}
+	case known:
+		return Cause{Why: Changed, Detail: texts(diffs)}
+	case !hasContainers(r):
+		return Cause{Why: New}
+	case slices.ContainsFunc(diffs, func(d Difference) bool { return d.Config }):
+		return Cause{Why: Changed, Detail: texts(diffs)}
+	default:
+		return Cause{Why: Drifted, Detail: texts(diffs)}
+	}
+}
+
+// holdNeedy holds stacks that need a network or a volume which is not there
+// and which a stack provides that will not come up in this plan. Each round
+// may hold stacks that others need in turn.
+func (b *builder) holdNeedy() {
+	providers := b.providers()
+	for again := true; again; {
+		again = false
+		for _, s := range b.state.Wanted {
+			if _, ok := b.up[s.Name]; !ok {
+				continue
+			}
+			op := b.up[s.Name]
+			op.After = nil
+			for _, req := range s.Requires {
+				p, ok := providers[req]
+				if !ok || p.Name == s.Name {
+					continue
+				}
+				if _, comes := b.up[p.Name]; comes {
+					op.After = append(op.After, p.Name)
+				} else if !b.there(req) {
+					delete(b.up, s.Name)
+					b.hold(s, HeldNeeds, fmt.Sprintf("it needs %s %s of %s, which is not there%s", req.Kind, req.Name, p.Name, b.because(p)))
+					again = true
+					break
+				}
+			}
+			if _, still := b.up[s.Name]; still {
+				slices.Sort(op.After)
+				op.After = slices.Compact(op.After)
+				b.up[s.Name] = op
+			}
+		}
+	}
+}
+
+func (b *builder) because(p Stack) string {
+	if h, ok := b.held[p.File]; ok {
+		return " (" + string(h.Reason) + ": " + h.Detail + ")"
+	}
+	return ""
+}
+
+func (b *builder) there(req Requirement) bool {
+	if req.Kind == "volume" {
+		return b.state.Observed.Volumes[req.Name]
+	}
+	return b.state.Observed.Networks[req.Name] != ""
+}
+
+func (b *builder) providers() map[Requirement]Stack { return providers(b.state.Wanted) }
+
+func providers(stacks []Stack) map[Requirement]Stack {
+	m := map[Requirement]Stack{}
+	for _, s := range stacks {
+		for _, n := range s.Networks {
+			m[Requirement{Kind: "network", Name: n.Name}] = s
+		}
+		for _, v := range s.Volumes {
+			m[Requirement{Kind: "volume", Name: v.Name}] = s
+		}
+	}
+	return m
+}
+
+// Cycles marks stacks invalid that need each other in a circle.
+func Cycles(stacks []Stack) {
+	prov := providers(stacks)
+	needs := map[string][]string{}
+	for _, s := range stacks {
+		for _, req := range s.Requires {
+			if p, ok := prov[req]; ok && p.Name != s.Name {
+				needs[s.Name] = append(needs[s.Name], p.Name)
+			}
+		}
+	}
+	for i, s := range stacks {
+		if path := pathTo(needs, s.Name, s.Name, map[string]bool{}); path != nil && s.Invalid == "" {
+			stacks[i].Invalid = "stacks need each other in a circle: " + s.Name + " -> " + strings.Join(path, " -> ")
+		}
+	}
+}
+
+func pathTo(needs map[string][]string, from, to string, seen map[string]bool) []string {
+	for _, n := range needs[from] {
+		if n == to {
+			return []string{n}
+		}
+		if !seen[n] {
+			seen[n] = true
+			if rest := pathTo(needs, n, to, seen); rest != nil {
+				return append([]string{n}, rest...)
+			}
+		}
+	}
+	return nil
+}
+
+func (b *builder) wants(project string) bool {
+	return slices.ContainsFunc(b.state.Wanted, func(s Stack) bool { return s.Name == project })
+}
+
+// stops finds projects of ours that git does not want any more.
+func (b *builder) stops() {
+	for _, r := range b.state.Observed.Running {
+		if !r.Ours || r.Ignored || b.wants(r.Project) || !(hasContainers(r) || len(r.Networks) > 0) || !b.accountable(r) {
+			continue
+		}
+		gone := Stack{Name: r.Project, File: r.File}
+		rec := b.state.Memory[r.Project]
+		switch {
+		case b.fileIsHeld(r.File):
+		case r.Controller:
+			b.held["~"+r.Project] = Held{Stack: r.Project, File: r.File, Reason: HeldController, Detail: "the daemon's own stack is no longer in git; it is not stopped: put it back, or stop it by hand"}
+		case b.state.Busy[r.Project]:
+			b.held["~"+r.Project] = Held{Stack: r.Project, File: r.File, Reason: HeldBusy, Detail: "an operation still runs"}
+		case rec.Failed == StopDigest && b.state.Now.Before(rec.RetryAt):
+			b.held["~"+r.Project] = Held{Stack: r.Project, File: r.File, Reason: HeldRetry, Detail: rec.Error}
+		default:
+			b.plan.Ops = append(b.plan.Ops, Op{Kind: Stop, Stack: gone.Name, Cause: Cause{Why: Removed}, After: b.usersOf(r)})
+		}
+	}
+	b.orderStops()
+}
+
+// StopDigest stands in Record.Failed for a stop that failed.
+const StopDigest = "stop"
+
+// accountable says whether a project is one that git had: it carries our
+// labels, or it was started by hand from a file that git tracked or that we
+// have applied before. A project started by hand from an untracked folder of
+// the clone is its owner's.
+func (b *builder) accountable(r Running) bool {
+	return r.Labelled || slices.Contains(b.state.Before, r.File) || b.state.Memory[r.Project].File != ""
+}
+
+// fileIsHeld says whether a wanted stack comes from the file and is held for
+// a reason that leaves what runs as it is.
+func (b *builder) fileIsHeld(file string) bool {
+	h, ok := b.held[file]
+	return ok && file != "" && (h.Reason == HeldInvalid || h.Reason == HeldDataLoss)
+}
+
+// usersOf are the projects with containers on r's networks.
+func (b *builder) usersOf(r Running) []string {
+	var users []string
+	for _, other := range b.state.Observed.Running {
+		if other.Project == r.Project {
+			continue
+		}
+		for _, c := range other.Containers {
+			if slices.ContainsFunc(r.Networks, func(n Resource) bool { _, ok := c.Networks[n.Name]; return ok }) {
+				users = append(users, other.Project)
+				break
+			}
+		}
+	}
+	return users
+}
+
+// orderStops puts the stop of a stack that uses another's network before the
+// stop of that other: the reverse of the order in which they came up.
+func (b *builder) orderStops() {
+	stops := b.plan.Ops
+	stopping := map[string]bool{}
+	for _, op := range stops {
+		stopping[op.Stack] = true
+	}
+	for i := range stops {
+		stops[i].After = slices.DeleteFunc(stops[i].After, func(n string) bool { return !stopping[n] })
+	}
+	b.plan.Ops = inOrder(stops)
+}
+
+func (b *builder) ups() {
+	var ups []Op
+	for _, name := range sortedKeys(b.up) {
+		ups = append(ups, b.up[name])
+	}
+	for _, op := range inOrder(ups) {
+		i := slices.IndexFunc(b.state.Wanted, func(s Stack) bool { return s.Name == op.Stack })
+		if needsPull(b.state.Wanted[i], b.state.Observed) {
+			b.plan.Ops = append(b.plan.Ops, Op{Kind: Pull, Stack: op.Stack, Cause: op.Cause})
+		}
+		b.plan.Ops = append(b.plan.Ops, op)
+	}
+}
+
+func needsPull(s Stack, o Observed) bool {
+	return slices.ContainsFunc(s.Services, func(v Service) bool {
+		switch v.Pull {
+		case PullAlways, PullBuild:
+			return true
+		case PullNever:
+			return false
+		default:
+			return o.Images[v.Image] == ""
+		}
+	})
+}
+
+// inOrder sorts operations by name, each after those that it waits for.
+// A circle is broken at its first name.
+func inOrder(ops []Op) []Op {
+	byName := map[string]Op{}
+	for _, op := range ops {
+		byName[op.Stack] = op
+	}
+	var out []Op
+	done := map[string]bool{}
+	var visit func(name string)
+	visit = func(name string) {
+		op, ok := byName[name]
+		if !ok || done[name] {
+			return
+		}
+		done[name] = true
+		for _, a := range op.After {
+			visit(a)
+		}
+		out = append(out, op)
+	}
+	for _, name := range sortedKeys(byName) {
+		visit(name)
+	}
+	return out
+}
+
+func hasContainers(r Running) bool {
+	return slices.ContainsFunc(r.Containers, func(c Container) bool { return !c.OneOff })
+}
+
+func origin(r Running) string {
+	if r.Origin == "" {
+		return "its containers don't say from where"
+	}
+	return "it comes from " + r.Origin
+}
+
+func names(rs []Resource) string {
+	out := make([]string, len(rs))
+	for i, r := range rs {
+		out[i] = r.Name
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,184 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Difference is one thing in which what runs is not what is wanted.
+type Difference struct {
+	// Service is empty for a network or a volume.
+	Service string
+	// Config says that the wanted definition and the running one differ, as
+	// after a change in git; otherwise the state does, as after a crash.
+	Config bool
+	Text   string
+}
+
+// Differences compares a stack with what runs of it. An empty result means
+// that there is nothing to do.
+//
+//	container            wanted                            difference
+//	---------            ------                            ----------
+//	none                 scale 1 or more                   missing
+//	more than scale                                        too many
+//	other hash                                             configuration
+//	other image id       image is here under the tag       image
+//	temporary name                                         half replaced
+//	exited 0             restart "no" or "on-failure"      - (it is done)
+//	exited               otherwise                         exited
+//	created, dead,
+//	paused               running                           state
+//	restarting, removing running                           - (the engine is at it)
+//	running              not on one of its networks        network
+//	running              follows a younger container       follows
+//	service not in file                                    orphan
+func Differences(s Stack, r Running, o Observed) []Difference {
+	var ds []Difference
+	for _, n := range s.Networks {
+		switch have, ok := find(r.Networks, n.Name); {
+		case !ok && o.Networks[n.Name] != "":
+			// One with that name exists and is not the project's: compose
+			// uses it, with a warning.
+		case !ok:
+			ds = append(ds, Difference{Text: "network " + n.Name + " is missing"})
+		case have.Hash != "" && n.Hash != "" && have.Hash != n.Hash:
+			ds = append(ds, Difference{Config: true, Text: "network " + n.Name + " has another definition"})
+		}
+	}
+	for _, v := range s.Volumes {
+		if _, ok := find(r.Volumes, v.Name); !ok && !o.Volumes[v.Name] {
+			ds = append(ds, Difference{Text: "volume " + v.Name + " is missing"})
+		}
+	}
+
+	byService := map[string][]Container{}
+	for _, c := range r.Containers {
+		if !c.OneOff {
+			byService[c.Service] = append(byService[c.Service], c)
+		}
+	}
+	for _, svc := range s.Services {
+		ds = append(ds, serviceDifferences(svc, byService, o)...)
+		delete(byService, svc.Name)
+	}
+	for _, name := range sortedKeys(byService) {
+		if !slices.Contains(s.Disabled, name) {
+			ds = append(ds, Difference{Service: name, Config: true, Text: name + " is no service of the stack"})
+		}
+	}
+	return ds
+}
+
+func serviceDifferences(svc Service, all map[string][]Container, o Observed) []Difference {
+	var ds []Difference
+	add := func(config bool, format string, a ...any) {
+		ds = append(ds, Difference{Service: svc.Name, Config: config, Text: svc.Name + " " + fmt.Sprintf(format, a...)})
+	}
+	have := all[svc.Name]
+	switch {
+	case len(have) == 0 && svc.Scale > 0:
+		add(false, "is missing")
+	case len(have) < svc.Scale:
+		add(false, "has %d of %d containers", len(have), svc.Scale)
+	case len(have) > svc.Scale:
+		add(false, "has %d containers instead of %d", len(have), svc.Scale)
+	}
+	for _, c := range have {
+		image, here := o.Images[svc.Image]
+		switch {
+		case c.Hash != svc.Hash:
+			add(true, "has another configuration")
+		case here && c.Image != "" && c.Image != image:
+			add(true, "has another image")
+		case c.Replacing:
+			add(false, "is half replaced")
+		case c.State == "exited" && c.ExitCode == 0 && svc.Completes:
+		case c.State == "exited":
+			add(false, "exited (%d)", c.ExitCode)
+		case c.State == "created" || c.State == "dead" || c.State == "paused":
+			add(false, "is %s", c.State)
+		case c.State == "running" && offNetwork(svc, c, o) != "":
+			add(false, "is not on network %s", offNetwork(svc, c, o))
+		case youngerLeader(svc, c, all) != "":
+			add(false, "follows %s, which was replaced", youngerLeader(svc, c, all))
+		}
+	}
+	return ds
+}
+
+func offNetwork(svc Service, c Container, o Observed) string {
+	for _, n := range svc.Networks {
+		id, attached := c.Networks[n]
+		if !attached || (o.Networks[n] != "" && id != "" && id != o.Networks[n]) {
+			return n
+		}
+	}
+	return ""
+}
+
+// youngerLeader finds a service that c shares a namespace or volumes with and
+// whose container was replaced after c was made: c still holds on to the one
+// that is gone.
+func youngerLeader(svc Service, c Container, all map[string][]Container) string {
+	for _, name := range svc.Follows {
+		for _, leader := range all[name] {
+			if c.SharesNetworkOf == leader.ID && c.SharesNetworkOf != "" {
+				continue
+			}
+			if leader.Created.After(c.Created) {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// Settled says whether everything that should run does so and is healthy, and
+// if not, what is wrong. Unlike Differences it also sees what only time or a
+// person can change: a crash loop, a failing healthcheck.
+func Settled(s Stack, r Running, o Observed) (problems []string, starting bool) {
+	for _, d := range Differences(s, r, o) {
+		problems = append(problems, d.Text)
+	}
+	for _, c := range r.Containers {
+		if c.OneOff || !slices.ContainsFunc(s.Services, func(v Service) bool { return v.Name == c.Service }) {
+			continue
+		}
+		switch {
+		case c.State == "restarting":
+			problems = append(problems, fmt.Sprintf("%s restarts again and again (exit code %d)", c.Service, c.ExitCode))
+		case c.State == "running" && c.Health == "unhealthy":
+			problems = append(problems, c.Service+" is unhealthy")
+		case c.State == "running" && c.Health == "starting":
+			starting = true
+		}
+	}
+	return problems, starting
+}
+
+func find(rs []Resource, name string) (Resource, bool) {
+	i := slices.IndexFunc(rs, func(r Resource) bool { return r.Name == name })
+	if i < 0 {
+		return Resource{}, false
+	}
+	return rs[i], true
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func texts(ds []Difference) string {
+	out := make([]string, len(ds))
+	for i, d := range ds {
+		out[i] = d.Text
+	}
+	return strings.Join(slices.Compact(out), ", ")
+}

@@ -1,0 +1,344 @@
+package render
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/distribution/reference"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+)
+
+// composeVersion is the version of the compose SDK whose hashes are used.
+const composeVersion = "2.40.3"
+
+// finish takes a loaded project to what the engine gets and what the plan
+// compares: paths, labels, digests.
+func (l *Loader) finish(p *Project, project *types.Project, tree Tree) error {
+	if err := supported(project); err != nil {
+		return err
+	}
+	project = project.WithoutUnnecessaryResources()
+	content, err := contents(project, tree, l.o.Root)
+	if err != nil {
+		return err
+	}
+	build, err := copyOf(project)
+	if err != nil {
+		return err
+	}
+	if p.build, err = mapPaths(build, l.readable(tree), l.readable(tree)); err != nil {
+		return err
+	}
+	p.build.WorkingDir, _ = l.readable(tree)(project.WorkingDir)
+	host, err := copyOf(project)
+	if err != nil {
+		return err
+	}
+	if p.compose, err = mapPaths(host, l.visible(tree), l.readable(tree)); err != nil {
+		return err
+	}
+	workingDir := l.hostPath(tree, project.WorkingDir)
+	files := make([]string, len(project.ComposeFiles))
+	for i, f := range project.ComposeFiles {
+		files[i] = l.hostPath(tree, f)
+	}
+	p.compose.ComposeFiles = files
+	// The SDK reads what lies relative to these by itself (seccomp profiles).
+	p.compose.WorkingDir = p.build.WorkingDir
+	for name, s := range p.compose.Services {
+		if content[name] != "" {
+			s.Labels = s.Labels.Add(LabelContent, content[name])
+		}
+		hash, err := l.o.Hasher.Service(s)
+		if err != nil {
+			return fmt.Errorf("services.%s: %w", name, err)
+		}
+		s.CustomLabels = types.Labels{
+			"com.docker.compose.project":              project.Name,
+			"com.docker.compose.service":              name,
+			"com.docker.compose.version":              composeVersion,
+			"com.docker.compose.project.working_dir":  workingDir,
+			"com.docker.compose.project.config_files": strings.Join(files, ","),
+			"com.docker.compose.oneoff":               "False",
+			LabelRepository:                           l.o.Repository,
+			LabelStack:                                p.File,
+			LabelCommit:                               p.Commit,
+			LabelHash:                                 hash,
+		}
+		p.compose.Services[name] = s
+		b := p.build.Services[name]
+		b.CustomLabels = s.CustomLabels
+		p.build.Services[name] = b
+		svc, err := l.service(p.compose, s, hash)
+		if err != nil {
+			return fmt.Errorf("services.%s: %w", name, err)
+		}
+		p.Services = append(p.Services, svc)
+	}
+	slices.SortFunc(p.Services, func(a, b plan.Service) int { return strings.Compare(a.Name, b.Name) })
+	p.Disabled = project.DisabledServiceNames()
+	slices.Sort(p.Disabled)
+	if err := l.resources(p); err != nil {
+		return err
+	}
+	p.Digest = digestOf(p.Stack)
+	return nil
+}
+
+// supported refuses what a daemon without a person, a plugin or a terminal
+// can't do.
+func supported(p *types.Project) error {
+	if len(p.Services) == 0 {
+		return errors.New("no service is active; give the file a service, or check profiles: and COMPOSE_PROFILES")
+	}
+	for name, s := range p.Services {
+		if s.Provider != nil {
+			return fmt.Errorf("services.%s.provider: services of a provider plugin are not supported", name)
+		}
+		if s.Image == "" && s.Build == nil {
+			return fmt.Errorf("services.%s: neither image: nor build: is set", name)
+		}
+		if s.GetScale() > 1 && s.ContainerName != "" {
+			return fmt.Errorf("services.%s: container_name: does not go with %d replicas", name, s.GetScale())
+		}
+	}
+	if len(p.Models) > 0 {
+		return errors.New("models: are not supported")
+	}
+	return p.CheckContainerNameUnicity()
+}
+
+func (l *Loader) service(p *types.Project, s types.ServiceConfig, hash string) (plan.Service, error) {
+	image := s.Image
+	if image == "" {
+		image = p.Name + "-" + s.Name
+	}
+	ref, err := Reference(image)
+	if err != nil {
+		return plan.Service{}, fmt.Errorf("image %q: %w", image, err)
+	}
+	pull, err := pullPolicy(s)
+	if err != nil {
+		return plan.Service{}, err
+	}
+	svc := plan.Service{Name: s.Name, Hash: hash, Image: ref, Pull: pull, Scale: s.GetScale(), Completes: completes(s), Follows: follows(s)}
+	if s.NetworkMode == "" {
+		for key := range s.Networks {
+			if n, ok := p.Networks[key]; ok {
+				svc.Networks = append(svc.Networks, n.Name)
+			}
+		}
+		slices.Sort(svc.Networks)
+	}
+	return svc, nil
+}
+
+// Reference gives an image reference as the engine lists it: the familiar
+// name with a tag, or with a digest.
+func Reference(image string) (string, error) {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
+		return "", err
+	}
+	if d, ok := named.(reference.Digested); ok {
+		return reference.FamiliarName(named) + "@" + d.Digest().String(), nil
+	}
+	return reference.FamiliarString(reference.TagNameOnly(named)), nil
+}
+
+func pullPolicy(s types.ServiceConfig) (plan.PullPolicy, error) {
+	policy, _, err := s.GetPullPolicy()
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case s.Build != nil && policy != types.PullPolicyNever:
+		return plan.PullBuild, nil
+	case policy == types.PullPolicyAlways:
+		return plan.PullAlways, nil
+	case policy == types.PullPolicyNever:
+		return plan.PullNever, nil
+	case policy == types.PullPolicyBuild:
+		return plan.PullBuild, nil
+	default:
+		return plan.PullMissing, nil
+	}
+}
+
+// completes says whether a container that exited with 0 has done its work.
+func completes(s types.ServiceConfig) bool {
+	if s.Restart != "" {
+		return s.Restart == "no" || strings.HasPrefix(s.Restart, "on-failure")
+	}
+	if s.Deploy != nil && s.Deploy.RestartPolicy != nil {
+		return s.Deploy.RestartPolicy.Condition == "none" || s.Deploy.RestartPolicy.Condition == "on-failure"
+	}
+	return true
+}
+
+func follows(s types.ServiceConfig) []string {
+	var out []string
+	for _, mode := range []string{s.NetworkMode, s.Ipc, s.Pid} {
+		if name, ok := strings.CutPrefix(mode, "service:"); ok {
+			out = append(out, name)
+		}
+	}
+	for _, from := range s.VolumesFrom {
+		if name, _, _ := strings.Cut(from, ":"); name != "container" {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// resources labels and hashes the networks and volumes that the stack creates
+// and lists the ones that it needs.
+func (l *Loader) resources(p *Project) error {
+	ours := types.Labels{LabelRepository: l.o.Repository, LabelStack: p.File}
+	for key, n := range p.compose.Networks {
+		if n.External {
+			p.Requires = append(p.Requires, plan.Requirement{Kind: "network", Name: n.Name})
+			continue
+		}
+		hash, err := l.o.Hasher.Network(n)
+		if err != nil {
+			return fmt.Errorf("networks.%s: %w", key, err)
+		}
+		n.CustomLabels = ours
+		p.compose.Networks[key] = n
+		p.Networks = append(p.Networks, plan.Resource{Name: n.Name, Hash: hash})
+	}
+	for key, v := range p.compose.Volumes {
+		if v.External {
+			p.Requires = append(p.Requires, plan.Requirement{Kind: "volume", Name: v.Name})
+			continue
+		}
+		hash, err := l.o.Hasher.Volume(v)
+		if err != nil {
+			return fmt.Errorf("volumes.%s: %w", key, err)
+		}
+		v.CustomLabels = ours
+		p.compose.Volumes[key] = v
+		p.Volumes = append(p.Volumes, plan.Resource{Name: v.Name, Hash: hash})
+	}
+	byName := func(a, b plan.Resource) int { return strings.Compare(a.Name, b.Name) }
+	slices.SortFunc(p.Networks, byName)
+	slices.SortFunc(p.Volumes, byName)
+	slices.SortFunc(p.Requires, func(a, b plan.Requirement) int { return strings.Compare(a.Kind+a.Name, b.Kind+b.Name) })
+	return nil
+}
+
+// digestOf identifies the wanted state. Scale and image are no part of
+// compose's hash, but of what should run.
+func digestOf(s plan.Stack) string {
+	s.Invalid, s.Digest = "", ""
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // strings, numbers and lists of them
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:16])
+}
+
+// contents digests, for each service, the files that it uses and that the
+// configuration only names: bind-mounted files and folders, configs, secrets
+// and build contexts. Git's own ids stand for what it tracks, so that no file
+// is read; of untracked ones only configs and secrets count, as nobody but a
+// person writes those.
+func contents(p *types.Project, tree Tree, root string) (map[string]string, error) {
+	rel := func(full string) (string, bool) {
+		if r, ok := within(tree.Dir(), full); ok {
+			return r, true
+		}
+		return within(root, full)
+	}
+	out := map[string]string{}
+	for name, s := range p.Services {
+		var lines []string
+		tracked := func(kind, full string) {
+			if r, ok := rel(full); ok {
+				if id := tree.ID(r); id != "" {
+					lines = append(lines, kind+" "+r+" "+id)
+				}
+			}
+		}
+		for _, v := range s.Volumes {
+			if v.Type == types.VolumeTypeBind {
+				tracked("bind", v.Source)
+			}
+		}
+		if s.Build != nil {
+			tracked("build", s.Build.Context)
+			for _, c := range s.Build.AdditionalContexts {
+				tracked("build", c)
+			}
+		}
+		for _, use := range s.Configs {
+			c := types.FileObjectConfig(p.Configs[use.Source])
+			lines = append(lines, fileObject("config", use.Source, c, tree, rel)...)
+		}
+		for _, use := range s.Secrets {
+			c := types.FileObjectConfig(p.Secrets[use.Source])
+			lines = append(lines, fileObject("secret", use.Source, c, tree, rel)...)
+		}
+		if len(lines) == 0 {
+			continue
+		}
+		slices.Sort(lines)
+		sum := sha256.Sum256([]byte(strings.Join(slices.Compact(lines), "\n")))
+		out[name] = hex.EncodeToString(sum[:16])
+	}
+	return out, nil
+}
+
+func fileObject(kind, name string, c types.FileObjectConfig, tree Tree, rel func(string) (string, bool)) []string {
+	switch {
+	case c.File != "":
+		r, ok := rel(c.File)
+		if !ok {
+			return nil
+		}
+		if id := tree.ID(r); id != "" {
+			return []string{kind + " " + r + " " + id}
+		}
+		if id := contentID(filepath.Join(tree.Dir(), r)); id != "" {
+			return []string{kind + " " + r + " " + id}
+		}
+		return nil
+	case c.Content != "":
+		return []string{kind + " " + name + " " + sumOf(c.Content)}
+	default:
+		return nil
+	}
+}
+
+// contentID reads at most 1 MiB, more than the engine takes for a config; a
+// file that can't be read counts as unknown.
+func contentID(full string) string {
+	f, err := os.Open(full)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, io.LimitReader(f, 1<<20)); err != nil {
+		return ""
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func sumOf(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,204 @@
+package render
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+)
+
+// load loads one stack; what goes wrong ends in Invalid.
+func (l *Loader) load(ctx context.Context, tree Tree, file string) Project {
+	p := Project{Commit: tree.Commit(), Stack: plan.Stack{File: file, Mode: plan.Managed}}
+	in := newInputs(tree)
+	in.addFolder(path.Dir(file))
+	project, err := l.loadCompose(ctx, tree, file, in)
+	if err == nil {
+		p.Name = project.Name
+		p.Mode = modeOf(project)
+		err = l.finish(&p, project, tree)
+	} else {
+		p.Name = l.guessName(tree, file)
+	}
+	if err != nil {
+		p.Invalid = l.explain(tree, err)
+	}
+	p.inputs = in.list()
+	return p
+}
+
+// loadCompose does what `docker compose` does in the stack's folder, with an
+// environment that holds nothing but what its env files say.
+func (l *Loader) loadCompose(ctx context.Context, tree Tree, file string, in *inputs) (*types.Project, error) {
+	project, err := l.loadNamed(ctx, tree, file, "", in)
+	if err != nil || path.Dir(file) != "." {
+		return project, err
+	}
+	// A stack in the repository's root takes its name from the folder of the
+	// clone on the host, which is not the one it is loaded from.
+	if project.Name == loader.NormalizeProjectName(filepath.Base(tree.Dir())) {
+		root := l.o.HostRoot
+		if root == "" {
+			root = l.o.Root
+		}
+		return l.loadNamed(ctx, tree, file, loader.NormalizeProjectName(filepath.Base(root)), in)
+	}
+	return project, nil
+}
+
+func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in *inputs) (*types.Project, error) {
+	dir := filepath.Join(tree.Dir(), filepath.FromSlash(path.Dir(file)))
+	options, err := cli.NewProjectOptions(nil,
+		cli.WithWorkingDirectory(dir),
+		cli.WithEnv([]string{"PWD=" + l.hostPath(tree, dir)}),
+		cli.WithEnvFiles(),
+		cli.WithDotEnv,
+		configFiles(dir),
+		cli.WithDefaultConfigPath,
+		cli.WithDefaultProfiles(),
+		cli.WithName(name),
+		cli.WithResolvedPaths(true),
+		cli.WithoutEnvironmentResolution,
+	)
+	if err != nil {
+		return nil, err
+	}
+	options.WithListeners(func(event string, meta map[string]any) { in.listen(event, meta, dir) })
+	project, err := options.LoadProject(ctx)
+	if err != nil {
+		return nil, err
+	}
+	in.addProject(project)
+	if l.o.HostHome == "" {
+		if err := refuseTilde(ctx, *options, project); err != nil {
+			return nil, err
+		}
+	}
+	return project.WithServicesEnvironmentResolved(true)
+}
+
+// configFiles honours COMPOSE_FILE of the stack's .env. Compose takes its
+// relative paths from the folder that it was started in.
+func configFiles(dir string) cli.ProjectOptionsFn {
+	return func(o *cli.ProjectOptions) error {
+		list, ok := o.Environment["COMPOSE_FILE"]
+		if !ok || list == "" {
+			return nil
+		}
+		sep := o.Environment["COMPOSE_PATH_SEPARATOR"]
+		if sep == "" {
+			sep = string(os.PathListSeparator)
+		}
+		for _, f := range strings.Split(list, sep) {
+			if !filepath.IsAbs(f) {
+				f = filepath.Join(dir, f)
+			}
+			o.ConfigPaths = append(o.ConfigPaths, f)
+		}
+		return nil
+	}
+}
+
+// refuseTilde refuses ~ where the home folder it means is not known: inside a
+// container it would be the daemon's own.
+func refuseTilde(ctx context.Context, o cli.ProjectOptions, project *types.Project) error {
+	if !mentionsTilde(project.ComposeFiles) {
+		return nil
+	}
+	if err := cli.WithResolvedPaths(false)(&o); err != nil {
+		return err
+	}
+	raw, err := o.LoadProject(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range raw.Services {
+		for _, v := range s.Volumes {
+			if v.Type == types.VolumeTypeBind && strings.HasPrefix(v.Source, "~") {
+				return fmt.Errorf("services.%s.volumes: %s: ~ is the home of whoever runs docker compose, which is not known in the daemon's container; write the path in full", s.Name, v.Source)
+			}
+		}
+	}
+	return nil
+}
+
+func mentionsTilde(files []string) bool {
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && strings.Contains(string(b), "~") {
+			return true
+		}
+	}
+	return false
+}
+
+// modeOf reads the labels; they count for the whole stack, also from a
+// service that its profile switches off.
+func modeOf(p *types.Project) plan.Mode {
+	mode := plan.Managed
+	for _, services := range []types.Services{p.Services, p.DisabledServices} {
+		for _, s := range services {
+			if yes(s.Labels[LabelIgnore]) {
+				return plan.Ignored
+			}
+			if yes(s.Labels[LabelController]) {
+				mode = plan.Controller
+			}
+		}
+	}
+	return mode
+}
+
+func yes(v string) bool {
+	b, err := strconv.ParseBool(v)
+	return err == nil && b
+}
+
+// guessName finds the project name of a stack that does not load, so that
+// what runs of it is recognised: its name: line, else its folder.
+func (l *Loader) guessName(tree Tree, file string) string {
+	full := filepath.Join(tree.Dir(), filepath.FromSlash(file))
+	if b, err := os.ReadFile(full); err == nil {
+		if m := regexp.MustCompile(`(?m)^name:[ \t]*["']?([a-z0-9][a-z0-9_-]*)`).FindSubmatch(b); m != nil {
+			return string(m[1])
+		}
+	}
+	env, err := os.ReadFile(filepath.Join(filepath.Dir(full), ".env"))
+	if err == nil {
+		if m := regexp.MustCompile(`(?m)^COMPOSE_PROJECT_NAME=["']?([a-z0-9][a-z0-9_-]*)`).FindSubmatch(env); m != nil {
+			return string(m[1])
+		}
+	}
+	dir := path.Base(path.Dir(file))
+	if dir == "." {
+		dir = filepath.Base(l.o.HostRoot)
+		if l.o.HostRoot == "" {
+			dir = filepath.Base(l.o.Root)
+		}
+	}
+	return loader.NormalizeProjectName(dir)
+}
+
+// explain makes an error readable: paths as they are in the repository, one
+// line.
+func (l *Loader) explain(tree Tree, err error) string {
+	var pathErr *os.PathError
+	text := err.Error()
+	if errors.As(err, &pathErr) && errors.Is(err, os.ErrPermission) {
+		text = fmt.Sprintf("%s; the daemon runs as user %d and may not read it", text, os.Getuid())
+	}
+	for _, root := range []string{tree.Dir(), l.o.Root} {
+		text = strings.ReplaceAll(text, root+string(filepath.Separator), "")
+	}
+	return strings.Join(strings.Fields(text), " ")
+}

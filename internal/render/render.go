@@ -1,0 +1,193 @@
+// Package render turns the folders of a commit into projects: it finds the
+// compose files, loads and interpolates them as `docker compose` would do in
+// that folder on the host, maps paths to where the engine sees them, digests
+// what the configuration depends on, and sets the labels that make a project
+// ours.
+//
+// It never reads the daemon's own environment: a stack sees its env files and
+// nothing else, so that no secret of the daemon can get into a stack.
+package render
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+)
+
+// Labels that the daemon reads from compose files and sets on what it starts.
+const (
+	LabelIgnore     = "gitops.ignore"
+	LabelController = "gitops.controller"
+	// LabelRepository and LabelStack say which stack file of which repository
+	// something belongs to.
+	LabelRepository = "gitops.repository"
+	LabelStack      = "gitops.stack"
+	// LabelCommit is the commit that a container was created at.
+	LabelCommit = "gitops.commit"
+	// LabelHash is the hash that a container was created from, see
+	// plan.Service.Hash.
+	LabelHash = "gitops.hash"
+	// LabelContent is a digest of the files that a service uses and that
+	// compose's own hash does not see. As an ordinary label it is part of that
+	// hash, so that a change in content makes exactly that service diverge.
+	LabelContent = "gitops.content"
+)
+
+// Tree shows a commit: its tracked files by name and id, and a folder on disk
+// that has them together with the clone's untracked files.
+type Tree interface {
+	Commit() string
+	// Dir is the folder to load from.
+	Dir() string
+	// Find lists the tracked files with one of the base names, sorted, with
+	// slashes, relative to the root.
+	Find(names ...string) []string
+	// ID is git's id of a tracked file or folder, empty if not tracked. The
+	// root is "".
+	ID(path string) string
+}
+
+// Hasher gives compose's hashes, by which the engine's side recognises a
+// configuration.
+type Hasher interface {
+	Service(types.ServiceConfig) (string, error)
+	Network(types.NetworkConfig) (string, error)
+	Volume(types.VolumeConfig) (string, error)
+}
+
+// Options of a Loader.
+type Options struct {
+	// Root is the clone as this process sees it.
+	Root string
+	// HostRoot is the clone as the engine sees it; empty if that is not known:
+	// stacks that mount something of the clone are then invalid.
+	HostRoot string
+	// HostHome is the home folder that ~ means on the host; empty if that is
+	// not known: stacks that use ~ are then invalid.
+	HostHome string
+	// Repository identifies the repository in labels. No secret.
+	Repository string
+	Hasher     Hasher
+	Logger     *slog.Logger
+}
+
+// Project is one loaded stack.
+type Project struct {
+	plan.Stack
+	Commit string
+	// compose has the paths that the engine understands, build the ones that
+	// this process can read.
+	compose, build *types.Project
+	inputs         []input
+}
+
+// Compose gives a copy of the project as the engine is to get it; the SDK
+// changes what it is given.
+func (p Project) Compose() (*types.Project, error) { return copyOf(p.compose) }
+
+// BuildContext gives a copy with paths that this process can read, to build images
+// from.
+func (p Project) BuildContext() (*types.Project, error) { return copyOf(p.build) }
+
+func copyOf(p *types.Project) (*types.Project, error) {
+	if p == nil {
+		return nil, fmt.Errorf("the stack is invalid and has no project")
+	}
+	return p.WithServicesTransform(func(_ string, s types.ServiceConfig) (types.ServiceConfig, error) { return s, nil })
+}
+
+// Loader loads the stacks of commits. It remembers what it loaded; one Loader
+// is used by one goroutine at a time.
+type Loader struct {
+	o     Options
+	cache map[string]Project // by file
+}
+
+// New makes a Loader.
+func New(o Options) *Loader { return &Loader{o: o, cache: map[string]Project{}} }
+
+// Load loads every stack of the tree, sorted by file. A stack that does not
+// load is returned with its reason in Invalid. The error is for what concerns
+// all: a context that ended.
+//
+// A stack is loaded anew when the commit is another one, or when a file that
+// git does not track and that it depended on (an .env by hand) changed. An
+// invalid one always is: what it lacks may have come.
+func (l *Loader) Load(ctx context.Context, tree Tree) ([]Project, error) {
+	files := Discover(tree)
+	projects := make([]Project, 0, len(files))
+	fresh := make(map[string]Project, len(files))
+	for _, file := range files {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		p, ok := l.cache[file]
+		if !ok || p.Commit != tree.Commit() || p.Invalid != "" || !unchanged(tree, p.inputs) {
+			p = l.load(ctx, tree, file)
+		}
+		fresh[file] = p
+		projects = append(projects, p)
+	}
+	l.cache = fresh
+	refuseDoubles(projects)
+	return refuseCycles(projects), nil
+}
+
+// Discover lists the compose files of a tree: one a folder, by Compose's
+// order of preference.
+func Discover(tree Tree) []string {
+	found := map[string]string{}
+	names := fileNames()
+	for _, f := range tree.Find(names...) {
+		dir, base := path.Split(f)
+		old, ok := found[dir]
+		if !ok || slices.Index(names, base) < slices.Index(names, path.Base(old)) {
+			found[dir] = f
+		}
+	}
+	return slices.Sorted(maps.Values(found))
+}
+
+func fileNames() []string {
+	return []string{"compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}
+}
+
+func overrideNames() []string {
+	return []string{"compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"}
+}
+
+// refuseDoubles makes every stack invalid whose project name another one has
+// too: the engine could not tell them apart.
+func refuseDoubles(ps []Project) {
+	byName := map[string][]string{}
+	for _, p := range ps {
+		byName[p.Name] = append(byName[p.Name], p.File)
+	}
+	for i, p := range ps {
+		files := byName[p.Name]
+		if len(files) < 2 {
+			continue
+		}
+		ps[i].Invalid = fmt.Sprintf("the project name %s is used by %s; set a top-level name: to tell them apart", p.Name, strings.Join(files, " and "))
+	}
+}
+
+func refuseCycles(ps []Project) []Project {
+	stacks := make([]plan.Stack, len(ps))
+	for i, p := range ps {
+		stacks[i] = p.Stack
+	}
+	plan.Cycles(stacks)
+	for i := range ps {
+		ps[i].Stack = stacks[i]
+	}
+	return ps
+}
