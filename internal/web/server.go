@@ -1,0 +1,205 @@
+// Package web is the HTTP face of the daemon: webhook, metrics, health, status
+// page and API.
+//
+// It decides nothing about stacks: it reads what checks reported (History) and
+// asks for a look (Trigger). Everything that a stranger can send is bounded
+// here: connections, requests at the same time, headers, bodies, and the time
+// for each of them.
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"golang.org/x/net/netutil"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/report"
+)
+
+// Limits of what the server does at the same time and waits for.
+const (
+	maxConnections = 256
+	maxRequests    = 64
+	maxHeader      = 16 << 10
+
+	headerTimeout   = 5 * time.Second
+	readTimeout     = 30 * time.Second
+	writeTimeout    = time.Minute
+	idleTimeout     = time.Minute
+	shutdownTimeout = 5 * time.Second
+	pingTimeout     = 2 * time.Second
+)
+
+// Options are what a Server is made of.
+type Options struct {
+	// Address is where it listens, as host:port.
+	Address string
+	// ConfigFile is a web configuration of the Prometheus exporter-toolkit; ""
+	// is plain HTTP for everybody.
+	ConfigFile string
+	Log        *slog.Logger
+	Version    string
+
+	// History is what the answers are made of.
+	History *report.History
+	// Gatherer is what /metrics shows; nil switches it off.
+	Gatherer prometheus.Gatherer
+
+	// Trigger asks for a check. It must not block, and it must not lose a call:
+	// a look that begins after it has to follow.
+	Trigger func(reason string)
+	// DisableWebhook switches /webhook off.
+	DisableWebhook bool
+	// WebhookSecret gives the secret of the moment; "" lets everybody trigger,
+	// and so does a nil func.
+	WebhookSecret func() (string, error)
+	// Branch is the branch whose pushes trigger.
+	Branch string
+	// Remote gives the address of the repository whose pushes trigger; "" or nil
+	// when it is not known, then pushes to any do. It may hold credentials.
+	Remote func() string
+	// Count is told of each request to the webhook; may be nil.
+	Count func(provider, result string)
+}
+
+// Server answers HTTP requests.
+type Server struct {
+	o        Options
+	listener net.Listener
+	http     *http.Server
+	// closing is closed when a shutdown begins, for answers that have no end.
+	closing chan struct{}
+}
+
+// New checks the options and binds the address, so that a mistake ends the
+// start and not something later. Run has to be called to release it.
+func New(o Options) (*Server, error) {
+	if err := toolkit.Validate(o.ConfigFile); err != nil {
+		return nil, fmt.Errorf("HTTP_CONFIG_FILE %s: %w", o.ConfigFile, err)
+	}
+	o = defaults(o)
+	listener, err := net.Listen("tcp", o.Address)
+	if err != nil {
+		return nil, fmt.Errorf("HTTP_ADDRESS: %w", err)
+	}
+	s := &Server{o: o, listener: netutil.LimitListener(listener, maxConnections), closing: make(chan struct{})}
+	s.http = &http.Server{
+		Handler:           s.handler(s.private()),
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	}
+	s.http.RegisterOnShutdown(func() { close(s.closing) })
+	return s, nil
+}
+
+func defaults(o Options) Options {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.WebhookSecret == nil {
+		o.WebhookSecret = func() (string, error) { return "", nil }
+	}
+	if o.Remote == nil {
+		o.Remote = func() string { return "" }
+	}
+	if o.Count == nil {
+		o.Count = func(string, string) {}
+	}
+	return o
+}
+
+// Addr is the address that was bound.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Run serves until the context ends, then lets requests end for a bounded time.
+// It returns nil after a shutdown, even if requests had to be cut off.
+func (s *Server) Run(ctx context.Context) error {
+	failed := make(chan error, 1)
+	go func() { failed <- s.serve() }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve http: %w", err)
+	case <-ctx.Done():
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := s.http.Shutdown(bounded); err != nil {
+		_ = s.http.Close()
+	}
+	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve http: %w", err)
+	}
+	return nil
+}
+
+// serve lets the exporter-toolkit put TLS and authentication around the server.
+// It wraps the server's handler and knows no exceptions; but it has done so
+// when it accepts the first connection, and that is when the public endpoints
+// are put in front of what it made.
+func (s *Server) serve() error {
+	if s.o.ConfigFile == "" {
+		return s.http.Serve(s.listener)
+	}
+	l := &hooked{Listener: s.listener, before: func() { s.http.Handler = s.handler(s.http.Handler) }}
+	s.http.Handler = s.private()
+	return toolkit.Serve(l, s.http, &toolkit.FlagConfig{WebConfigFile: &s.o.ConfigFile}, s.o.Log)
+}
+
+// hooked calls a function before the first connection is accepted. Accept is
+// called by one goroutine only.
+type hooked struct {
+	net.Listener
+	before func()
+}
+
+func (h *hooked) Accept() (net.Conn, error) {
+	if h.before != nil {
+		h.before()
+		h.before = nil
+	}
+	return h.Listener.Accept()
+}
+
+// handler is the whole face: the public endpoints, and private for the rest.
+func (s *Server) handler(private http.Handler) http.Handler {
+	limited := bound(maxRequests, private)
+	webhook := http.NotFoundHandler()
+	if !s.o.DisableWebhook {
+		webhook = bound(maxRequests, newWebhook(s.o))
+	}
+	return headers(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/healthz": // never queues behind anything
+			get(s.healthz)(w, r)
+		case "/webhook":
+			webhook.ServeHTTP(w, r)
+		default:
+			limited.ServeHTTP(w, r)
+		}
+	}))
+}
+
+// private is what HTTP_CONFIG_FILE protects.
+func (s *Server) private() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.HandleFunc("GET /api/v1/status", s.status)
+	if s.o.Gatherer != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Gatherer, promhttp.HandlerOpts{
+			ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelError),
+		}))
+	}
+	return mux
+}

@@ -1,0 +1,123 @@
+package web
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// webhook answers POST /webhook.
+//
+//	method, size as declared           405, 413
+//	token, or a signature to check     401 if neither is there
+//	the body goes by                   413, 400
+//	signature                          401
+//	what it says                       202 queued or ignored
+//
+// Nothing that was sent is interpreted before it has proved to be authentic. An
+// answer never waits for the daemon: Trigger does not block.
+type webhook struct {
+	o   Options
+	log *slog.Logger
+	// warned has a place for the one warning a minute that requests without a
+	// valid proof get: a stranger must not fill the log.
+	warned chan time.Time
+}
+
+// Decision is the answer to a request to the webhook.
+type Decision struct {
+	// Status is queued, ignored, unauthorized or rejected.
+	Status string `json:"status"`
+	Reason string `json:"reason"`
+
+	code int
+}
+
+func newWebhook(o Options) *webhook {
+	h := &webhook{o: o, log: o.Log, warned: make(chan time.Time, 1)}
+	h.warned <- time.Time{}
+	return h
+}
+
+func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s := recognise(r.Header)
+	d := h.decide(r, s)
+	h.o.Count(s.provider, d.Status)
+	h.report(r, s, d)
+	switch d.code {
+	case http.StatusMethodNotAllowed:
+		w.Header().Set("Allow", http.MethodPost)
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	if d.code != http.StatusAccepted {
+		// There may be megabytes of body that nobody will read.
+		w.Header().Set("Connection", "close")
+	}
+	if d.Status == "queued" {
+		h.o.Trigger("webhook")
+	}
+	answer(w, d.code, d)
+}
+
+func (h *webhook) decide(r *http.Request, s sender) Decision {
+	if r.Method != http.MethodPost {
+		return rejected(http.StatusMethodNotAllowed, "only POST")
+	}
+	if r.ContentLength > maxBody {
+		return rejected(http.StatusRequestEntityTooLarge, errTooLarge.Error())
+	}
+	secret, err := h.o.WebhookSecret()
+	if err != nil {
+		h.log.Error("webhook secret can't be read", "err", err)
+		return rejected(http.StatusServiceUnavailable, "the secret can't be read")
+	}
+	proved := secret == "" || token(r.Header, secret)
+	claims := signatures(r.Header)
+	if !proved && len(claims) == 0 {
+		return unauthorized("no valid token and no signature")
+	}
+	b, err := readBody(r, secret)
+	switch {
+	case errors.Is(err, errTooLarge):
+		return rejected(http.StatusRequestEntityTooLarge, err.Error())
+	case err != nil:
+		return rejected(http.StatusBadRequest, "the body ended early")
+	case !proved && !b.signed(claims):
+		return unauthorized("the signature is not that of the body")
+	}
+	queued, reason := s.judge(scan(b.head.bytes), h.o.Branch, locate(h.o.Remote()))
+	if !queued {
+		return Decision{"ignored", reason, http.StatusAccepted}
+	}
+	return Decision{"queued", reason, http.StatusAccepted}
+}
+
+func rejected(code int, reason string) Decision { return Decision{"rejected", reason, code} }
+
+func unauthorized(reason string) Decision {
+	return Decision{"unauthorized", reason, http.StatusUnauthorized}
+}
+
+// report writes one line for a request.
+func (h *webhook) report(r *http.Request, s sender, d Decision) {
+	level := slog.LevelDebug
+	switch d.Status {
+	case "queued":
+		level = slog.LevelInfo
+	case "unauthorized":
+		level = h.complain()
+	}
+	h.log.Log(r.Context(), level, "webhook", "status", d.Status, "provider", s.provider, "reason", d.Reason, "from", r.RemoteAddr)
+}
+
+func (h *webhook) complain() slog.Level {
+	last, now := <-h.warned, time.Now()
+	if now.Sub(last) < time.Minute {
+		h.warned <- last
+		return slog.LevelDebug
+	}
+	h.warned <- now
+	return slog.LevelWarn
+}
