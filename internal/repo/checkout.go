@@ -1,0 +1,441 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strconv"
+
+	"github.com/go-git/go-git/v5/plumbing"
+	"golang.org/x/sys/unix"
+)
+
+// Checkout moves the clone's branch, index and work tree to commit, which
+// Fetch has brought. An earlier checkout that was interrupted is finished
+// first. The steps, in an order in which a kill after any of them can be
+// continued from:
+//
+//  1. lock git's index; compute the tree difference
+//  2. preflight: look at every path that will be touched; refuse all or nothing
+//  3. write the new files under .git and make them durable
+//  4. write the journal
+//  5. delete what goes, rename into place what comes
+//  6. replace the index
+//  7. move the branch
+//
+// It returns a BlockedError, with nothing written, if a person's work is in the
+// way; any other error means: try again, the clone can be continued from.
+func (r *Repository) Checkout(ctx context.Context, commit string) error {
+	if r.opt.ReadOnly {
+		return fmt.Errorf("checkout %s: %w", short(commit), errReadOnly)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.open(); err != nil {
+		return err
+	}
+	release, err := r.exclusive(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := r.checkout(ctx, plumbing.NewHash(commit)); err != nil {
+		return fmt.Errorf("checkout %s: %w", short(commit), err)
+	}
+	return nil
+}
+
+func (r *Repository) checkout(ctx context.Context, to plumbing.Hash) error {
+	head, err := r.head()
+	if err != nil {
+		return err
+	}
+	pending, err := r.pending(head)
+	if err != nil {
+		return err
+	}
+	if pending != nil && pending.to() != to {
+		if err := r.advance(ctx, head, pending.to()); err != nil {
+			return fmt.Errorf("finish the interrupted checkout of %s: %w", short(pending.To), err)
+		}
+		head = pending.to()
+	}
+	if head == to && pending == nil {
+		return r.check(ctx, head, nil)
+	}
+	if head == to {
+		return nil
+	}
+	return r.advance(ctx, head, to)
+}
+
+// advance is the whole way from one commit to another; the caller holds the
+// flock.
+func (r *Repository) advance(ctx context.Context, from, to plumbing.Hash) error {
+	unlock, err := r.lock(filepath.Join(r.gitDir, "index.lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	x, err := r.readIndex()
+	if err != nil {
+		return err
+	}
+	j := &journal{From: from.String(), To: to.String()}
+	if err := r.checkIndex(ctx, x, from, j); err != nil {
+		return err
+	}
+	changes, err := r.changes(ctx, from, to)
+	if err != nil {
+		return err
+	}
+	actions, err := r.preflight(ctx, x, changes)
+	if err != nil {
+		return err
+	}
+	if err := r.clearScratch(); err != nil {
+		return err
+	}
+	if err := r.room(actions); err != nil {
+		return err
+	}
+	if err := r.writeBlobs(ctx, actions); err != nil {
+		return err
+	}
+	// From here on a cancelled context no longer stops the work: the rest is
+	// quick, and half a tree serves nobody.
+	next := x.with(actions)
+	if err := r.writeJournal(j); err != nil {
+		return err
+	}
+	if err := r.place(actions, next, j); err != nil {
+		return err
+	}
+	if err := r.stampIndex(actions, next); err != nil {
+		return err
+	}
+	if err := r.disk.replace(filepath.Join(r.gitDir, "index"), r.state("index.new"), 0o666, next.encode()); err != nil {
+		return fmt.Errorf("write the index: %w", err)
+	}
+	if err := r.moveRef(r.branchRef(), from, to, r.reason(ctx, from, to)); err != nil {
+		return err
+	}
+	if err := r.dropJournal(); err != nil {
+		return err
+	}
+	return r.clearScratch()
+}
+
+// reason is the text of the reflog line, worded as git would.
+func (r *Repository) reason(ctx context.Context, from, to plumbing.Hash) string {
+	if from.IsZero() {
+		return "clone: from " + r.remote.display
+	}
+	if ok, err := r.objects.descends(ctx, to, from); err == nil && ok {
+		return "gitops-compose: Fast-forward"
+	}
+	return "gitops-compose: moving to " + to.String()
+}
+
+// room refuses before the first write what would fill the disk.
+func (r *Repository) room(actions []action) error {
+	var need int64
+	for _, a := range actions {
+		if a.done || a.to.mode == 0 || a.to.mode == modeSubmodule {
+			continue
+		}
+		n, err := r.objects.blobSize(a.to.hash)
+		if err != nil {
+			return err
+		}
+		need += n + 4096
+	}
+	if have, ok := free(r.gitDir); ok && uint64(need) > have {
+		return fmt.Errorf("not enough room on the disk of %s: %d bytes are needed, %d are free", r.opt.Path, need, have)
+	}
+	return nil
+}
+
+func (r *Repository) scratch(i int) string { return filepath.Join(r.state("new"), strconv.Itoa(i)) }
+
+// clearScratch removes what an earlier try has written aside.
+func (r *Repository) clearScratch() error {
+	entries, err := os.ReadDir(r.state("new"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := r.disk.remove(filepath.Join(r.state("new"), e.Name())); err != nil {
+			return err
+		}
+	}
+	return r.disk.rmdir(r.state("new"))
+}
+
+// With more files than this one sync of the file system is cheaper than one
+// for each file.
+const manyFiles = 64
+
+// writeBlobs puts the new files under .git, durable, ready to be renamed.
+func (r *Repository) writeBlobs(ctx context.Context, actions []action) error {
+	dir := r.state("new")
+	if err := r.disk.mkdirAll(r.gitDir, dir, 0o700); err != nil {
+		return err
+	}
+	count := 0
+	for _, a := range actions {
+		if !a.done && a.to.mode != 0 {
+			count++
+		}
+	}
+	for i, a := range actions {
+		if a.done || a.to.mode == 0 || a.to.mode == modeSubmodule {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := r.writeBlob(r.scratch(i), a, count <= manyFiles); err != nil {
+			return fmt.Errorf("write %s: %w", quotePath(a.path), err)
+		}
+	}
+	if count > manyFiles {
+		return r.disk.syncAll(dir)
+	}
+	return r.disk.syncDir(dir)
+}
+
+const lfsMark = "version https://git-lfs.github.com/spec/"
+
+func (r *Repository) writeBlob(path string, a action, durable bool) error {
+	if a.to.mode == modeLink {
+		var target bytes.Buffer
+		if err := r.objects.copyBlob(&target, a.to.hash); err != nil {
+			return err
+		}
+		if target.Len() == 0 || bytes.IndexByte(target.Bytes(), 0) >= 0 {
+			return errors.New("a symbolic link without a valid target")
+		}
+		return r.disk.symlink(target.String(), path)
+	}
+	mode := fs.FileMode(0o666)
+	if a.to.mode == modeExec {
+		mode = 0o777
+	}
+	head := &prefixWriter{}
+	err := r.disk.write(path, mode, durable, func(w io.Writer) error {
+		return r.objects.copyBlob(io.MultiWriter(w, head), a.to.hash)
+	})
+	if bytes.HasPrefix(head.b, []byte(lfsMark)) {
+		r.warnOnce("lfs", "files kept in git LFS are not downloaded; a pointer is in their place", "path", a.path)
+	}
+	return err
+}
+
+// prefixWriter keeps the first bytes written to it.
+type prefixWriter struct{ b []byte }
+
+func (p *prefixWriter) Write(b []byte) (int, error) {
+	if n := len(lfsMark) - len(p.b); n > 0 {
+		p.b = append(p.b, b[:min(n, len(b))]...)
+	}
+	return len(b), nil
+}
+
+// place makes the work tree the new one: first what goes, deepest first, then
+// what comes.
+func (r *Repository) place(actions []action, next *index, j *journal) error {
+	touched := map[string]bool{}
+	for i := len(actions) - 1; i >= 0; i-- {
+		a := &actions[i]
+		if a.done && a.to.mode != 0 {
+			continue
+		}
+		if err := r.takeAway(a, next, touched); err != nil {
+			return fmt.Errorf("remove %s: %w", quotePath(a.path), err)
+		}
+	}
+	for i := range actions {
+		a := &actions[i]
+		if a.done || a.to.mode == 0 {
+			continue
+		}
+		if err := r.put(a, r.scratch(i), j); err != nil {
+			return fmt.Errorf("write %s: %w", quotePath(a.path), err)
+		}
+		touched[parent(a.path)] = true
+	}
+	if len(touched) > manyFiles {
+		return r.disk.syncAll(r.work.root)
+	}
+	for dir := range touched {
+		if err := r.disk.syncDir(r.work.abs(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeAway deletes a path that goes, and the folders above it that this leaves
+// empty; what changes its content only is left for put.
+func (r *Repository) takeAway(a *action, next *index, touched map[string]bool) error {
+	path := r.work.abs(a.path)
+	switch {
+	case a.to.mode == 0 && a.from.mode != modeSubmodule:
+		if !a.done {
+			if err := r.unchangedSince(a); err != nil {
+				return err
+			}
+			if err := r.disk.remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	case a.from.mode == modeSubmodule && a.was.mode == modeFolder:
+		if err := r.disk.rmdir(path); err != nil && a.to.mode != 0 {
+			return err
+		}
+	case a.to.mode == modeSubmodule && a.was.mode != 0 && a.was.mode != modeFolder:
+		if err := r.disk.remove(path); err != nil {
+			return err
+		}
+	case a.was.mode == modeFolder: // empty, or emptied by the deletions below it
+		if err := r.disk.rmdir(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	default:
+		return nil
+	}
+	// A folder that the new commit still has keeps its inode: containers may
+	// have it mounted.
+	dir := parent(a.path)
+	for ; dir != "" && !next.hasFolder(dir); dir = parent(dir) {
+		if err := r.disk.rmdir(r.work.abs(dir)); errors.Is(err, fs.ErrNotExist) || isNotDir(err) {
+			continue
+		} else if err != nil {
+			break // not empty: something untracked lives here
+		}
+	}
+	touched[dir] = true
+	return nil
+}
+
+// put renames a new file into its place.
+func (r *Repository) put(a *action, from string, j *journal) error {
+	path := r.work.abs(a.path)
+	if err := r.disk.mkdirAll(r.work.root, filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
+	if a.to.mode == modeSubmodule {
+		if err := r.disk.step("mkdir", path); err != nil {
+			return err
+		}
+		return os.Mkdir(path, 0o777)
+	}
+	if a.was.mode == 0 || a.was.mode == modeFolder {
+		err := r.disk.renameNew(from, path)
+		if errors.Is(err, unix.EXDEV) {
+			return r.putBeside(a, from, path, j)
+		}
+		return err
+	}
+	if err := r.unchangedSince(a); err != nil {
+		return err
+	}
+	err := r.disk.rename(from, path)
+	if errors.Is(err, unix.EXDEV) {
+		return r.putBeside(a, from, path, j)
+	}
+	return err
+}
+
+// putBeside is for a folder on another file system than .git: the file is
+// copied next to its place, which the journal knows of, and renamed there.
+func (r *Repository) putBeside(a *action, from, path string, j *journal) error {
+	tmp := join(parent(a.path), ".gitops-compose-"+a.to.hash.String()[:12])
+	j.Beside = append(j.Beside, tmp)
+	if err := r.writeJournal(j); err != nil {
+		return err
+	}
+	if err := r.disk.remove(r.work.abs(tmp)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := r.writeBlob(r.work.abs(tmp), *a, true); err != nil {
+		return err
+	}
+	if err := r.disk.rename(r.work.abs(tmp), path); err != nil {
+		return err
+	}
+	return r.disk.remove(from)
+}
+
+// errTouched: the world has changed since the preflight; the next try looks
+// again.
+var errTouched = errors.New("the file was changed while the checkout was under way")
+
+func (r *Repository) unchangedSince(a *action) error {
+	now, err := look(r.work.abs(a.path))
+	if err != nil {
+		return err
+	}
+	if now.mode != a.was.mode || stampOf(&now.st) != stampOf(&a.was.st) {
+		return errTouched
+	}
+	return nil
+}
+
+// with returns the index with the actions applied; the stamps come later.
+func (x *index) with(actions []action) *index {
+	drop := make(map[string]bool, len(actions))
+	var add []indexEntry
+	for _, a := range actions {
+		drop[a.path] = true
+		if a.to.mode != 0 {
+			add = append(add, indexEntry{mode: a.to.mode, hash: a.to.hash, path: a.path})
+		}
+	}
+	out := &index{entries: make([]indexEntry, 0, len(x.entries)+len(add))}
+	for _, e := range x.entries {
+		if !drop[e.path] {
+			out.entries = append(out.entries, e)
+		}
+	}
+	out.entries = append(out.entries, add...)
+	sort.Slice(out.entries, func(i, j int) bool { return out.entries[i].path < out.entries[j].path })
+	return out
+}
+
+// stampIndex fills in what lstat says about the files that were written.
+func (r *Repository) stampIndex(actions []action, next *index) error {
+	for _, a := range actions {
+		if a.to.mode == 0 || a.to.mode == modeSubmodule {
+			continue
+		}
+		i, ok := next.find(a.path)
+		if !ok {
+			continue
+		}
+		s, err := look(r.work.abs(a.path))
+		if err != nil {
+			return err
+		}
+		next.entries[i].stamp = stampOf(&s.st)
+	}
+	return nil
+}
+
+func short(id string) string {
+	if len(id) > 12 {
+		return id[:12]
+	}
+	return id
+}

@@ -1,0 +1,288 @@
+package repo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/storage/filesystem"
+)
+
+const (
+	objectCacheSize = 16 << 20
+	// Larger blobs are streamed from their pack instead of held in memory.
+	largeObject = 1 << 20
+)
+
+// emptyTree is the id of the tree without entries, which needs no object.
+var emptyTree = hashTree(nil)
+
+// objects reads from one or more object folders: the clone's, and for a
+// read-only repository a temporary one that fetches write to.
+//
+// A person's `git gc` may replace packs at any time: whatever can't be read is
+// looked for once more with fresh pack lists.
+type objects struct {
+	mu     sync.Mutex
+	dirs   []string // git folders, each with objects/
+	stores []*filesystem.Storage
+}
+
+func newObjects(dirs ...string) *objects { return &objects{dirs: dirs} }
+
+func openStore(dir string) *filesystem.Storage {
+	return filesystem.NewStorageWithOptions(osfs.New(dir, osfs.WithBoundOS()),
+		cache.NewObjectLRU(objectCacheSize), filesystem.Options{LargeObjectThreshold: largeObject})
+}
+
+// reset forgets the open packs, so that memory is given back and new packs are
+// seen.
+func (o *objects) reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.stores = nil
+}
+
+// open returns with the stores open; the caller holds the lock.
+func (o *objects) open() {
+	if o.stores == nil {
+		for _, d := range o.dirs {
+			o.stores = append(o.stores, openStore(d))
+		}
+	}
+}
+
+func (o *objects) read(kind plumbing.ObjectType, h plumbing.Hash) (plumbing.EncodedObject, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	fresh := o.stores == nil
+	for {
+		o.open()
+		var err error
+		for _, s := range o.stores {
+			var obj plumbing.EncodedObject
+			if obj, err = s.EncodedObject(kind, h); err == nil {
+				return obj, nil
+			}
+		}
+		if fresh {
+			return nil, fmt.Errorf("read %s %s: %w", kind, h, err)
+		}
+		o.stores, fresh = nil, true
+	}
+}
+
+// has tells whether an object is here.
+func (o *objects) has(h plumbing.Hash) bool {
+	if o.listed(h) {
+		return true
+	}
+	o.reset()
+	return o.listed(h)
+}
+
+// listed is has for many objects: it doesn't look for new packs.
+func (o *objects) listed(h plumbing.Hash) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.open()
+	for _, s := range o.stores {
+		if s.HasEncodedObject(h) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// bytes returns the content of a commit or tree.
+func (o *objects) bytes(kind plumbing.ObjectType, h plumbing.Hash) ([]byte, error) {
+	obj, err := o.read(kind, h)
+	if err != nil {
+		return nil, err
+	}
+	r, err := obj.Reader()
+	if err != nil {
+		return nil, fmt.Errorf("read %s %s: %w", kind, h, err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return nil, fmt.Errorf("read %s %s: %w", kind, h, err)
+	}
+	return b, nil
+}
+
+func (o *objects) tree(h plumbing.Hash) ([]treeEntry, error) {
+	if h.IsZero() || h == emptyTree {
+		return nil, nil
+	}
+	b, err := o.bytes(plumbing.TreeObject, h)
+	if err != nil {
+		return nil, err
+	}
+	list, err := parseTree(b)
+	if err != nil {
+		return nil, fmt.Errorf("read tree %s: %w", h, err)
+	}
+	return list, nil
+}
+
+func (o *objects) blobSize(h plumbing.Hash) (int64, error) {
+	obj, err := o.read(plumbing.BlobObject, h)
+	if err != nil {
+		return 0, err
+	}
+	return obj.Size(), nil
+}
+
+// copyBlob writes a blob's bytes and checks on the way that they are what the
+// id promises: a damaged pack must not become a damaged compose file.
+func (o *objects) copyBlob(w io.Writer, h plumbing.Hash) error {
+	obj, err := o.read(plumbing.BlobObject, h)
+	if err != nil {
+		return err
+	}
+	r, err := obj.Reader()
+	if err != nil {
+		return fmt.Errorf("read blob %s: %w", h, err)
+	}
+	defer r.Close()
+	sum := newBlobHash(obj.Size())
+	if _, err := io.Copy(io.MultiWriter(w, sum), r); err != nil {
+		return fmt.Errorf("copy blob %s: %w", h, err)
+	}
+	if sum.id() != h {
+		return fmt.Errorf("blob %s: the object in the clone is damaged; run git fsck", h)
+	}
+	return nil
+}
+
+// commit is what this package needs of a commit object.
+type commit struct {
+	tree    plumbing.Hash
+	parents []plumbing.Hash
+	author  string
+	when    time.Time // of the committer
+	subject string
+}
+
+func (o *objects) commit(h plumbing.Hash) (*commit, error) {
+	b, err := o.bytes(plumbing.CommitObject, h)
+	if err != nil {
+		return nil, err
+	}
+	return parseCommit(h, b)
+}
+
+func parseCommit(h plumbing.Hash, b []byte) (*commit, error) {
+	c := &commit{}
+	head, message, _ := bytes.Cut(b, []byte("\n\n"))
+	for line := range bytes.Lines(head) {
+		key, value, _ := strings.Cut(strings.TrimSuffix(string(line), "\n"), " ")
+		switch key {
+		case "tree":
+			c.tree = plumbing.NewHash(value)
+		case "parent":
+			c.parents = append(c.parents, plumbing.NewHash(value))
+		case "author":
+			c.author, _ = signature(value)
+		case "committer":
+			_, c.when = signature(value)
+		}
+	}
+	if c.tree.IsZero() {
+		return nil, fmt.Errorf("read commit %s: damaged commit object", h)
+	}
+	subject, _, _ := strings.Cut(strings.TrimLeft(string(message), "\n"), "\n")
+	c.subject = strings.ToValidUTF8(strings.TrimSpace(subject), "\uFFFD")
+	return c, nil
+}
+
+// signature splits "Name <mail> 1700000000 +0100".
+func signature(s string) (name string, when time.Time) {
+	end := strings.LastIndexByte(s, '>')
+	if end < 0 {
+		return s, time.Time{}
+	}
+	name = strings.ToValidUTF8(s[:end+1], "\uFFFD")
+	fields := strings.Fields(s[end+1:])
+	if len(fields) == 0 {
+		return name, time.Time{}
+	}
+	sec, err := strconv.ParseInt(fields[0], 10, 64)
+	if err != nil {
+		return name, time.Time{}
+	}
+	zone := time.UTC
+	if len(fields) > 1 {
+		if t, err := time.Parse("-0700", fields[1]); err == nil {
+			zone = t.Location()
+		}
+	}
+	return name, time.Unix(sec, 0).In(zone)
+}
+
+// rootTree returns the tree of a commit; the zero hash is a branch without
+// commits.
+func (o *objects) rootTree(h plumbing.Hash) (plumbing.Hash, error) {
+	if h.IsZero() {
+		return plumbing.ZeroHash, nil
+	}
+	c, err := o.commit(h)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	return c.tree, nil
+}
+
+// descends tells whether ancestor is reachable from h (a commit reaches
+// itself). The walk goes by breadth and ends at the first hit: one new commit
+// costs one read, a rewritten branch a walk over all of its history.
+func (o *objects) descends(ctx context.Context, h, ancestor plumbing.Hash) (bool, error) {
+	found := false
+	err := o.walk(ctx, h, func(x plumbing.Hash, _ *commit) bool {
+		found = x == ancestor
+		return !found
+	})
+	return found, err
+}
+
+// walk visits the commits reachable from h, each once, until visit says no.
+func (o *objects) walk(ctx context.Context, h plumbing.Hash, visit func(plumbing.Hash, *commit) bool) error {
+	seen := map[plumbing.Hash]struct{}{h: {}}
+	queue := []plumbing.Hash{h}
+	for len(queue) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		h, queue = queue[0], queue[1:]
+		c, err := o.commit(h)
+		if err != nil {
+			return err
+		}
+		if !visit(h, c) {
+			return nil
+		}
+		for _, p := range c.parents {
+			if _, ok := seen[p]; !ok {
+				seen[p] = struct{}{}
+				queue = append(queue, p)
+			}
+		}
+	}
+	return nil
+}
+
+func isMissing(err error) bool { return errors.Is(err, plumbing.ErrObjectNotFound) }
+
+func packDir(gitDir string) string { return filepath.Join(gitDir, "objects", "pack") }

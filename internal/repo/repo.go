@@ -1,0 +1,318 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// Options says which clone, which remote, and how to reach it.
+type Options struct {
+	// Path is the clone.
+	Path string
+	// URL is where to clone from when Path is empty or missing; otherwise the
+	// clone's origin must be the same repository. May be "".
+	URL string
+	// Branch is the one branch that is followed, without refs/heads/.
+	Branch string
+
+	// Credentials is asked at each remote operation by HTTP(S), because the files
+	// that hold them rotate. nil or two empty strings: those inside the address
+	// count, if there are any.
+	Credentials func() (username, password string, err error)
+	// SSHKeyFile is a private key in a format of OpenSSH's or in PEM; "" means the
+	// usual names in ~/.ssh.
+	SSHKeyFile string
+	// SSHKnownHostsFile is in OpenSSH's format; "" means its usual places. An
+	// unknown host is refused.
+	SSHKnownHostsFile string
+	// SSHPassphrase is asked if the key has one.
+	SSHPassphrase func() (string, error)
+	// CAFile has certificates in PEM to trust beside the system's.
+	CAFile string
+
+	// FastForwardOnly refuses a rewritten branch instead of following it.
+	FastForwardOnly bool
+	// ReadOnly leaves the work tree and .git as they are; what is fetched goes to
+	// a temporary folder.
+	ReadOnly bool
+
+	// Timeout limits each remote operation up to the first byte of a pack, and
+	// with it how long a pack may stand still; 0 means two minutes.
+	Timeout time.Duration
+	// Logger gets what is not an error; nil means none.
+	Logger *slog.Logger
+}
+
+const defaultTimeout = 2 * time.Minute
+
+// Repository is a clone and its remote. It is safe for use by several
+// goroutines; operations run one at a time.
+type Repository struct {
+	opt    Options
+	log    *slog.Logger
+	gitDir string
+	remote *remote
+	disk   disk
+
+	mu      sync.Mutex // of everything below but what has its own
+	cloning bool       // there is no clone yet
+	objects *objects
+	work    worktree
+	overlay string // temporary git folder of a read-only repository
+	refetch bool   // an object was missing: the next fetch gets everything
+
+	indexCache *index
+	indexStamp stamp
+	linkCache  map[plumbing.Hash]bool
+	related    relation
+	http       httpMemory
+	warned     map[string]bool
+
+	findersMu sync.Mutex
+	finders   map[string]*finder
+}
+
+// Open looks at the clone, without the network. Its errors are for the start of
+// the program: no clone and no URL, a folder with something else in it, an
+// origin that is not URL, a layout that isn't supported. With URL set and Path
+// empty it succeeds, and the first Fetch makes the clone.
+//
+// It removes what a killed daemon has left: its lock files, half-fetched packs,
+// staged trees. A checkout that was interrupted is finished by Checkout.
+func Open(ctx context.Context, o Options) (*Repository, error) {
+	path, err := filepath.Abs(o.Path)
+	if err != nil || o.Path == "" {
+		return nil, errors.New("open the repository: the path is empty")
+	}
+	if o.Branch == "" || strings.HasPrefix(o.Branch, "-") || plumbing.NewBranchReferenceName(o.Branch).Validate() != nil {
+		return nil, fmt.Errorf("open the repository: %q is not a branch name", o.Branch)
+	}
+	o.Path = path
+	if o.Timeout <= 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	r := &Repository{opt: o, log: o.Logger, gitDir: filepath.Join(path, ".git"), work: worktree{root: path}}
+	if err := r.attach(); err != nil {
+		return nil, err
+	}
+	if !r.cloning && !o.ReadOnly {
+		if err := r.tidy(ctx); err != nil {
+			return nil, fmt.Errorf("open the repository: %w", err)
+		}
+	}
+	return r, nil
+}
+
+// attach finds out what is at the path.
+func (r *Repository) attach() error {
+	var wanted *remote
+	if r.opt.URL != "" {
+		var err error
+		if wanted, err = parseRemote(r.opt.URL, r.opt.Path); err != nil {
+			return fmt.Errorf("REPOSITORY_URL: %w", err)
+		}
+	}
+	empty, err := emptyFolder(r.opt.Path)
+	if err != nil {
+		return err
+	}
+	if empty {
+		switch {
+		case wanted == nil:
+			return fmt.Errorf("there is no clone at %s; clone the stacks' repository there, or set REPOSITORY_URL", r.opt.Path)
+		case r.opt.ReadOnly:
+			return fmt.Errorf("there is no clone at %s yet; start the daemon once to make it", r.opt.Path)
+		}
+		r.remote, r.cloning = wanted, true
+		return nil
+	}
+	origin, cfg, err := inspect(r.opt.Path)
+	if err != nil {
+		return err
+	}
+	if r.remote, err = parseRemote(origin, r.opt.Path); err != nil {
+		return fmt.Errorf("the clone %s: %w", r.opt.Path, err)
+	}
+	if wanted != nil {
+		if wanted.display != r.remote.display {
+			return fmt.Errorf("the clone %s comes from %s, but REPOSITORY_URL is %s; change one of them, or empty the folder",
+				r.opt.Path, r.remote.display, wanted.display)
+		}
+		if r.remote.user == "" && r.remote.password == "" {
+			r.remote.user, r.remote.password = wanted.user, wanted.password
+		}
+	}
+	r.use(cfg)
+	return nil
+}
+
+// use takes up a clone that is there.
+func (r *Repository) use(cfg *config.Config) {
+	core := cfg.Raw.Section("core")
+	r.work.fileMode = !core.HasOption("filemode") || isTrue(core.Option("filemode"))
+	switch strings.ToLower(core.Option("autocrlf")) {
+	case "", "false", "no", "off", "0":
+		r.work.eol = isFile(filepath.Join(r.opt.Path, ".gitattributes"))
+	default:
+		r.work.eol = true
+	}
+	r.objects = newObjects(r.gitDir)
+	r.cloning = false
+}
+
+// tidy removes a killed daemon's leftovers. It waits only a moment for another
+// daemon: one that is at work needs its own.
+func (r *Repository) tidy(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	release, err := r.exclusive(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		r.log.Warn("another daemon is at work in the clone")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := r.removeStaleLocks(); err != nil {
+		return err
+	}
+	for _, name := range []string{"stage", incoming} {
+		if err := os.RemoveAll(r.state(name)); err != nil {
+			return err
+		}
+	}
+	return r.removeBeside()
+}
+
+// removeBeside removes the temporary files that a killed checkout has left in
+// the work tree.
+func (r *Repository) removeBeside() error {
+	head, err := readRef(r.gitDir, r.branchRef())
+	if err != nil {
+		return nil // Fetch will say it better
+	}
+	j, err := r.pending(head)
+	if err != nil || j == nil {
+		return err
+	}
+	for _, p := range j.Beside {
+		if err := r.disk.remove(r.work.abs(p)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close removes the staged trees. The clone stays as it is.
+func (r *Repository) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.http.transport != nil {
+		r.http.transport.CloseIdleConnections()
+	}
+	if r.overlay != "" {
+		return os.RemoveAll(r.overlay)
+	}
+	if r.opt.ReadOnly || r.cloning {
+		return nil
+	}
+	return os.RemoveAll(r.state("stage"))
+}
+
+// Identity names repository and branch for labels: the origin's address without
+// credentials, query and .git, then # and the branch.
+func (r *Repository) Identity() string { return r.remote.display + "#" + r.opt.Branch }
+
+// Commit describes a commit to people.
+type Commit struct {
+	Hash    string
+	Subject string
+	Author  string    // "Name <mail>"
+	Time    time.Time // of the commit
+}
+
+// Describe returns what a commit says about itself.
+func (r *Repository) Describe(commit string) (Commit, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.open(); err != nil {
+		return Commit{}, err
+	}
+	c, err := r.objects.commit(plumbing.NewHash(commit))
+	if err != nil {
+		return Commit{}, fmt.Errorf("describe %s: %w", short(commit), err)
+	}
+	return Commit{Hash: commit, Subject: c.subject, Author: c.author, Time: c.when}, nil
+}
+
+func (r *Repository) open() error {
+	if r.cloning {
+		return errors.New("the repository has not been cloned yet")
+	}
+	return nil
+}
+
+// tree reads a tree object; it may be called without the lock, for objects is
+// set once and has its own.
+func (r *Repository) tree(h plumbing.Hash) ([]treeEntry, error) { return r.objects.tree(h) }
+
+// head returns the commit that the clone has checked out; zero before the
+// first.
+func (r *Repository) head() (plumbing.Hash, error) {
+	branch, detached, err := readHead(r.gitDir)
+	if err != nil {
+		return plumbing.ZeroHash, fmt.Errorf("read the clone's head: %w", err)
+	}
+	switch {
+	case branch == "":
+		return plumbing.ZeroHash, blocked("the clone has commit %s checked out and no branch; run git switch %s there", short(detached.String()), r.opt.Branch)
+	case branch != r.branchRef():
+		return plumbing.ZeroHash, blocked("the clone is on branch %s and not on %s; run git switch %s there, or set REPOSITORY_BRANCH",
+			strings.TrimPrefix(branch, "refs/heads/"), r.opt.Branch, r.opt.Branch)
+	}
+	return readRef(r.gitDir, branch)
+}
+
+// warnOnce keeps what can't be changed soon from filling the log.
+func (r *Repository) warnOnce(key, message string, args ...any) {
+	if r.warned[key] {
+		return
+	}
+	if r.warned == nil {
+		r.warned = map[string]bool{}
+	}
+	r.warned[key] = true
+	r.log.Warn(message, args...)
+}
+
+// distrust notes that an object is missing, so that the next fetch asks for
+// everything again instead of for what is new.
+func (r *Repository) distrust(err error) error {
+	if isMissing(err) {
+		r.refetch = true
+	}
+	return err
+}
+
+func statFile(path string) (stamp, error) {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return stamp{}, err
+	}
+	return stamp{mtimeSec: uint32(fi.ModTime().Unix()), mtimeNsec: uint32(fi.ModTime().Nanosecond()), size: uint32(fi.Size())}, nil
+}

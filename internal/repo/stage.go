@@ -1,0 +1,415 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-git/go-git/v5/plumbing"
+)
+
+// Tree is a commit's content as a folder on disk, with the clone's untracked
+// files in it. It is safe for use by several goroutines. It stays until Close,
+// but shows the clone's own files where they are the same: once the clone has
+// moved on to a third commit, those show that.
+type Tree struct {
+	r      *Repository
+	commit plumbing.Hash
+	root   plumbing.Hash
+	dir    string
+	own    bool // dir was made for this tree
+	once   sync.Once
+}
+
+// Commit returns the commit's id in hexadecimal.
+func (t *Tree) Commit() string { return t.commit.String() }
+
+// Dir returns the folder to load files from. If the commit is what the clone
+// has checked out, it is the clone itself.
+func (t *Tree) Dir() string { return t.dir }
+
+// Close removes the folder if it was made for this tree.
+func (t *Tree) Close() (err error) {
+	t.once.Do(func() {
+		if t.own {
+			err = os.RemoveAll(t.dir)
+		}
+	})
+	return err
+}
+
+// Find lists the tracked files whose base name is one of names, with slashes,
+// sorted. Links count as files.
+func (t *Tree) Find(names ...string) []string {
+	names = slices.Clone(names)
+	slices.Sort(names)
+	list, err := t.r.finder(names).find(t.root)
+	if err != nil {
+		t.r.log.Error("tree not readable", "commit", t.Commit(), "err", err)
+		return nil
+	}
+	list = slices.Clone(list)
+	slices.Sort(list)
+	return list
+}
+
+// ID returns the object id of a tracked file or folder, "" for the root; "" if
+// nothing tracked has that path. Equal ids mean equal content; the id of a file
+// says nothing about its exec bit, that of a folder does.
+func (t *Tree) ID(path string) string {
+	path = strings.Trim(filepath.ToSlash(filepath.Clean("/"+path)), "/")
+	at := treeEntry{mode: modeFolder, hash: t.root}
+	if path == "" {
+		return at.hash.String()
+	}
+	for name := range strings.SplitSeq(path, "/") {
+		if !at.folder() {
+			return ""
+		}
+		list, err := t.r.tree(at.hash)
+		if err != nil {
+			t.r.log.Error("tree not readable", "commit", t.Commit(), "err", err)
+			return ""
+		}
+		i := slices.IndexFunc(list, func(e treeEntry) bool { return e.name == name })
+		if i < 0 {
+			return ""
+		}
+		at = list[i]
+	}
+	return at.hash.String()
+}
+
+// finder answers Find for one set of names and remembers the answer for each
+// tree object, so that only folders that are new are read.
+type finder struct {
+	r     *Repository
+	names []string
+	mu    sync.Mutex
+	known map[plumbing.Hash][]string
+	used  map[plumbing.Hash][]string // what the current search needs; see find
+}
+
+func (r *Repository) finder(names []string) *finder {
+	r.findersMu.Lock()
+	defer r.findersMu.Unlock()
+	key := strings.Join(names, "\x00")
+	f := r.finders[key]
+	if f == nil {
+		f = &finder{r: r, names: names}
+		if r.finders == nil {
+			r.finders = map[string]*finder{}
+		}
+		r.finders[key] = f
+	}
+	return f
+}
+
+func (f *finder) find(root plumbing.Hash) ([]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if list, ok := f.known[root]; ok {
+		return list, nil
+	}
+	f.used = map[plumbing.Hash][]string{}
+	list, err := f.folder(root)
+	if err != nil {
+		return nil, err
+	}
+	// Folders of trees long gone must not pile up: once they are the greater
+	// part, only what this tree needs is kept.
+	if len(f.known) > 2*len(f.used)+4096 {
+		f.known = f.used
+	} else if f.known == nil {
+		f.known = f.used
+	} else {
+		maps.Copy(f.known, f.used)
+	}
+	f.used = nil
+	return list, nil
+}
+
+func (f *finder) folder(h plumbing.Hash) ([]string, error) {
+	if list, ok := f.known[h]; ok {
+		f.used[h] = list
+		return list, nil
+	}
+	if list, ok := f.used[h]; ok {
+		return list, nil
+	}
+	entries, err := f.r.tree(h)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, e := range entries {
+		if e.folder() {
+			below, err := f.folder(e.hash)
+			if err != nil {
+				return nil, err
+			}
+			for _, p := range below {
+				out = append(out, e.name+"/"+p)
+			}
+			continue
+		}
+		if e.mode != modeSubmodule && slices.Contains(f.names, e.name) {
+			out = append(out, e.name)
+		}
+	}
+	f.used[h] = out
+	return out, nil
+}
+
+// Stage shows the tree of a commit as a folder without touching the clone's
+// files. It costs in proportion to what differs from the clone's head: folders
+// that don't are one link each.
+func (r *Repository) Stage(ctx context.Context, commit string) (*Tree, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.open(); err != nil {
+		return nil, err
+	}
+	t := &Tree{r: r, commit: plumbing.NewHash(commit), dir: r.work.root}
+	if err := r.stage(ctx, t); err != nil {
+		_ = t.Close()
+		return nil, fmt.Errorf("stage %s: %w", short(commit), err)
+	}
+	return t, nil
+}
+
+func (r *Repository) stage(ctx context.Context, t *Tree) error {
+	head, err := r.head()
+	if err != nil {
+		return err
+	}
+	if t.root, err = r.objects.rootTree(t.commit); err != nil {
+		return r.distrust(err)
+	}
+	pending, err := r.pending(head)
+	if err != nil {
+		return err
+	}
+	if t.commit == head && pending == nil {
+		return nil
+	}
+	base, err := r.objects.rootTree(head)
+	if err != nil {
+		return err
+	}
+	s := &stager{ctx: ctx, r: r, links: map[plumbing.Hash]bool{}}
+	bases := []plumbing.Hash{base}
+	if pending != nil {
+		// Half of the clone is the interrupted checkout's: a path may be linked to
+		// only if both agree on it.
+		half, err := r.objects.rootTree(pending.to())
+		if err != nil {
+			return err
+		}
+		bases = append(bases, half)
+	}
+	if t.dir, err = r.stageFolder(t.commit.String()); err != nil {
+		return err
+	}
+	t.own = true
+	return r.distrust(s.folder("", bases, t.root, t.dir))
+}
+
+func (r *Repository) stageFolder(commit string) (string, error) {
+	parent := ""
+	if !r.opt.ReadOnly {
+		if err := r.makeState(); err != nil {
+			return "", err
+		}
+		parent = r.state("stage")
+		if err := os.Mkdir(parent, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return "", err
+		}
+	}
+	return os.MkdirTemp(parent, "gitops-compose-"+short(commit)+"-")
+}
+
+type stager struct {
+	ctx   context.Context
+	r     *Repository
+	links map[plumbing.Hash]bool // folders by whether a link is tracked in or below them
+}
+
+// folder fills dir, which exists, with the tree `want`. bases are the trees
+// that the clone's folder at path may hold; a zero hash is none.
+func (s *stager) folder(path string, bases []plumbing.Hash, want plumbing.Hash, dir string) error {
+	if err := s.ctx.Err(); err != nil {
+		return err
+	}
+	wanted, err := s.r.tree(want)
+	if err != nil {
+		return err
+	}
+	had, err := s.had(bases)
+	if err != nil {
+		return err
+	}
+	tracked := map[string]bool{}
+	for _, e := range wanted {
+		tracked[e.name] = true
+		if why := unsafeName(e.name); why != "" {
+			return blocked("the commit has the path %s, which is not safe to write: %s", quotePath(join(path, e.name)), why)
+		}
+		if err := s.entry(join(path, e.name), had[e.name], e, filepath.Join(dir, e.name)); err != nil {
+			return err
+		}
+	}
+	for name, entries := range had {
+		if tracked[name] {
+			continue
+		}
+		tracked[name] = true
+		// A folder that goes: what is untracked in it stays, and is shown.
+		if err := s.gone(join(path, name), entries, filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	return s.untracked(path, tracked, dir)
+}
+
+// had returns what the clone may hold under each name: one entry per base.
+func (s *stager) had(bases []plumbing.Hash) (map[string][]treeEntry, error) {
+	out := map[string][]treeEntry{}
+	for i, b := range bases {
+		list, err := s.r.tree(b)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range list {
+			if out[e.name] == nil {
+				out[e.name] = make([]treeEntry, len(bases))
+			}
+			out[e.name][i] = e
+		}
+	}
+	return out, nil
+}
+
+func folders(entries []treeEntry) []plumbing.Hash {
+	out := make([]plumbing.Hash, len(entries))
+	for i, e := range entries {
+		if e.folder() {
+			out[i] = e.hash
+		}
+	}
+	return out
+}
+
+func (s *stager) entry(path string, had []treeEntry, e treeEntry, at string) error {
+	unchanged := had != nil && !slices.ContainsFunc(had, func(h treeEntry) bool { return !h.same(e) })
+	switch {
+	case e.folder():
+		links, err := s.hasLinks(e.hash)
+		if err != nil {
+			return err
+		}
+		// A link that is reached through a linked folder would be followed in the
+		// clone, to what another commit has there.
+		if unchanged && !links {
+			return os.Symlink(s.r.work.abs(path), at)
+		}
+		if err := os.Mkdir(at, 0o700); err != nil {
+			return err
+		}
+		return s.folder(path, folders(had), e.hash, at)
+	case e.mode == modeSubmodule:
+		return os.Symlink(s.r.work.abs(path), at)
+	case unchanged && e.mode != modeLink:
+		return os.Symlink(s.r.work.abs(path), at)
+	}
+	return s.r.stageBlob(at, e)
+}
+
+// stageBlob writes one file; it need not survive a crash, so nothing is synced.
+func (r *Repository) stageBlob(at string, e treeEntry) error {
+	plain := Repository{disk: disk{}, objects: r.objects, log: r.log}
+	return plain.writeBlob(at, action{change: change{to: e}}, false)
+}
+
+// gone shows what is untracked in a folder that the commit no longer has.
+func (s *stager) gone(path string, had []treeEntry, at string) error {
+	if !slices.ContainsFunc(had, treeEntry.folder) {
+		return nil
+	}
+	if err := os.Mkdir(at, 0o700); err != nil {
+		return err
+	}
+	if err := s.folder(path, folders(had), plumbing.ZeroHash, at); err != nil {
+		return err
+	}
+	if err := os.Remove(at); err != nil && !isNotEmpty(err) {
+		return err
+	}
+	return nil
+}
+
+// untracked links to what the clone has in the folder beside tracked files. A
+// folder that the daemon may not read (a database's) is as if empty: nothing in
+// it can be part of a stack.
+func (s *stager) untracked(path string, tracked map[string]bool, dir string) error {
+	from := s.r.work.abs(path)
+	// Only if it is a real folder: a link would lead elsewhere.
+	if state, err := look(from); err != nil || state.mode != modeFolder {
+		return nil
+	}
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		s.r.log.Debug("folder not read", "path", path, "err", err)
+		return nil
+	}
+	for _, e := range entries {
+		if tracked[e.Name()] || path == "" && e.Name() == ".git" {
+			continue
+		}
+		if err := os.Symlink(filepath.Join(from, e.Name()), filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *stager) hasLinks(h plumbing.Hash) (bool, error) {
+	if v, ok := s.links[h]; ok {
+		return v, nil
+	}
+	if v, ok := s.r.linkCache[h]; ok {
+		return v, nil
+	}
+	list, err := s.r.tree(h)
+	if err != nil {
+		return false, err
+	}
+	found := false
+	for _, e := range list {
+		if e.mode == modeLink {
+			found = true
+		} else if e.folder() {
+			below, err := s.hasLinks(e.hash)
+			if err != nil {
+				return false, err
+			}
+			found = found || below
+		}
+		if found {
+			break
+		}
+	}
+	s.links[h] = found
+	if len(s.r.linkCache) > 1<<17 || s.r.linkCache == nil {
+		s.r.linkCache = map[plumbing.Hash]bool{}
+	}
+	s.r.linkCache[h] = found
+	return found, nil
+}
