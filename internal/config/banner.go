@@ -24,39 +24,44 @@ func (c Config) Banner() []slog.Attr {
 	for i, r := range c.Registries {
 		hosts[i] = r.Host()
 	}
-	attrs := []slog.Attr{
-		slog.Int64("CHECK_INTERVAL_IN_SECONDS", interval),
-		slog.String("REPOSITORY_PATH", c.RepositoryPath),
-		slog.String("REPOSITORY_URL", RedactURL(c.RepositoryURL)),
-		slog.String("REPOSITORY_BRANCH", c.RepositoryBranch),
-		slog.String("REPOSITORY_USERNAME", username),
-		slog.Any("REPOSITORY_PASSWORD", c.RepositoryPassword),
-		slog.String("REPOSITORY_SSH_KEY_FILE", c.SSHKeyFile),
-		slog.Any("REPOSITORY_SSH_KEY_PASSPHRASE", c.SSHKeyPassphrase),
-		slog.String("REPOSITORY_SSH_KNOWN_HOSTS_FILE", c.SSHKnownHostsFile),
-		slog.String("REPOSITORY_CA_FILE", c.CAFile),
-		slog.String("REPOSITORY_HISTORY", history),
-		slog.String("DOCKER_REGISTRIES", strings.Join(hosts, " ")),
-		slog.Bool("DISABLE_WEBHOOK", c.DisableWebhook),
-		slog.Bool("DISABLE_METRICS", c.DisableMetrics),
-		slog.Any("WEBHOOK_SECRET", c.WebhookSecret),
-		slog.String("HTTP_ADDRESS", c.HTTPAddress),
-		slog.String("HTTP_CONFIG_FILE", c.HTTPConfigFile),
-		slog.Int("MAX_PARALLEL_STACKS", c.MaxParallelStacks),
-		slog.Int64("DEPLOY_TIMEOUT_IN_SECONDS", int64(c.DeployTimeout.Seconds())),
-		slog.Bool("SELF_HEAL", c.SelfHeal),
-		slog.Bool("ALLOW_EMPTY", c.AllowEmpty),
-		slog.String("LOG_LEVEL", strings.ToLower(c.LogLevel.String())),
-		slog.String("LOG_FORMAT", c.LogFormat),
-	}
-	return set(attrs)
+	return attrs([]effective{
+		{"CHECK_INTERVAL_IN_SECONDS", interval},
+		{"REPOSITORY_PATH", c.RepositoryPath},
+		{"REPOSITORY_URL", RedactURL(c.RepositoryURL)},
+		{"REPOSITORY_BRANCH", c.RepositoryBranch},
+		{"REPOSITORY_USERNAME", username},
+		{"REPOSITORY_PASSWORD", c.RepositoryPassword},
+		{"REPOSITORY_SSH_KEY_FILE", c.SSHKeyFile},
+		{"REPOSITORY_SSH_KEY_PASSPHRASE", c.SSHKeyPassphrase},
+		{"REPOSITORY_SSH_KNOWN_HOSTS_FILE", c.SSHKnownHostsFile},
+		{"REPOSITORY_CA_FILE", c.CAFile},
+		{"REPOSITORY_HISTORY", history},
+		{"DOCKER_REGISTRIES", strings.Join(hosts, " ")},
+		{"DISABLE_WEBHOOK", c.DisableWebhook},
+		{"DISABLE_METRICS", c.DisableMetrics},
+		{"WEBHOOK_SECRET", c.WebhookSecret},
+		{"HTTP_ADDRESS", c.HTTPAddress},
+		{"HTTP_CONFIG_FILE", c.HTTPConfigFile},
+		{"MAX_PARALLEL_STACKS", c.MaxParallelStacks},
+		{"DEPLOY_TIMEOUT_IN_SECONDS", int64(c.DeployTimeout.Seconds())},
+		{"SELF_HEAL", c.SelfHeal},
+		{"ALLOW_EMPTY", c.AllowEmpty},
+		{"LOG_LEVEL", strings.ToLower(c.LogLevel.String())},
+		{"LOG_FORMAT", c.LogFormat},
+	})
 }
 
-// set drops what is not set: a banner of empty values hides the others.
-func set(attrs []slog.Attr) []slog.Attr {
+// effective is a variable and what counts for it.
+type effective struct {
+	variable string
+	value    any
+}
+
+// attrs drops what is not set: a banner of empty values hides the others.
+func attrs(all []effective) []slog.Attr {
 	var some []slog.Attr
-	for _, a := range attrs {
-		if a.Value.Resolve().String() != "" {
+	for _, e := range all {
+		if a := slog.Any(e.variable, e.value); a.Value.Resolve().String() != "" {
 			some = append(some, a)
 		}
 	}

@@ -126,12 +126,13 @@ func TestNoWayOfPrintingShowsASecret(t *testing.T) {
 		"DOCKER_REGISTRY_URL=ghcr.io", "DOCKER_REGISTRY_USERNAME=bob", "DOCKER_REGISTRY_PASSWORD="+secret,
 		`DOCKER_REGISTRIES=[{"url":"example.com","username":"eve","password":"`+secret+`"}]`)
 	var b bytes.Buffer
-	slog.New(slog.NewTextHandler(&b, nil)).Info("start", "config", c)
-	slog.New(slog.NewJSONHandler(&b, nil)).Info("start", "config", c, "registries", c.Registries, "secret", c.WebhookSecret)
+	for _, log := range []*slog.Logger{slog.New(slog.NewTextHandler(&b, nil)), slog.New(slog.NewJSONHandler(&b, nil))} {
+		log.Info("starting", "cause", c, "op", c.Registries, "err", c.WebhookSecret)
+	}
 	if strings.Contains(b.String(), secret) {
 		t.Errorf("the log shows a secret:\n%s", b.String())
 	}
-	for _, want := range []string{`config.WEBHOOK_SECRET=***`, `config.REPOSITORY_URL=https://alice:***@example.com/x`, `config.DOCKER_REGISTRIES="ghcr.io example.com"`} {
+	for _, want := range []string{`cause.WEBHOOK_SECRET=***`, `cause.REPOSITORY_URL=https://alice:***@example.com/x`, `cause.DOCKER_REGISTRIES="ghcr.io example.com"`} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the log lacks %s:\n%s", want, b.String())
 		}
@@ -163,9 +164,9 @@ func TestRedactURL(t *testing.T) {
 }
 
 func TestLikelyTyposAreWarnedOf(t *testing.T) {
-	c := load(t, "DISABLE_WEBHOOK=true", "REPOSITORY_PASWORD=hunter2", "MAX_PARALEL_STACKS=2", "WEBHOOK_TOKENS_FOR_ALL=x", "SELFHEAL=no",
+	c := load(t, "DISABLE_WEBHOOK=true", "REPOSITORY_PASWORD=hunter2", "MAX_PARALLEL_STACK=2", "WEBHOOK_TOKENS_FOR_ALL=x", "SELFHEAL=no",
 		"HTTP_PROXY=http://proxy", "HTTPS_PROXY=http://proxy", "DOCKER_HOST=tcp://x", "DOCKER_CONFIG=/x", "LOG_DRIVER=x", "PATH=/bin", "CHECK_DISK=1")
-	const want = `MAX_PARALEL_STACKS is not a variable of this program: did you mean MAX_PARALLEL_STACKS?
+	const want = `MAX_PARALLEL_STACK is not a variable of this program: did you mean MAX_PARALLEL_STACKS?
 REPOSITORY_PASWORD is not a variable of this program: did you mean REPOSITORY_PASSWORD?
 SELFHEAL is not a variable of this program: did you mean SELF_HEAL?
 WEBHOOK_TOKENS_FOR_ALL is not a variable of this program`

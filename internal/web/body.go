@@ -3,6 +3,7 @@ package web
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"hash"
 	"io"
@@ -121,23 +122,12 @@ func (f *formValue) escape(out []byte, c byte) []byte {
 	if len(f.hex) < 3 {
 		return out
 	}
-	high, low := digit(f.hex[1]), digit(f.hex[2])
+	var decoded [1]byte
+	_, err := hex.Decode(decoded[:], f.hex[1:])
 	f.hex = f.hex[:0]
-	if high < 0 || low < 0 {
+	if err != nil {
 		f.ended = true
 		return out
 	}
-	return append(out, byte(high<<4|low))
-}
-
-func digit(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
+	return append(out, decoded[0])
 }

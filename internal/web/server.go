@@ -86,7 +86,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("HTTP_CONFIG_FILE %s: %w", o.ConfigFile, err)
 	}
 	o = defaults(o)
-	listener, err := net.Listen("tcp", o.Address)
+	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", o.Address)
 	if err != nil {
 		return nil, fmt.Errorf("HTTP_ADDRESS: %w", err)
 	}

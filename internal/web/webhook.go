@@ -100,18 +100,20 @@ func unauthorized(reason string) Decision {
 	return Decision{"unauthorized", reason, http.StatusUnauthorized}
 }
 
-// report writes one line for a request.
+// report writes one line for a request. Who sent it is only of interest when it
+// was refused.
 func (h *webhook) report(r *http.Request, s sender, d Decision) {
-	level := slog.LevelDebug
 	switch d.Status {
 	case "queued":
-		level = slog.LevelInfo
-	case "unauthorized":
-		level = h.complain()
+		h.log.Info("webhook asks for a check", "trigger", s.provider, "cause", d.Reason)
+	case "ignored":
+		h.log.Debug("webhook ignored", "trigger", s.provider, "cause", d.Reason)
+	default:
+		h.log.Log(r.Context(), h.complain(), "webhook refused", "trigger", s.provider, "cause", d.Reason+", from "+r.RemoteAddr)
 	}
-	h.log.Log(r.Context(), level, "webhook", "status", d.Status, "provider", s.provider, "reason", d.Reason, "from", r.RemoteAddr)
 }
 
+// complain is the level for a refusal.
 func (h *webhook) complain() slog.Level {
 	last, now := <-h.warned, time.Now()
 	if now.Sub(last) < time.Minute {
