@@ -125,9 +125,19 @@ type Look struct {
 	// did not. Blocked says that a person is needed.
 	Error   string `json:"error,omitempty"`
 	Blocked bool   `json:"blocked,omitempty"`
+	// Commits say more of From and To, as far as that is known.
+	Commits []Commit `json:"commits,omitempty"`
 	// Stacks is the whole picture; nil when the look failed: what was known
 	// before still holds.
 	Stacks []Stack `json:"-"`
+}
+
+// Commit is what a person wants to know of a commit.
+type Commit struct {
+	Hash    string    `json:"hash"`
+	Subject string    `json:"subject,omitempty"`
+	Author  string    `json:"author,omitempty"`
+	At      time.Time `json:"at,omitzero"`
 }
 
 // Check is one whole check, when its operations have ended.

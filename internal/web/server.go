@@ -28,6 +28,7 @@ import (
 const (
 	maxConnections = 256
 	maxRequests    = 64
+	maxStreams     = 16
 	maxHeader      = 16 << 10
 
 	headerTimeout   = 5 * time.Second
@@ -75,6 +76,7 @@ type Server struct {
 	o        Options
 	listener net.Listener
 	http     *http.Server
+	page     *page
 	// closing is closed when a shutdown begins, for answers that have no end.
 	closing chan struct{}
 }
@@ -86,11 +88,15 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("HTTP_CONFIG_FILE %s: %w", o.ConfigFile, err)
 	}
 	o = defaults(o)
+	page, err := newPage()
+	if err != nil {
+		return nil, err
+	}
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", o.Address)
 	if err != nil {
 		return nil, fmt.Errorf("HTTP_ADDRESS: %w", err)
 	}
-	s := &Server{o: o, listener: netutil.LimitListener(listener, maxConnections), closing: make(chan struct{})}
+	s := &Server{o: o, listener: netutil.LimitListener(listener, maxConnections), page: page, closing: make(chan struct{})}
 	s.http = &http.Server{
 		Handler:           s.handler(s.private()),
 		ReadHeaderTimeout: headerTimeout,
@@ -195,7 +201,10 @@ func (s *Server) handler(private http.Handler) http.Handler {
 func (s *Server) private() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.HandleFunc("GET /{$}", s.index)
+	mux.Handle("POST /check", s.checkNow())
 	mux.HandleFunc("GET /api/v1/status", s.status)
+	mux.Handle("GET /api/v1/events", bound(maxStreams, http.HandlerFunc(s.events)))
 	if s.o.Gatherer != nil {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Gatherer, promhttp.HandlerOpts{
 			ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelError),

@@ -1,0 +1,227 @@
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/report"
+)
+
+// pageSource is the whole page: markup, style and script are one file, so that
+// it needs no other request and works wherever it is proxied to.
+//
+//go:embed page.html
+var pageSource string
+
+// page renders the status page.
+type page struct {
+	template *template.Template
+	// policy lets in the page's own style and script, by their hashes, and
+	// nothing else: what a compose file says can't become code even if it got
+	// through the template's escaping.
+	policy string
+}
+
+func newPage() (*page, error) {
+	t, err := template.New("page").Funcs(template.FuncMap{"short": shortHash, "took": took}).Parse(pageSource)
+	if err != nil {
+		return nil, fmt.Errorf("parse page: %w", err)
+	}
+	p := &page{template: t}
+	// The hashes are of what the browser gets, which is not what is in the file:
+	// html/template takes comments out.
+	var b bytes.Buffer
+	if err := t.Execute(&b, view{}); err != nil {
+		return nil, fmt.Errorf("render page: %w", err)
+	}
+	p.policy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; connect-src 'self'; img-src data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+		hashOf(b.String(), "style"), hashOf(b.String(), "script"))
+	return p, nil
+}
+
+// hashOf is the hash of an element's content in the form of a policy.
+func hashOf(html, element string) string {
+	_, rest, _ := strings.Cut(html, "<"+element+">")
+	content, _, _ := strings.Cut(rest, "</"+element+">")
+	sum := sha256.Sum256([]byte(content))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// index answers with the status page.
+func (s *Server) index(w http.ResponseWriter, r *http.Request) {
+	v := newView(s.overview(r), r.URL.Query().Get("show"))
+	v.CheckNow = s.authenticated()
+	var b bytes.Buffer // an error must not leave half a page
+	if err := s.page.template.Execute(&b, v); err != nil {
+		s.o.Log.Error("status page can't be rendered", "err", err)
+		http.Error(w, "the page can't be rendered", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Security-Policy", s.page.policy)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = b.WriteTo(w)
+}
+
+// view is what the page shows.
+type view struct {
+	Status
+	Headline string
+	Good     bool
+	Show     string // the filter
+	Filters  []filter
+	Shown    []stackView
+	Wanted   commitView
+	Applied  commitView
+	CheckNow bool
+}
+
+// filter is a link that shows some of the stacks.
+type filter struct {
+	Name  string
+	Count int
+	On    bool
+}
+
+// stackView is a stack with ages instead of times.
+type stackView struct {
+	report.Stack
+	Open      bool
+	Succeeded string
+	Retry     string
+}
+
+// commitView is a commit with an age.
+type commitView struct {
+	report.Commit
+	Age string
+}
+
+func newView(s Status, show string) view {
+	v := view{Status: s, Show: show, Good: s.Synced, Headline: headline(s)}
+	all := filter{Name: "all", Count: len(s.Stacks), On: true}
+	v.Filters = []filter{all}
+	for _, name := range []string{"running", "failed", "invalid", "ignored", "held"} {
+		f := filter{Name: name, On: name == show}
+		for _, stack := range s.Stacks {
+			if shows(name, stack) {
+				f.Count++
+			}
+		}
+		if f.On {
+			v.Filters[0].On = false
+		}
+		v.Filters = append(v.Filters, f)
+	}
+	for _, stack := range s.Stacks {
+		if v.Filters[0].On || shows(show, stack) {
+			v.Shown = append(v.Shown, v.stack(stack))
+		}
+	}
+	v.Wanted, v.Applied = v.commits()
+	return v
+}
+
+func shows(filter string, s report.Stack) bool {
+	return filter == string(s.Status) || filter == "held" && s.Held != ""
+}
+
+func (v view) stack(s report.Stack) stackView {
+	return stackView{Stack: s, Open: !settled(s), Succeeded: v.Ago(s.LastSuccess), Retry: v.Ago(s.NextRetry)}
+}
+
+// headline answers the one question that the page is opened for.
+func headline(s Status) string {
+	if !s.Ready {
+		return "Not ready: " + s.Reason
+	}
+	n := 0
+	for _, stack := range s.Stacks {
+		if !settled(stack) {
+			n++
+		}
+	}
+	switch {
+	case n == 1:
+		return "One stack is not as git wants it"
+	case n > 1:
+		return fmt.Sprintf("%d stacks are not as git wants them", n)
+	}
+	return "Everything is as git wants it"
+}
+
+// commits are the wanted one and the one that the clone has. The look says
+// where the clone was before; a check that has ended since may have moved it.
+func (v view) commits() (wanted, applied commitView) {
+	if v.Look == nil {
+		return commitView{}, commitView{}
+	}
+	local := v.Look.From
+	for _, c := range v.Checks {
+		for _, op := range c.Operations {
+			if c.At.Equal(v.Look.At) && op.Kind == "checkout" && op.Error == "" {
+				local = v.Look.To
+			}
+		}
+	}
+	return v.commit(v.Look.To), v.commit(local)
+}
+
+func (v view) commit(hash string) commitView {
+	for _, c := range v.Look.Commits {
+		if c.Hash == hash {
+			return commitView{c, v.Ago(c.At)}
+		}
+	}
+	return commitView{Commit: report.Commit{Hash: hash}}
+}
+
+// Ago is a time in words, seen from now; "" for none.
+func (v view) Ago(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	d := v.Now.Sub(t)
+	if d < 0 {
+		return "in " + rough(-d)
+	}
+	return rough(d) + " ago"
+}
+
+// rough is a duration as people say it.
+func rough(d time.Duration) string {
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+func took(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
+
+// Took is how long a check took.
+func (v view) Took(c report.Check) string { return took(c.Ended.Sub(c.At)) }
+
+// shortHash is the part of a hash that people use: of a commit, or of an image
+// id behind its algorithm.
+func shortHash(s string) string {
+	if _, rest, ok := strings.Cut(s, "sha256:"); ok {
+		return rest[:min(12, len(rest))]
+	}
+	return s[:min(7, len(s))]
+}

@@ -1,0 +1,163 @@
+package web
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/report"
+)
+
+// evil is what a stranger could write into every place of a compose file.
+const evil = `<script>document.title="taken"</script><img src=x onerror='document.title="taken"'>"'&{{.}}`
+
+// fill reports a little of everything.
+func fill(h *report.History) {
+	now := time.Now()
+	look := report.Look{
+		At: now.Add(-3 * time.Minute), Trigger: "tick", From: "1a2b3c4d5e", To: "9f3c21e0aa",
+		Commits: []report.Commit{{Hash: "9f3c21e0aa", Subject: "Raise web to 2.0 " + evil, Author: "Mia " + evil, At: now.Add(-5 * time.Hour)}},
+		Stacks: []report.Stack{
+			{
+				Name: "web", File: "web/compose.yaml", Mode: "managed", Status: report.Running, Sync: report.Synced, Commit: "9f3c21e0aa", LastSuccess: now.Add(-time.Hour),
+				Services: []report.Service{{Name: "app", Image: "nginx:1.29", Digest: "sha256:0123456789abcdef", State: "running", Health: "healthy", Since: "Up 3 hours"}},
+				Outcomes: []report.Outcome{{At: now.Add(-time.Hour), Commit: "9f3c21e0aa", Operation: "up", Cause: "changed"}},
+			},
+			{
+				Name: "bad" + evil, File: "bad/" + evil, Mode: evil, Status: report.Invalid, Sync: report.Deferred, Reason: evil, Held: "invalid", Error: evil + "\nline two",
+				Services: []report.Service{{Name: evil, Image: evil, Digest: evil, State: evil, Health: evil, Since: evil}},
+				Outcomes: []report.Outcome{{At: now, Commit: evil, Operation: evil, Cause: evil, Error: evil}},
+			},
+			{
+				Name: "db", File: "db/compose.yaml", Mode: "managed", Status: report.Failed, Sync: report.Waiting, Held: "retry",
+				Error: "pull failed: no space left on device", NextRetry: now.Add(5*time.Minute + time.Second),
+			},
+			{Name: "own", File: "own/compose.yaml", Mode: "ignored", Status: report.Ignored, Sync: report.Unknown},
+		},
+	}
+	h.Looked(look)
+	h.Ended(report.Check{
+		Look: look, Ended: now.Add(-2 * time.Minute), Final: look.Stacks,
+		Operations: []report.Operation{{Kind: "checkout", Cause: "from 1a2b3c4"}, {Kind: "up", Stack: evil, Cause: evil, Took: 1500 * time.Millisecond, Error: evil}},
+	})
+	h.Scheduled(now.Add(2*time.Minute + time.Second))
+}
+
+func TestThePageShowsWhatAPersonAsksFor(t *testing.T) {
+	f := serve(t, func(o *Options) { o.Remote = func() string { return "https://alice:hunter2@example.com/ops/host.git" } })
+	fill(f.history)
+	response, body := f.do("GET", "/", "")
+	if response.StatusCode != 200 || response.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Fatalf("got %d, %s", response.StatusCode, response.Header.Get("Content-Type"))
+	}
+	for _, want := range []string{
+		"2 stacks are not as git wants them", "example.com/ops/host · main", `<code title="9f3c21e0aa">9f3c21e</code> Raise web to 2.0`, "5 h ago", ">3 min ago</time>", "by tick",
+		"<dt>Next check</dt><dd>in 2 min</dd>", "all 4", "running 1", "failed 1", "invalid 1", "ignored 1", "held 2", "nginx:1.29", ">0123456789ab<", "Up 3 hours", "pull failed: no space left on device",
+		"<dt>Next try</dt><dd>in 5 min</dd>", "line two", "up &lt;script&gt;", "1.5 s",
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	for _, never := range []string{"hunter2", "<img", "<script>document", "Check now"} {
+		if strings.Contains(body, never) {
+			t.Errorf("there is %q", never)
+		}
+	}
+}
+
+func TestThePageLetsInItsOwnStyleAndScriptOnly(t *testing.T) {
+	f := serve(t, nil)
+	fill(f.history)
+	response, body := f.do("GET", "/", "")
+	policy := response.Header.Get("Content-Security-Policy")
+	for _, want := range []string{"default-src 'none'", "style-src '" + hashOf(body, "style") + "'", "script-src '" + hashOf(body, "script") + "'", "frame-ancestors 'none'", "base-uri 'none'"} {
+		if !strings.Contains(policy, want) {
+			t.Errorf("no %s in %s", want, policy)
+		}
+	}
+	for _, never := range []string{"unsafe", "*", "http:"} {
+		if strings.Contains(policy, never) {
+			t.Errorf("%s in %s", never, policy)
+		}
+	}
+	for _, external := range []string{`src="`, `<link rel="stylesheet"`, "https://", "http://"} {
+		if strings.Contains(body, external) {
+			t.Errorf("the page loads something: %s", external)
+		}
+	}
+}
+
+func TestThePageFiltersByState(t *testing.T) {
+	f := serve(t, nil)
+	fill(f.history)
+	for query, want := range map[string]string{"": "bad own db web", "?show=failed": "db", "?show=held": "bad db", "?show=running": "web", "?show=nonsense": "bad own db web", "?show=" + "%3Cscript%3E": "bad own db web"} {
+		_, body := f.do("GET", "/"+query, "")
+		got := map[string]bool{}
+		for _, name := range []string{"bad", "own", "db", "web"} {
+			got[name] = strings.Contains(body, `<details id="`+name+`/`)
+		}
+		for _, name := range []string{"bad", "own", "db", "web"} {
+			if got[name] != strings.Contains(want, name) {
+				t.Errorf("%q: %s is shown: %t", query, name, got[name])
+			}
+		}
+		if strings.Contains(body, "<script>alert") {
+			t.Errorf("%q gets through", query)
+		}
+	}
+}
+
+func TestBeforeTheFirstLookThePageSaysSo(t *testing.T) {
+	_, body := serve(t, nil).do("GET", "/", "")
+	for _, want := range []string{"Not ready: no check has looked yet", "not known yet", "None yet.", "not planned"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+}
+
+func TestWhenAllIsWellThePageSaysSo(t *testing.T) {
+	f := serve(t, nil)
+	f.history.Looked(report.Look{At: time.Now(), From: "a", To: "a", Stacks: []report.Stack{{Name: "web", Status: report.Running, Sync: report.Synced}}})
+	if _, body := f.do("GET", "/", ""); !strings.Contains(body, `<p class="headline good" role="status">Everything is as git wants it</p>`) {
+		t.Error("it does not")
+	}
+}
+
+func TestCheckNowIsForPeopleWithAPassword(t *testing.T) {
+	open := serve(t, nil)
+	if response, _ := open.do("POST", "/check", ""); response.StatusCode != 403 || len(open.triggered) != 0 {
+		t.Errorf("without passwords: got %d", response.StatusCode)
+	}
+	f := serve(t, func(o *Options) { o.ConfigFile = configFile(t, false, "") })
+	if response, _ := f.do("POST", "/check", ""); response.StatusCode != 401 || len(f.triggered) != 0 {
+		t.Errorf("a stranger: got %d", response.StatusCode)
+	}
+	host := f.url
+	f.url = strings.Replace(f.url, "http://", "http://alice:hunter2@", 1)
+	if _, body := f.do("GET", "/", ""); !strings.Contains(body, "Check now") {
+		t.Error("no button")
+	}
+	for _, forged := range []string{"Sec-Fetch-Site: cross-site", "Origin: https://evil.example.com"} {
+		if response, _ := f.do("POST", "/check", "", forged); response.StatusCode != 403 || len(f.triggered) != 0 {
+			t.Errorf("%s: got %d", forged, response.StatusCode)
+		}
+	}
+	if response, _ := f.do("POST", "/check", "", "Origin: "+host, "Sec-Fetch-Site: same-origin"); response.StatusCode != 200 || len(f.triggered) != 1 {
+		t.Errorf("the button: got %d, triggered %d times", response.StatusCode, len(f.triggered))
+	}
+}
+
+func TestDurationsAreSaidAsPeopleSayThem(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0 s", 119 * time.Second: "119 s", 2 * time.Minute: "2 min", 119 * time.Minute: "119 min", 2 * time.Hour: "2 h", 47 * time.Hour: "47 h", 50 * time.Hour: "2 days",
+	} {
+		if got := rough(d); got != want {
+			t.Errorf("%s: got %s", d, got)
+		}
+	}
+	if got := shortHash("nginx@sha256:0123456789abcdef"); got != "0123456789ab" {
+		t.Errorf("got %s", got)
+	}
+}
