@@ -258,8 +258,9 @@ func (r *Repository) download(w *watch, s session, want plumbing.Hash, haves []p
 	return nil
 }
 
-// takeIn moves whole packs from dir to the clone: the pack before its index,
-// because git finds packs by their index.
+// takeIn moves whole packs from dir to the clone, each index before its pack: a
+// kill in between leaves an index without a pack, which git and this package
+// take no notice of.
 func (r *Repository) takeIn(dir string) error {
 	entries, err := os.ReadDir(packDir(dir))
 	if err != nil {
@@ -268,7 +269,7 @@ func (r *Repository) takeIn(dir string) error {
 	if err := os.MkdirAll(packDir(r.gitDir), 0o777); err != nil {
 		return err
 	}
-	for _, suffix := range []string{".pack", ".idx"} {
+	for _, suffix := range []string{".idx", ".pack"} {
 		for _, e := range entries {
 			if !strings.HasSuffix(e.Name(), suffix) {
 				continue

@@ -27,10 +27,8 @@ func (j *journal) to() plumbing.Hash   { return plumbing.NewHash(j.To) }
 
 const journalFile = "checkout.json"
 
-// pending returns the checkout that was interrupted on its way from head, or
-// nil. A journal of another head is out of date: the head moved last, or a
-// person has moved it since.
-func (r *Repository) pending(head plumbing.Hash) (*journal, error) {
+// readJournal returns the journal, or nil if there is none.
+func (r *Repository) readJournal() (*journal, error) {
 	b, err := os.ReadFile(r.state(journalFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -42,10 +40,18 @@ func (r *Repository) pending(head plumbing.Hash) (*journal, error) {
 	if err := json.Unmarshal(b, &j); err != nil || !plumbing.IsHash(j.From) || !plumbing.IsHash(j.To) {
 		return nil, nil // written in one step; whatever this is, it isn't ours
 	}
-	if j.from() != head || !r.objects.has(j.to()) {
-		return nil, nil
-	}
 	return &j, nil
+}
+
+// pending returns the checkout that was interrupted on its way from head, or
+// nil. A journal of another head is out of date: the head moved last, or a
+// person has moved it since.
+func (r *Repository) pending(head plumbing.Hash) (*journal, error) {
+	j, err := r.readJournal()
+	if err != nil || j == nil || j.from() != head || !r.objects.has(j.to()) {
+		return nil, err
+	}
+	return j, nil
 }
 
 func (r *Repository) writeJournal(j *journal) error {

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
@@ -40,8 +43,30 @@ type objects struct {
 
 func newObjects(dirs ...string) *objects { return &objects{dirs: dirs} }
 
+// wholePacks hides packs that have no index (yet): a git that was killed
+// leaves them, git itself ignores them, and go-git can read nothing at all while
+// there is one.
+type wholePacks struct{ billy.Filesystem }
+
+func (w wholePacks) ReadDir(path string) ([]fs.FileInfo, error) {
+	list, err := w.Filesystem.ReadDir(path)
+	if filepath.Base(path) != "pack" {
+		return list, err
+	}
+	indexed := map[string]bool{}
+	for _, fi := range list {
+		if name, ok := strings.CutSuffix(fi.Name(), ".idx"); ok {
+			indexed[name] = true
+		}
+	}
+	return slices.DeleteFunc(list, func(fi fs.FileInfo) bool {
+		name, ok := strings.CutSuffix(fi.Name(), ".pack")
+		return ok && !indexed[name]
+	}), err
+}
+
 func openStore(dir string) *filesystem.Storage {
-	return filesystem.NewStorageWithOptions(osfs.New(dir, osfs.WithBoundOS()),
+	return filesystem.NewStorageWithOptions(wholePacks{osfs.New(dir, osfs.WithBoundOS())},
 		cache.NewObjectLRU(objectCacheSize), filesystem.Options{LargeObjectThreshold: largeObject})
 }
 

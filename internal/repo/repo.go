@@ -91,6 +91,10 @@ type Repository struct {
 // It removes what a killed daemon has left: its lock files, half-fetched packs,
 // staged trees. A checkout that was interrupted is finished by Checkout.
 func Open(ctx context.Context, o Options) (*Repository, error) {
+	return openWith(ctx, o, disk{})
+}
+
+func openWith(ctx context.Context, o Options, d disk) (*Repository, error) {
 	path, err := filepath.Abs(o.Path)
 	if err != nil || o.Path == "" {
 		return nil, errors.New("open the repository: the path is empty")
@@ -105,7 +109,7 @@ func Open(ctx context.Context, o Options) (*Repository, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Repository{opt: o, log: o.Logger, gitDir: filepath.Join(path, ".git"), work: worktree{root: path}}
+	r := &Repository{opt: o, log: o.Logger, disk: d, gitDir: filepath.Join(path, ".git"), work: worktree{root: path}}
 	if err := r.attach(); err != nil {
 		return nil, err
 	}
@@ -191,24 +195,27 @@ func (r *Repository) tidy(ctx context.Context) error {
 	if err := r.removeStaleLocks(); err != nil {
 		return err
 	}
-	for _, name := range []string{"stage", incoming} {
+	for _, name := range []string{"stage", incoming, "new", "index.new", "ref.new", "lock.new", "seen.new", "checkout.new"} {
 		if err := os.RemoveAll(r.state(name)); err != nil {
 			return err
 		}
 	}
-	return r.removeBeside()
+	return r.tidyJournal()
 }
 
-// removeBeside removes the temporary files that a killed checkout has left in
-// the work tree.
-func (r *Repository) removeBeside() error {
+// tidyJournal drops a journal that no longer says anything: the head has moved.
+// If it does, the temporary files in the work tree that it knows of go.
+func (r *Repository) tidyJournal() error {
 	head, err := readRef(r.gitDir, r.branchRef())
 	if err != nil {
 		return nil // Fetch will say it better
 	}
-	j, err := r.pending(head)
+	j, err := r.readJournal()
 	if err != nil || j == nil {
 		return err
+	}
+	if j.from() != head {
+		return r.dropJournal()
 	}
 	for _, p := range j.Beside {
 		if err := r.disk.remove(r.work.abs(p)); err != nil && !errors.Is(err, fs.ErrNotExist) {
