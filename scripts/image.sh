@@ -9,7 +9,8 @@ tag=${1:?usage: scripts/image.sh NAME:TAG}
 version=${VERSION:-$(GIT_OPTIONAL_LOCKS=0 git describe --tags --always --dirty 2>/dev/null || echo dev)}
 repository=gitops-compose-builder
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+# The classic builder leaves its build stage behind, without a name.
+trap 'rm -rf "$scratch"; docker image prune -f --filter "label=$repository" >/dev/null' EXIT
 
 # Paths of all that go mod download wants to find, and of what it unpacks: the host fetches it, the stand-in has it.
 modules() {
@@ -65,6 +66,4 @@ if ! docker image inspect "$builder" >/dev/null 2>&1 && ! timeout 300 docker pul
   fi
 fi
 
-docker build --build-arg BUILDER_IMAGE="$builder" --build-arg VERSION="$version" --tag "$tag" .
-# The classic builder leaves its build stage behind, without a name.
-docker image prune -f --filter label="$repository" >/dev/null
+docker build --force-rm --build-arg BUILDER_IMAGE="$builder" --build-arg VERSION="$version" --tag "$tag" .
