@@ -25,22 +25,23 @@ var errTooLarge = errors.New("the body is larger than 25 MiB")
 // body is what is left of a request's body after it has gone by: what is
 // needed to verify it, and its head.
 type body struct {
-	raw     hash.Hash
-	decoded hash.Hash // nil unless the body is a form
-	head    head
+	raw      hash.Hash
+	standard hash.Hash // with what goes before the body
+	decoded  hash.Hash // nil unless the body is a form
+	head     head
 }
 
 // readBody lets a body go by once, in small pieces. Nothing in it is looked at.
 //
 // A form holds the payload in one field. GitHub signs the form as it is sent,
 // Gitea the payload inside: both sums are made.
-func readBody(r *http.Request, secret string) (*body, error) {
-	key := []byte(secret)
-	b := &body{raw: hmac.New(sha256.New, key)}
-	sink := io.MultiWriter(b.raw, &b.head)
+func readBody(r *http.Request, secret, prefix string) (*body, error) {
+	b := &body{raw: hmac.New(sha256.New, []byte(secret)), standard: hmac.New(sha256.New, standardKey(secret))}
+	_, _ = io.WriteString(b.standard, prefix) // a hash never fails
+	sink := io.MultiWriter(b.raw, b.standard, &b.head)
 	if isForm(r.Header) {
-		b.decoded = hmac.New(sha256.New, key)
-		sink = io.MultiWriter(b.raw, &formValue{next: io.MultiWriter(b.decoded, &b.head)})
+		b.decoded = hmac.New(sha256.New, []byte(secret))
+		sink = io.MultiWriter(b.raw, b.standard, &formValue{next: io.MultiWriter(b.decoded, &b.head)})
 	}
 	n, err := io.Copy(sink, io.LimitReader(r.Body, maxBody+1))
 	if err == nil && n > maxBody {
@@ -54,14 +55,13 @@ func isForm(h http.Header) bool {
 	return err == nil && kind == "application/x-www-form-urlencoded"
 }
 
-// signed says whether a signature is that of the body. A form without a payload
-// has only its own: the signature of nothing is not one of the form.
-func (b *body) signed(signatures [][]byte) bool {
-	sums := [][]byte{b.raw.Sum(nil)}
-	if b.decoded != nil && len(b.head.bytes) > 0 {
-		sums = append(sums, b.decoded.Sum(nil))
+// proves says whether a claim is that of the body. A form without a payload has
+// only its own: the signature of nothing is not one of the form.
+func (b *body) proves(c claims) bool {
+	if signed(c.body, b.raw.Sum(nil)) || signed(c.standard, b.standard.Sum(nil)) {
+		return true
 	}
-	return signed(signatures, sums...)
+	return b.decoded != nil && len(b.head.bytes) > 0 && signed(c.body, b.decoded.Sum(nil))
 }
 
 // head keeps the first bytes that are written to it.

@@ -3,9 +3,12 @@ package web
 import (
 	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // The ways to prove that one knows the webhook's secret:
@@ -17,8 +20,11 @@ import (
 //	X-Gitea-Signature: HMAC              Gitea, Forgejo
 //	X-Forgejo-Signature: HMAC            Forgejo
 //	X-Gogs-Signature: HMAC               Gogs, Gitea, Forgejo
+//	Webhook-Signature: v1,BASE64 ...     GitLab with a signing token, and what
+//	                                     else follows standardwebhooks.com
 //
-// where HMAC is HMAC-SHA256 of the raw body in hex. One valid proof is enough:
+// where HMAC is HMAC-SHA256 of the raw body in hex, and BASE64 the same of
+// "id.timestamp.body" with the id and the time from two more headers. One valid proof is enough:
 // Gitea sends several, and a Bearer header that may be meant for a proxy. An
 // empty signature is what Gitea sends when it has no secret: it is none. SHA-1,
 // which GitHub still sends along, is not accepted.
@@ -38,32 +44,74 @@ func same(a, b string) bool {
 	return a != "" && hmac.Equal(x[:], y[:])
 }
 
-// signatures are the decoded signatures of a request.
-func signatures(h http.Header) [][]byte {
-	var all [][]byte
-	add := func(value string) {
-		if mac, err := hex.DecodeString(value); err == nil && len(mac) == sha256.Size {
-			all = append(all, mac)
-		}
-	}
+// claims are the signatures that a request carries, decoded.
+type claims struct {
+	// body are those of the body.
+	body [][]byte
+	// standard are those of prefix and body; prefix is "id.timestamp.".
+	standard [][]byte
+	prefix   string
+}
+
+// none says that there is nothing that could be valid.
+func (c claims) none() bool { return len(c.body) == 0 && len(c.standard) == 0 }
+
+func readClaims(h http.Header, now time.Time) claims {
+	var c claims
 	for _, name := range []string{"X-Hub-Signature-256", "X-Hub-Signature"} {
 		if value, ok := strings.CutPrefix(h.Get(name), "sha256="); ok {
-			add(value)
+			c.body = add(c.body, value, hex.DecodeString)
 		}
 	}
 	for _, name := range []string{"X-Gitea-Signature", "X-Forgejo-Signature", "X-Gogs-Signature"} {
-		add(h.Get(name))
+		c.body = add(c.body, h.Get(name), hex.DecodeString)
 	}
-	return all
+	at := h.Get("Webhook-Timestamp")
+	if !recent(at, now) {
+		return c // a replay, or a clock that is wrong
+	}
+	c.prefix = h.Get("Webhook-Id") + "." + at + "."
+	for value := range strings.FieldsSeq(h.Get("Webhook-Signature")) {
+		if value, ok := strings.CutPrefix(value, "v1,"); ok {
+			c.standard = add(c.standard, value, base64.StdEncoding.DecodeString)
+		}
+	}
+	return c
 }
 
-// signed says whether one of the signatures is one of the sums.
-func signed(signatures [][]byte, sums ...[]byte) bool {
+// add adds a signature if it is one; there is no use for more than a few.
+func add(all [][]byte, value string, decode func(string) ([]byte, error)) [][]byte {
+	mac, err := decode(value)
+	if err != nil || len(mac) != sha256.Size || len(all) >= 8 {
+		return all
+	}
+	return append(all, mac)
+}
+
+// recent says whether a time in seconds is at most five minutes away, which is
+// what standardwebhooks.com recommends.
+func recent(seconds string, now time.Time) bool {
+	const tolerance = 5 * time.Minute
+	n, err := strconv.ParseInt(seconds, 10, 64)
+	return err == nil && now.Sub(time.Unix(n, 0)).Abs() <= tolerance
+}
+
+// standardKey is the key of a signing token, which is the base64 of a key
+// behind a prefix; any other secret is its own key.
+func standardKey(secret string) []byte {
+	if encoded, ok := strings.CutPrefix(secret, "whsec_"); ok {
+		if key, err := base64.StdEncoding.DecodeString(encoded); err == nil {
+			return key
+		}
+	}
+	return []byte(secret)
+}
+
+// signed says whether one of the signatures is the sum.
+func signed(signatures [][]byte, sum []byte) bool {
 	for _, s := range signatures {
-		for _, sum := range sums {
-			if hmac.Equal(s, sum) {
-				return true
-			}
+		if hmac.Equal(s, sum) {
+			return true
 		}
 	}
 	return false

@@ -74,17 +74,17 @@ func (h *webhook) decide(r *http.Request, s sender) Decision {
 		return rejected(http.StatusServiceUnavailable, "the secret can't be read")
 	}
 	proved := secret == "" || token(r.Header, secret)
-	claims := signatures(r.Header)
-	if !proved && len(claims) == 0 {
+	claims := readClaims(r.Header, time.Now())
+	if !proved && claims.none() {
 		return unauthorized("no valid token and no signature")
 	}
-	b, err := readBody(r, secret)
+	b, err := readBody(r, secret, claims.prefix)
 	switch {
 	case errors.Is(err, errTooLarge):
 		return rejected(http.StatusRequestEntityTooLarge, err.Error())
 	case err != nil:
 		return rejected(http.StatusBadRequest, "the body ended early")
-	case !proved && !b.signed(claims):
+	case !proved && !b.proves(claims):
 		return unauthorized("the signature is not that of the body")
 	}
 	queued, reason := s.judge(scan(b.head.bytes), h.o.Branch, locate(h.o.Remote()))

@@ -233,3 +233,12 @@ func TestTheHeadOfALargePayloadIsEnough(t *testing.T) {
 	body = `{"commits":"` + strings.Repeat("x", 2*maxHead) + `","ref":"refs/heads/other"}`
 	h.expect("202 queued: push", body, "X-GitHub-Event: push", "X-Hub-Signature-256: sha256="+mac(body))
 }
+
+func unhex(t *testing.T, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
