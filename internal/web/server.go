@@ -183,7 +183,7 @@ func (s *Server) handler(private http.Handler) http.Handler {
 	limited := bound(maxRequests, private)
 	webhook := http.NotFoundHandler()
 	if !s.o.DisableWebhook {
-		webhook = bound(maxRequests, newWebhook(s.o))
+		webhook = bound(maxRequests, newWebhook(s.o, s.closing))
 	}
 	return headers(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {

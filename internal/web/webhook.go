@@ -15,11 +15,16 @@ import (
 //	signature                          401
 //	what it says                       202 queued or ignored
 //
-// Nothing that was sent is interpreted before it has proved to be authentic. An
-// answer never waits for the daemon: Trigger does not block.
+// Nothing that was sent is interpreted before it has proved to be authentic. The
+// answer does not wait for the daemon, as Trigger does not block; with wait=true it
+// comes when the check has ended, see wait.
 type webhook struct {
 	o   Options
 	log *slog.Logger
+	// closing is closed when the server shuts down, waits are places for those
+	// who wait.
+	closing <-chan struct{}
+	waits   chan struct{}
 	// warned has a place for the one warning a minute that requests without a
 	// valid proof get: a stranger must not fill the log.
 	warned chan time.Time
@@ -34,8 +39,8 @@ type Decision struct {
 	code int
 }
 
-func newWebhook(o Options) *webhook {
-	h := &webhook{o: o, log: o.Log, warned: make(chan time.Time, 1)}
+func newWebhook(o Options, closing <-chan struct{}) *webhook {
+	h := &webhook{o: o, log: o.Log, closing: closing, waits: make(chan struct{}, maxWaits), warned: make(chan time.Time, 1)}
 	h.warned <- time.Time{}
 	return h
 }
@@ -55,10 +60,20 @@ func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// There may be megabytes of body that nobody will read.
 		w.Header().Set("Connection", "close")
 	}
+	since := time.Now()
 	if d.Status == "queued" {
 		h.o.Trigger("webhook")
 	}
-	answer(w, d.code, d)
+	if d.Status != "queued" || !wants(r) {
+		answer(w, d.code, d)
+		return
+	}
+	defer func() { <-h.waits }()
+	// The server's limits are for requests that end soon.
+	control := http.NewResponseController(w)
+	_, _ = control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})
+	o := h.wait(r, since)
+	answer(w, o.code, o)
 }
 
 func (h *webhook) decide(r *http.Request, s sender) Decision {
@@ -91,7 +106,24 @@ func (h *webhook) decide(r *http.Request, s sender) Decision {
 	if !queued {
 		return Decision{"ignored", reason, http.StatusAccepted}
 	}
+	if wants(r) {
+		return h.waiting(secret, reason)
+	}
 	return Decision{"queued", reason, http.StatusAccepted}
+}
+
+// waiting takes a place for one who wants to wait. Strangers could take them
+// all, so it takes a secret.
+func (h *webhook) waiting(secret, reason string) Decision {
+	if secret == "" {
+		return rejected(http.StatusForbidden, "wait=true needs WEBHOOK_SECRET to be set")
+	}
+	select {
+	case h.waits <- struct{}{}:
+		return Decision{"queued", reason, http.StatusAccepted}
+	default:
+		return rejected(http.StatusServiceUnavailable, "too many are waiting already")
+	}
 }
 
 func rejected(code int, reason string) Decision { return Decision{"rejected", reason, code} }

@@ -58,7 +58,7 @@ func (h *hook) stream(method string, body io.Reader, headers ...string) *httptes
 		r.Header.Set(name, value)
 	}
 	w := httptest.NewRecorder()
-	newWebhook(h.o).ServeHTTP(w, r)
+	newWebhook(h.o, nil).ServeHTTP(w, r)
 	return w
 }
 
@@ -199,7 +199,7 @@ func TestABodyThatIsTooLargeIsRefused(t *testing.T) {
 	r := httptest.NewRequest("POST", "/webhook", iotest.ErrReader(errors.New("must not be read")))
 	r.ContentLength = maxBody + 1
 	w := httptest.NewRecorder()
-	newWebhook(h.o).ServeHTTP(w, r)
+	newWebhook(h.o, nil).ServeHTTP(w, r)
 	h.compare(want, w, "with a declared size")
 	h.compare("202 queued: push", h.stream("POST", io.LimitReader(&zeros{}, maxBody)), "25 MiB")
 }
