@@ -106,15 +106,19 @@ var errMoved = errors.New("someone else moved it meanwhile")
 
 // appendReflog adds a line as git would, where git keeps a log.
 func (r *Repository) appendReflog(name string, from, to plumbing.Hash, message string) error {
-	f, err := os.OpenFile(filepath.Join(r.gitDir, "logs", filepath.FromSlash(name)), os.O_WRONLY|os.O_APPEND, 0)
-	if errors.Is(err, fs.ErrNotExist) {
+	logs := filepath.Join(r.gitDir, "logs")
+	if !isFolder(logs) {
 		return nil
 	}
-	if err != nil {
+	path := filepath.Join(logs, filepath.FromSlash(name))
+	if err := r.disk.mkdirAll(logs, filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	if err := r.disk.step("append", f.Name()); err != nil {
-		_ = f.Close()
+	if err := r.disk.step("append", path); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o666)
+	if err != nil {
 		return err
 	}
 	now := time.Now()
