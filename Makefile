@@ -21,7 +21,11 @@ build: ## the static binary, bin/gitops-compose
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gitops-compose ./cmd/gitops-compose
 
 .PHONY: test
-test: engine unit lint contract e2e ## everything: engine, unit, lint, contract, end to end
+test: engine servers unit lint contract e2e ## everything: engine, unit, lint, contract, end to end
+
+.PHONY: servers
+servers: # without sshd the tests over SSH are skipped
+	@scripts/packages.sh openssh-server || true
 
 .PHONY: unit
 unit: ## tests that need no engine, with the race detector
