@@ -71,7 +71,7 @@ func (d dashboard) queries() map[string]string {
 func exported(t *testing.T) map[string]map[string][]string {
 	t.Helper()
 	m, reg := fresh()
-	busy(m)
+	live(m)
 	families, err := reg.Gather()
 	if err != nil {
 		t.Fatal(err)
