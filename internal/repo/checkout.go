@@ -45,6 +45,7 @@ func (r *Repository) Checkout(ctx context.Context, commit string) error {
 		return err
 	}
 	defer release()
+	defer r.objects.reset() // it may be long until the next commit
 	if err := r.checkout(ctx, plumbing.NewHash(commit)); err != nil {
 		return fmt.Errorf("checkout %s: %w", short(commit), err)
 	}

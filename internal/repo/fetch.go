@@ -9,8 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
 // Heads is what a fetch found: where the clone is and where it should be.
@@ -226,7 +229,7 @@ func (r *Repository) download(w *watch, s session, want plumbing.Hash, haves []p
 				return err
 			}
 			r.overlay = tmp
-			r.objects = newObjects(r.gitDir, tmp)
+			r.objects.add(tmp)
 		}
 		dir = r.overlay
 	} else {
@@ -240,7 +243,7 @@ func (r *Repository) download(w *watch, s session, want plumbing.Hash, haves []p
 	}
 	w.timer.Reset(r.opt.Timeout) // a new operation
 	err := s.fetch(w.ctx, want, haves, func(pack io.Reader) error {
-		return packfile.WritePackfileToObjectStorage(openStore(dir), w.pace(pack))
+		return storePack(dir, w.pace(pack))
 	})
 	if err != nil {
 		return w.cause(err)
@@ -257,6 +260,14 @@ func (r *Repository) download(w *watch, s session, want plumbing.Hash, haves []p
 	r.refetch = false
 	return nil
 }
+
+// storePack writes a pack and makes its index.
+func storePack(gitDir string, pack io.Reader) error {
+	s := filesystem.NewStorage(osfs.New(gitDir, osfs.WithBoundOS()), cache.NewObjectLRU(indexCacheSize))
+	return packfile.WritePackfileToObjectStorage(s, pack)
+}
+
+const indexCacheSize = 16 << 20
 
 // takeIn moves whole packs from dir to the clone, each index before its pack: a
 // kill in between leaves an index without a pack, which git and this package

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,18 +13,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-git/go-billy/v5"
-	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
-const (
-	objectCacheSize = 16 << 20
-	// Larger blobs are streamed from their pack instead of held in memory.
-	largeObject = 1 << 20
-)
+// Larger blobs are streamed from their pack instead of held in memory.
+const largeObject = 1 << 20
 
 // emptyTree is the id of the tree without entries, which needs no object.
 var emptyTree = hashTree(nil)
@@ -37,74 +29,90 @@ var emptyTree = hashTree(nil)
 // looked for once more with fresh pack lists.
 type objects struct {
 	mu     sync.Mutex
-	dirs   []string // git folders, each with objects/
-	stores []*filesystem.Storage
+	dirs   []string // objects folders
+	stores []*store
 }
 
-func newObjects(dirs ...string) *objects { return &objects{dirs: dirs} }
-
-// wholePacks hides packs that have no index (yet): a git that was killed
-// leaves them, git itself ignores them, and go-git can read nothing at all while
-// there is one.
-type wholePacks struct{ billy.Filesystem }
-
-func (w wholePacks) ReadDir(path string) ([]fs.FileInfo, error) {
-	list, err := w.Filesystem.ReadDir(path)
-	if filepath.Base(path) != "pack" {
-		return list, err
+// newObjects reads from git folders.
+func newObjects(gitDirs ...string) *objects {
+	o := &objects{}
+	for _, d := range gitDirs {
+		o.dirs = append(o.dirs, filepath.Join(d, "objects"))
 	}
-	indexed := map[string]bool{}
-	for _, fi := range list {
-		if name, ok := strings.CutSuffix(fi.Name(), ".idx"); ok {
-			indexed[name] = true
-		}
-	}
-	return slices.DeleteFunc(list, func(fi fs.FileInfo) bool {
-		name, ok := strings.CutSuffix(fi.Name(), ".pack")
-		return ok && !indexed[name]
-	}), err
+	return o
 }
 
-func openStore(dir string) *filesystem.Storage {
-	return filesystem.NewStorageWithOptions(wholePacks{osfs.New(dir, osfs.WithBoundOS())},
-		cache.NewObjectLRU(objectCacheSize), filesystem.Options{LargeObjectThreshold: largeObject})
+// add reads from one more git folder.
+func (o *objects) add(gitDir string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closeAll()
+	o.dirs = append(o.dirs, filepath.Join(gitDir, "objects"))
 }
 
-// reset forgets the open packs, so that memory is given back and new packs are
+// reset closes the packs, so that descriptors are given back and new packs are
 // seen.
 func (o *objects) reset() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.closeAll()
+}
+
+func (o *objects) closeAll() {
+	for _, s := range o.stores {
+		s.close()
+	}
 	o.stores = nil
 }
 
 // open returns with the stores open; the caller holds the lock.
-func (o *objects) open() {
-	if o.stores == nil {
-		for _, d := range o.dirs {
-			o.stores = append(o.stores, openStore(d))
-		}
+func (o *objects) open() error {
+	if o.stores != nil {
+		return nil
 	}
+	for _, d := range o.dirs {
+		s, err := openStore(d)
+		if err != nil {
+			o.closeAll()
+			return err
+		}
+		o.stores = append(o.stores, s)
+	}
+	return nil
 }
 
-func (o *objects) read(kind plumbing.ObjectType, h plumbing.Hash) (plumbing.EncodedObject, error) {
+// read returns an object and checks its kind. A large blob must be read before
+// the next reset.
+func (o *objects) read(kind plumbing.ObjectType, h plumbing.Hash) (*object, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	fresh := o.stores == nil
 	for {
-		o.open()
-		var err error
-		for _, s := range o.stores {
-			var obj plumbing.EncodedObject
-			if obj, err = s.EncodedObject(kind, h); err == nil {
-				return obj, nil
-			}
-		}
-		if fresh {
+		obj, err := o.readOnce(h)
+		switch {
+		case err == nil && obj.kind != kind:
+			return nil, fmt.Errorf("read %s %s: it is a %s", kind, h, obj.kind)
+		case err == nil:
+			return obj, nil
+		case fresh:
 			return nil, fmt.Errorf("read %s %s: %w", kind, h, err)
 		}
-		o.stores, fresh = nil, true
+		o.closeAll()
+		fresh = true
 	}
+}
+
+func (o *objects) readOnce(h plumbing.Hash) (*object, error) {
+	if err := o.open(); err != nil {
+		return nil, err
+	}
+	for _, s := range o.stores {
+		obj, err := s.get(h)
+		if !errors.Is(err, plumbing.ErrObjectNotFound) {
+			return obj, err
+		}
+	}
+	return nil, plumbing.ErrObjectNotFound
 }
 
 // has tells whether an object is here.
@@ -120,22 +128,22 @@ func (o *objects) has(h plumbing.Hash) bool {
 func (o *objects) listed(h plumbing.Hash) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.open()
-	for _, s := range o.stores {
-		if s.HasEncodedObject(h) == nil {
-			return true
-		}
+	if o.open() != nil {
+		return false
 	}
-	return false
+	return slices.ContainsFunc(o.stores, func(s *store) bool { return s.has(h) })
 }
 
-// bytes returns the content of a commit or tree.
+// bytes returns the content of a commit or tree. It must not be changed.
 func (o *objects) bytes(kind plumbing.ObjectType, h plumbing.Hash) ([]byte, error) {
 	obj, err := o.read(kind, h)
 	if err != nil {
 		return nil, err
 	}
-	r, err := obj.Reader()
+	if obj.data != nil {
+		return obj.data, nil
+	}
+	r, err := obj.reader()
 	if err != nil {
 		return nil, fmt.Errorf("read %s %s: %w", kind, h, err)
 	}
@@ -167,7 +175,7 @@ func (o *objects) blobSize(h plumbing.Hash) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return obj.Size(), nil
+	return obj.size, nil
 }
 
 // copyBlob writes a blob's bytes and checks on the way that they are what the
@@ -177,12 +185,12 @@ func (o *objects) copyBlob(w io.Writer, h plumbing.Hash) error {
 	if err != nil {
 		return err
 	}
-	r, err := obj.Reader()
+	r, err := obj.reader()
 	if err != nil {
 		return fmt.Errorf("read blob %s: %w", h, err)
 	}
 	defer r.Close()
-	sum := newBlobHash(obj.Size())
+	sum := newBlobHash(obj.size)
 	if _, err := io.Copy(io.MultiWriter(w, sum), r); err != nil {
 		return fmt.Errorf("copy blob %s: %w", h, err)
 	}
