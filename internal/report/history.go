@@ -108,19 +108,21 @@ func (h *History) Updated(s Stack) {
 }
 
 // Ended records a check. One that a newer look has overtaken says nothing any
-// more about readiness.
+// more about readiness, and its picture lacks the stacks that are new since:
+// what it did to single stacks has been told by Updated.
 func (h *History) Ended(c Check) {
 	h.change(func(o *Overview) {
 		o.Checks = slices.Insert(slices.Clone(o.Checks), 0, c)
 		o.Checks = o.Checks[:min(len(o.Checks), kept)]
-		if c.Final != nil {
-			o.Stacks = slices.Clone(c.Final)
-		}
 		if c.Success() {
 			o.Success = c.Ended
 		}
-		if !c.At.Before(o.Look.At) {
-			o.Problem = problem(c.Error)
+		if c.At.Before(o.Look.At) {
+			return
+		}
+		o.Problem = problem(c.Error)
+		if c.Final != nil {
+			o.Stacks = slices.Clone(c.Final)
 		}
 	})
 }

@@ -73,14 +73,15 @@ func TestTwoFilesWithOneNameAreTwoStacks(t *testing.T) {
 	expect(t, h, `web@a= web@b=invalid checks=0 problem=""`)
 }
 
-func TestACheckThatANewerLookHasOvertakenDoesNotDecideReadiness(t *testing.T) {
+func TestACheckThatANewerLookHasOvertakenDoesNotDecideThePicture(t *testing.T) {
 	h := NewHistory(nil)
-	h.Looked(look(1, ""))
-	h.Looked(look(2, ""))
-	h.Ended(Check{Look: look(1, "checkout failed"), Ended: at(3)})
-	expect(t, h, `checks=1 problem=""`)
-	h.Ended(Check{Look: look(2, "checkout failed"), Ended: at(4)})
-	expect(t, h, `checks=2 problem="the last check failed: checkout failed"`)
+	web, added := Stack{Name: "web", Status: Running}, Stack{Name: "new", Status: Running}
+	h.Looked(look(1, "", web))
+	h.Looked(look(2, "", web, added))
+	h.Ended(Check{Look: look(1, "checkout failed"), Ended: at(3), Final: []Stack{web}})
+	expect(t, h, `web@=running new@=running checks=1 problem=""`)
+	h.Ended(Check{Look: look(2, "checkout failed"), Ended: at(4), Final: []Stack{added}})
+	expect(t, h, `new@=running checks=2 problem="the last check failed: checkout failed"`)
 }
 
 func TestTheLastTenChecksAreKeptNewestFirst(t *testing.T) {
