@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,8 +125,17 @@ func newView(s Status, show string) view {
 			v.Shown = append(v.Shown, v.stack(stack))
 		}
 	}
+	slices.SortStableFunc(v.Shown, func(a, b stackView) int { return rank(a) - rank(b) })
 	v.Wanted, v.Applied = v.commits()
 	return v
+}
+
+// rank puts first what needs a person, and keeps the order by name otherwise.
+func rank(s stackView) int {
+	if s.Open {
+		return 0
+	}
+	return 1
 }
 
 func shows(filter string, s report.Stack) bool {

@@ -66,6 +66,17 @@ func TestThePageShowsWhatAPersonAsksFor(t *testing.T) {
 	}
 }
 
+func TestWhatNeedsAPersonIsFirst(t *testing.T) {
+	f := serve(t, nil)
+	f.history.Looked(report.Look{Stacks: []report.Stack{
+		{Name: "a", Status: report.Running, Sync: report.Synced}, {Name: "z", Status: report.Failed}, {Name: "b", Status: report.Running, Sync: report.Synced},
+	}})
+	_, body := f.do("GET", "/", "")
+	if z, a, b := strings.Index(body, "<b>z</b>"), strings.Index(body, "<b>a</b>"), strings.Index(body, "<b>b</b>"); z > a || a > b {
+		t.Errorf("z is at %d, a at %d, b at %d", z, a, b)
+	}
+}
+
 func TestThePageLetsInItsOwnStyleAndScriptOnly(t *testing.T) {
 	f := serve(t, nil)
 	fill(f.history)
