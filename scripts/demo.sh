@@ -127,18 +127,18 @@ introduce() {
 
 The daemon looks at $demo/remote.git every 10 seconds and logs here what it does.
 
-  http://$address/           the state of every stack; for programs /api/v1/status
-  http://$address/metrics    for Prometheus
-  http://127.0.0.1:8080/          the page that the stack demo-web serves
-  docker compose ls               the same stacks, as Compose sees them (docker ps without Compose)
+  every stack's state   http://$address/ (for programs: /api/v1/status)
+  for Prometheus        http://$address/metrics
+  demo-web's page       http://127.0.0.1:8080/
+  as Compose sees it    docker compose ls (without Compose: docker ps)
 
 Type in another terminal to see a change arrive:
 
   cd $demo/work
   echo '<h1>Changed</h1>' >demo-web/www/index.html && git commit -qam "Change the page" && git push -q
   git rm -qr demo-whoami && git commit -qm "Remove whoami" && git push -q
-  curl -X POST http://$address/webhook            # now, not in 10 seconds
-  docker rm -f demo-proxy-proxy-1                      # it comes back
+  curl -X POST http://$address/webhook   # now, not in 10 seconds
+  docker rm -f demo-proxy-proxy-1   # it comes back
 
 Ctrl-C stops the daemon and removes its stacks, their image and $demo.
 The engine and the packages that were installed for it stay.
