@@ -74,7 +74,6 @@ type Repository struct {
 
 	indexCache *index
 	indexStamp stamp
-	linkCache  map[plumbing.Hash]bool
 	related    relation
 	http       httpMemory
 	warned     map[string]bool

@@ -204,7 +204,16 @@ func (r *Repository) stage(ctx context.Context, t *Tree) error {
 	if err != nil {
 		return err
 	}
-	s := &stager{ctx: ctx, r: r, links: map[plumbing.Hash]bool{}}
+	x, err := r.readIndex()
+	if err != nil {
+		return err
+	}
+	s := &stager{ctx: ctx, r: r}
+	for i := range x.entries {
+		if x.entries[i].mode == modeLink {
+			s.links = append(s.links, x.entries[i].path)
+		}
+	}
 	bases := []plumbing.Hash{base}
 	if pending != nil {
 		// Half of the clone is the interrupted checkout's: a path may be linked to
@@ -239,7 +248,7 @@ func (r *Repository) stageFolder(commit string) (string, error) {
 type stager struct {
 	ctx   context.Context
 	r     *Repository
-	links map[plumbing.Hash]bool // folders by whether a link is tracked in or below them
+	links []string // the paths of all tracked links, sorted
 }
 
 // folder fills dir, which exists, with the tree `want`. bases are the trees
@@ -311,13 +320,9 @@ func (s *stager) entry(path string, had []treeEntry, e treeEntry, at string) err
 	unchanged := had != nil && !slices.ContainsFunc(had, func(h treeEntry) bool { return !h.same(e) })
 	switch {
 	case e.folder():
-		links, err := s.hasLinks(e.hash)
-		if err != nil {
-			return err
-		}
 		// A link that is reached through a linked folder would be followed in the
 		// clone, to what another commit has there.
-		if unchanged && !links {
+		if unchanged && !s.hasLinks(path) {
 			return os.Symlink(s.r.work.abs(path), at)
 		}
 		if err := os.Mkdir(at, 0o700); err != nil {
@@ -380,36 +385,9 @@ func (s *stager) untracked(path string, tracked map[string]bool, dir string) err
 	return nil
 }
 
-func (s *stager) hasLinks(h plumbing.Hash) (bool, error) {
-	if v, ok := s.links[h]; ok {
-		return v, nil
-	}
-	if v, ok := s.r.linkCache[h]; ok {
-		return v, nil
-	}
-	list, err := s.r.tree(h)
-	if err != nil {
-		return false, err
-	}
-	found := false
-	for _, e := range list {
-		if e.mode == modeLink {
-			found = true
-		} else if e.folder() {
-			below, err := s.hasLinks(e.hash)
-			if err != nil {
-				return false, err
-			}
-			found = found || below
-		}
-		if found {
-			break
-		}
-	}
-	s.links[h] = found
-	if len(s.r.linkCache) > 1<<17 || s.r.linkCache == nil {
-		s.r.linkCache = map[plumbing.Hash]bool{}
-	}
-	s.r.linkCache[h] = found
-	return found, nil
+// hasLinks tells whether a link is tracked below an unchanged folder. The index
+// knows: what hasn't changed is what the clone has.
+func (s *stager) hasLinks(path string) bool {
+	i, _ := slices.BinarySearch(s.links, path+"/")
+	return i < len(s.links) && strings.HasPrefix(s.links[i], path+"/")
 }

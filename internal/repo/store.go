@@ -31,6 +31,11 @@ type store struct {
 	dir   string
 	packs []*packFile
 	bases baseCache
+
+	// One inflater serves all small objects: making one costs more than most of
+	// them.
+	source *bufio.Reader
+	z      io.ReadCloser
 }
 
 // object is what a store returns: the bytes, or for a large blob a way to them.
@@ -170,6 +175,7 @@ type packFile struct {
 	fan       [256]uint32
 	count     int64
 	size      int64
+	names     []byte // for find
 }
 
 const (
@@ -227,7 +233,8 @@ func (p *packFile) find(h plumbing.Hash) (int64, bool, error) {
 		return 0, false, nil
 	}
 	// A bucket is read at once: for half a million objects it is 40 KB.
-	names := make([]byte, (hi-lo)*20)
+	names := slices.Grow(p.names[:0], (hi-lo)*20)[:(hi-lo)*20]
+	p.names = names
 	if _, err := p.idx.ReadAt(names, idxNames+int64(lo)*20); err != nil {
 		return 0, false, fmt.Errorf("damaged pack index: %w", err)
 	}
@@ -334,7 +341,7 @@ func (s *store) packed(p *packFile, at int64) (*object, error) {
 		}
 		switch e.kind {
 		case packOfsDelta, packRefDelta:
-			delta, err := p.inflate(e)
+			delta, err := s.inflate(p, e)
 			if err != nil {
 				return nil, err
 			}
@@ -347,7 +354,7 @@ func (s *store) packed(p *packFile, at int64) (*object, error) {
 			if len(deltas) == 0 && e.size > largeObject {
 				return &object{kind: kind, size: e.size, stream: func() (io.ReadCloser, error) { return p.stream(e) }}, nil
 			}
-			if data, err = p.inflate(e); err != nil {
+			if data, err = s.inflate(p, e); err != nil {
 				return nil, err
 			}
 			if start != at || kind == plumbing.TreeObject {
@@ -375,18 +382,25 @@ func (p *packFile) stream(e packEntry) (io.ReadCloser, error) {
 	return readCloser{io.LimitReader(z, e.size), z}, nil
 }
 
-func (p *packFile) inflate(e packEntry) ([]byte, error) {
+func (s *store) inflate(p *packFile, e packEntry) ([]byte, error) {
 	// deflate can't do better than 1:1032; more is a lie that would cost memory.
 	if e.size > (p.size-e.data)*1100+1024 {
 		return nil, errObject
 	}
-	r, err := p.stream(e)
-	if err != nil {
-		return nil, err
+	in := io.NewSectionReader(p.pack, e.data, p.size-e.data)
+	var err error
+	if s.z == nil {
+		s.source = bufio.NewReader(in)
+		s.z, err = zlib.NewReader(s.source)
+	} else {
+		s.source.Reset(in)
+		err = s.z.(zlib.Resetter).Reset(s.source, nil)
 	}
-	defer r.Close()
 	b := make([]byte, e.size)
-	if _, err := io.ReadFull(r, b); err != nil {
+	if err == nil {
+		_, err = io.ReadFull(s.z, b)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errObject, err)
 	}
 	return b, nil
