@@ -279,7 +279,10 @@ func (r *Repository) place(actions []action, next *index, j *journal) error {
 		return r.disk.syncAll(r.work.root)
 	}
 	for dir := range touched {
-		if err := r.disk.syncDir(r.work.abs(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		if dir != "" && !r.work.realFolder(dir) {
+			continue // gone since, or a file or link now
+		}
+		if err := r.disk.syncDir(r.work.abs(dir)); err != nil && !errors.Is(err, fs.ErrPermission) { // writable and not readable
 			return err
 		}
 	}
@@ -337,10 +340,7 @@ func (r *Repository) put(a *action, from string, j *journal) error {
 		return err
 	}
 	if a.to.mode == modeSubmodule {
-		if err := r.disk.step("mkdir", path); err != nil {
-			return err
-		}
-		return os.Mkdir(path, 0o777)
+		return r.disk.mkdirAll(filepath.Dir(path), path, 0o777)
 	}
 	if a.was.mode == 0 || a.was.mode == modeFolder {
 		err := r.disk.renameNew(from, path)

@@ -60,6 +60,13 @@ func (r *Repository) initClone() error {
 	if err := os.Mkdir(filepath.Join(tmp, "gitops-compose"), 0o700); err != nil {
 		return err
 	}
+	r.disk.owner = ownerOf(r.opt.Path)
+	if err := filepath.WalkDir(tmp, func(path string, _ fs.DirEntry, err error) error {
+		r.disk.give(path)
+		return err
+	}); err != nil {
+		return err
+	}
 	err := r.disk.rename(tmp, r.gitDir)
 	if errors.Is(err, fs.ErrExist) {
 		return nil // another daemon was faster

@@ -75,7 +75,7 @@ func crashWorld(t *testing.T) (w *world, old string, precious map[string]string)
 	w = newWorld(t)
 	for path, content := range map[string]string{
 		"edit": "1", "remove": "1", "exec.sh": "1", "lone/file": "1", "both/a": "1", "both/b": "1",
-		"file-folder": "1", "folder-file/x": "1", "folder-file/y/z": "1", "link-file": "1", "mixed/tracked": "1",
+		"file-folder": "1", "folder-file/x": "1", "folder-file/y/z": "1", "folder-file/y/z2": "1", "link-file": "1", "mixed/tracked": "1",
 	} {
 		w.write(path, content)
 	}

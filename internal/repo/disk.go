@@ -14,8 +14,31 @@ import (
 // disk makes every change that this package makes to a file system. That it is
 // one place serves the crash tests: hook is called before each step and may
 // return an error (a denied write, a full disk) or never return (a kill).
+//
+// owner, if set, is who gets what is created: a daemon that runs as root in a
+// person's clone must not leave files there that the person can't change.
 type disk struct {
-	hook func(op, path string) error
+	hook  func(op, path string) error
+	owner *owner
+}
+
+type owner struct{ uid, gid int }
+
+// ownerOf returns the owner of path if the daemon is root and the owner is not.
+func ownerOf(path string) *owner {
+	var st unix.Stat_t
+	if os.Geteuid() != 0 || unix.Stat(path, &st) != nil || st.Uid == 0 {
+		return nil
+	}
+	return &owner{int(st.Uid), int(st.Gid)}
+}
+
+// give hands path to the owner. A file system without owners is no reason to
+// fail.
+func (d *disk) give(path string) {
+	if d.owner != nil {
+		_ = os.Lchown(path, d.owner.uid, d.owner.gid)
+	}
 }
 
 func (d *disk) step(op, path string) error {
@@ -59,7 +82,11 @@ func (d *disk) create(path string, mode fs.FileMode) (*os.File, error) {
 	if err := d.step("create", path); err != nil {
 		return nil, err
 	}
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err == nil {
+		d.give(path)
+	}
+	return f, err
 }
 
 // replace puts content at path in one step, by way of the temporary file tmp.
@@ -111,7 +138,11 @@ func (d *disk) symlink(target, path string) error {
 	if err := d.step("symlink", path); err != nil {
 		return err
 	}
-	return os.Symlink(target, path)
+	err := os.Symlink(target, path)
+	if err == nil {
+		d.give(path)
+	}
+	return err
 }
 
 // remove deletes a file or link, never a folder: unlink(2), not os.Remove, which
@@ -159,10 +190,14 @@ func (d *disk) mkdirAll(root, path string, mode fs.FileMode) error {
 	if err := d.step("mkdir", path); err != nil {
 		return err
 	}
-	if err := os.Mkdir(path, mode); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	err = os.Mkdir(path, mode)
+	if err == nil {
+		d.give(path)
 	}
-	return nil
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
 }
 
 // syncDir makes renames in a folder durable. File systems that can't do that

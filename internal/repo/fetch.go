@@ -289,6 +289,7 @@ func (r *Repository) takeIn(dir string) error {
 			if err := r.syncFile(from); err != nil {
 				return err
 			}
+			r.disk.give(from)
 			if err := r.disk.rename(from, filepath.Join(packDir(r.gitDir), e.Name())); err != nil {
 				return err
 			}

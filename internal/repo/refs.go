@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
+	"golang.org/x/sys/unix"
 )
 
 // readRef returns the id that a ref holds, loose or packed; zero if there is no
@@ -121,6 +122,7 @@ func (r *Repository) appendReflog(name string, from, to plumbing.Hash, message s
 	if err != nil {
 		return err
 	}
+	r.disk.give(path)
 	now := time.Now()
 	_, err = fmt.Fprintf(f, "%s %s gitops-compose <gitops-compose@localhost> %d %s\t%s\n",
 		from, to, now.Unix(), now.Format("-0700"), message)
@@ -152,6 +154,5 @@ func isFolder(path string) bool {
 }
 
 func isNotDir(err error) bool {
-	var pe *fs.PathError
-	return errors.As(err, &pe) && strings.Contains(pe.Err.Error(), "not a directory")
+	return errors.Is(err, unix.ENOTDIR)
 }

@@ -173,6 +173,7 @@ func (r *Repository) use(cfg *config.Config) {
 	default:
 		r.work.eol = true
 	}
+	r.disk.owner = ownerOf(r.gitDir)
 	r.objects = newObjects(r.gitDir)
 	r.cloning = false
 }
@@ -199,7 +200,23 @@ func (r *Repository) tidy(ctx context.Context) error {
 			return err
 		}
 	}
+	r.tidyPacks()
 	return r.tidyJournal()
+}
+
+// A temporary file of git's that is older than this is that of a killed git.
+const tempPackAge = 24 * time.Hour
+
+// tidyPacks removes what a git command that was killed in a fetch has left: it
+// can be as large as the repository, and git itself waits for two weeks.
+func (r *Repository) tidyPacks() {
+	list, _ := filepath.Glob(filepath.Join(packDir(r.gitDir), "tmp_*"))
+	for _, path := range list {
+		if fi, err := os.Lstat(path); err == nil && fi.Mode().IsRegular() && time.Since(fi.ModTime()) > tempPackAge {
+			r.log.Info("removing what a killed fetch has left", "path", path, "bytes", fi.Size())
+			_ = r.disk.remove(path)
+		}
+	}
 }
 
 // tidyJournal drops a journal that no longer says anything: the head has moved.

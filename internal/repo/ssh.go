@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/skeema/knownhosts"
@@ -27,6 +28,7 @@ type sshSession struct {
 
 	conn   net.Conn
 	client *ssh.Client
+	shell  *ssh.Session
 	in     io.WriteCloser
 	out    *pktReader
 	said   *tail // what the server writes to stderr
@@ -185,7 +187,7 @@ func (s *sshSession) connect(ctx context.Context) error {
 	if err := session.Start("git-upload-pack '" + strings.ReplaceAll(path, "'", `'\''`) + "'"); err != nil {
 		return fmt.Errorf("connect to %s: %w", s.r.remote.display, err)
 	}
-	s.out = newPktReader(out)
+	s.out, s.shell = newPktReader(out), session
 	return nil
 }
 
@@ -247,6 +249,16 @@ func (s *sshSession) explain(err error) error {
 	var re *remoteError
 	if err == nil {
 		return nil
+	}
+	// The reason may come after the end of the output.
+	ended := make(chan struct{})
+	go func() {
+		_ = s.shell.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(time.Second):
 	}
 	text := s.said.String()
 	if errors.As(err, &re) {

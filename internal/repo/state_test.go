@@ -479,3 +479,56 @@ func TestAMissingObjectIsFetchedAgain(t *testing.T) {
 	mustCheckout(t, r, commit)
 	w.agrees(commit)
 }
+
+func TestWhatKilledFetchesLeaveIsRemovedAtTheStart(t *testing.T) {
+	w := newWorld(t)
+	old := time.Now().Add(-48 * time.Hour)
+	for _, path := range []string{".git/gitops-compose/incoming/objects/pack/tmp_pack_1", ".git/objects/pack/tmp_pack_2", ".git/objects/pack/tmp_pack_3"} {
+		gittest.Write(t, w.clone, path, "half")
+	}
+	os.Chtimes(filepath.Join(w.clone, ".git/objects/pack/tmp_pack_2"), old, old)
+	w.open()
+	for path, want := range map[string]bool{".git/gitops-compose/incoming": false, ".git/objects/pack/tmp_pack_2": false, ".git/objects/pack/tmp_pack_3": true} {
+		if _, err := os.Lstat(filepath.Join(w.clone, path)); (err == nil) != want {
+			t.Errorf("%s is there: %t", path, !want)
+		}
+	}
+}
+
+func TestRootLeavesNothingThatTheClonesOwnerCannotChange(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root")
+	}
+	w := newWorld(t)
+	if out, err := exec.Command("chown", "-R", "12345:12345", w.clone).CombinedOutput(); err != nil {
+		t.Fatalf("%s", out)
+	}
+	w.write("new/folder/file", "x")
+	w.write("README", "2")
+	os.Symlink("README", filepath.Join(w.work, "link"))
+	commit := w.push("second")
+	r := w.open()
+	mustFetch(t, r)
+	mustCheckout(t, r, commit)
+	out, err := exec.Command("find", w.clone, "-not", "-uid", "12345", "-not", "-path", "*/.git/gitops-compose*").CombinedOutput()
+	if err != nil || len(out) > 0 {
+		t.Errorf("belongs to root: %s", out)
+	}
+	w.agrees(commit)
+}
+
+func TestAFolderThatBecomesALinkToItselfIsNoObstacle(t *testing.T) {
+	w := newWorld(t)
+	w.write("a/b/one", "1")
+	w.write("a/b/two", "1")
+	w.write("a/c", "1")
+	w.push("folders")
+	w.git("pull", "-q")
+	os.RemoveAll(filepath.Join(w.work, "a/b"))
+	os.Symlink("b", filepath.Join(w.work, "a/b"))
+	commit := w.push("a link")
+	r := w.open()
+	mustFetch(t, r)
+	mustCheckout(t, r, commit)
+	w.agrees(commit)
+}
