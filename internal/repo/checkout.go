@@ -236,8 +236,8 @@ func (r *Repository) writeBlob(path string, a action, durable bool) error {
 	err := r.disk.write(path, mode, durable, func(w io.Writer) error {
 		return r.objects.copyBlob(io.MultiWriter(w, head), a.to.hash)
 	})
-	if bytes.HasPrefix(head.b, []byte(lfsMark)) {
-		r.warnOnce("lfs", "files kept in git LFS are not downloaded; a pointer is in their place", "path", a.path)
+	if bytes.HasPrefix(head.b, []byte(lfsMark)) && r.once("lfs") {
+		r.log.Warn("files kept in git LFS are not downloaded; a pointer is in their place", "path", a.path)
 	}
 	return err
 }

@@ -236,7 +236,7 @@ func (r *Repository) download(w *watch, s session, want plumbing.Hash, haves []p
 		if err := os.RemoveAll(dir); err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir)
+		defer func() { _ = os.RemoveAll(dir) }()
 	}
 	if err := os.MkdirAll(packDir(dir), 0o700); err != nil {
 		return err

@@ -20,7 +20,7 @@ import (
 const largeObject = 1 << 20
 
 // emptyTree is the id of the tree without entries, which needs no object.
-var emptyTree = hashTree(nil)
+const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 // objects reads from one or more object folders: the clone's, and for a
 // read-only repository a temporary one that fetches write to.
@@ -156,7 +156,7 @@ func (o *objects) bytes(kind plumbing.ObjectType, h plumbing.Hash) ([]byte, erro
 }
 
 func (o *objects) tree(h plumbing.Hash) ([]treeEntry, error) {
-	if h.IsZero() || h == emptyTree {
+	if h.IsZero() || h.String() == emptyTree {
 		return nil, nil
 	}
 	b, err := o.bytes(plumbing.TreeObject, h)

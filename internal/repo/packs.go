@@ -141,7 +141,7 @@ func eachEntry(idx *idxfile.MemoryIndex, do func(*idxfile.Entry) error) error {
 	if err != nil {
 		return err
 	}
-	defer it.Close()
+	defer func() { _ = it.Close() }()
 	for {
 		e, err := it.Next()
 		if errors.Is(err, io.EOF) {
@@ -177,7 +177,7 @@ func (r *Repository) writeJoined(ctx context.Context, packs []pack, indexes []*i
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	if err := os.MkdirAll(packDir(dir), 0o700); err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func (r *Repository) writeJoined(ctx context.Context, packs []pack, indexes []*i
 		return err
 	}
 	sum, idx, err := joinInto(ctx, f, packs, indexes, count)
-	if err = errors.Join(err, f.Close()); err != nil {
+	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	name := filepath.Join(packDir(dir), "pack-"+sum.String())
@@ -233,7 +233,8 @@ func joinInto(ctx context.Context, f io.Writer, packs []pack, indexes []*idxfile
 	if _, err := f.Write(sum[:]); err != nil {
 		return sum, nil, err
 	}
-	return sum, idx, idx.OnFooter(sum)
+	err = idx.OnFooter(sum)
+	return sum, idx, err
 }
 
 // copyEntries copies what lies between a pack's header and its checksum.

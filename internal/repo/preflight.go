@@ -141,7 +141,9 @@ func (p *preflight) sameContent(a *action) bool {
 // gets the empty folder that git gives it; one that goes loses it if it is
 // empty.
 func (p *preflight) submodule(a *action) {
-	p.r.warnOnce("submodule", "submodules are not checked out; what they hold is left alone", "path", a.path)
+	if p.r.once("submodule") {
+		p.r.log.Warn("submodules are not checked out; what they hold is left alone", "path", a.path)
+	}
 	switch {
 	case a.was.mode == 0, a.from.mode == modeSubmodule && a.was.mode == modeFolder && a.to.mode == 0:
 	case a.to.mode == modeSubmodule && a.was.mode == modeFolder:

@@ -213,7 +213,7 @@ func (r *Repository) tidyPacks() {
 	list, _ := filepath.Glob(filepath.Join(packDir(r.gitDir), "tmp_*"))
 	for _, path := range list {
 		if fi, err := os.Lstat(path); err == nil && fi.Mode().IsRegular() && time.Since(fi.ModTime()) > tempPackAge {
-			r.log.Info("removing what a killed fetch has left", "path", path, "bytes", fi.Size())
+			r.log.Info("removing what a killed fetch has left", "path", path)
 			_ = r.disk.remove(path)
 		}
 	}
@@ -311,16 +311,17 @@ func (r *Repository) head() (plumbing.Hash, error) {
 	return readRef(r.gitDir, branch)
 }
 
-// warnOnce keeps what can't be changed soon from filling the log.
-func (r *Repository) warnOnce(key, message string, args ...any) {
+// once is true for the first call with a key: what can't be changed soon must
+// not fill the log.
+func (r *Repository) once(key string) bool {
 	if r.warned[key] {
-		return
+		return false
 	}
 	if r.warned == nil {
 		r.warned = map[string]bool{}
 	}
 	r.warned[key] = true
-	r.log.Warn(message, args...)
+	return true
 }
 
 // distrust notes that an object is missing, so that the next fetch asks for

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -125,9 +126,7 @@ func (f *finder) find(root plumbing.Hash) ([]string, error) {
 	}
 	// Folders of trees long gone must not pile up: once they are the greater
 	// part, only what this tree needs is kept.
-	if len(f.known) > 2*len(f.used)+4096 {
-		f.known = f.used
-	} else if f.known == nil {
+	if f.known == nil || len(f.known) > 2*len(f.used)+4096 {
 		f.known = f.used
 	} else {
 		maps.Copy(f.known, f.used)
@@ -339,7 +338,7 @@ func (s *stager) entry(path string, had []treeEntry, e treeEntry, at string) err
 
 // stageBlob writes one file; it need not survive a crash, so nothing is synced.
 func (r *Repository) stageBlob(at string, e treeEntry) error {
-	plain := Repository{disk: disk{}, objects: r.objects, log: r.log}
+	plain := Repository{objects: r.objects, log: slog.New(slog.DiscardHandler)} // the checkout will warn
 	return plain.writeBlob(at, action{change: change{to: e}}, false)
 }
 

@@ -362,7 +362,7 @@ func TestLFSPointersAreWarnedAboutOnce(t *testing.T) {
 	mustFetch(t, r)
 	mustCheckout(t, r, commit)
 	w.agrees(commit)
-	if n := strings.Count(logged.String(), "LFS"); n != 1 {
+	if n := strings.Count(logged.String(), "git LFS"); n != 1 {
 		t.Errorf("%d warnings: %s", n, &logged)
 	}
 }

@@ -35,7 +35,12 @@ type store struct {
 	// One inflater serves all small objects: making one costs more than most of
 	// them.
 	source *bufio.Reader
-	z      io.ReadCloser
+	z      inflater
+}
+
+type inflater interface {
+	io.Reader
+	zlib.Resetter
 }
 
 // object is what a store returns: the bytes, or for a large blob a way to them.
@@ -391,10 +396,10 @@ func (s *store) inflate(p *packFile, e packEntry) ([]byte, error) {
 	var err error
 	if s.z == nil {
 		s.source = bufio.NewReader(in)
-		s.z, err = zlib.NewReader(s.source)
+		err = s.newInflater()
 	} else {
 		s.source.Reset(in)
-		err = s.z.(zlib.Resetter).Reset(s.source, nil)
+		err = s.z.Reset(s.source, nil)
 	}
 	b := make([]byte, e.size)
 	if err == nil {
@@ -404,6 +409,18 @@ func (s *store) inflate(p *packFile, e packEntry) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", errObject, err)
 	}
 	return b, nil
+}
+
+func (s *store) newInflater() error {
+	z, err := zlib.NewReader(s.source)
+	if err != nil {
+		return err
+	}
+	var ok bool
+	if s.z, ok = z.(inflater); !ok {
+		return errors.New("zlib readers can't be used again") // its documentation says they can
+	}
+	return nil
 }
 
 // applyDelta makes an object from its base: sizes of both, then copies from the

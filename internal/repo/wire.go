@@ -278,7 +278,8 @@ func openPack(p *pktReader, v2 bool) (*packReader, error) {
 			continue
 		}
 		r := &packReader{p: p}
-		return r, r.band(b)
+		err = r.band(b)
+		return r, err
 	}
 }
 

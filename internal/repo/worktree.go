@@ -119,7 +119,7 @@ func (r *Repository) checkIndex(ctx context.Context, x *index, head plumbing.Has
 		return err
 	}
 	if want.IsZero() {
-		want = emptyTree
+		want = plumbing.NewHash(emptyTree)
 	}
 	got := x.tree()
 	if got == want {
