@@ -150,6 +150,30 @@ func TestAnEmptyFolderIsClonedFromTheURL(t *testing.T) {
 	w.agrees(commit)
 }
 
+func TestAStagedTreeDoesNotShowWhatALinkOfTheOldCommitLeadsTo(t *testing.T) {
+	w := newWorld(t)
+	w.write("a/b/tracked", "1")
+	os.Symlink("a", filepath.Join(w.work, "link"))
+	w.push("a link")
+	w.git("pull", "-q")
+	os.Remove(filepath.Join(w.work, "link"))
+	w.write("link/b/new", "2")
+	commit := w.push("a folder")
+	r := w.open()
+	mustFetch(t, r)
+	tree, err := r.Stage(t.Context(), commit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	staged := listing(t, tree.Dir())
+	mustCheckout(t, r, commit)
+	w.agrees(commit)
+	if got := listing(t, w.clone); got != staged {
+		t.Errorf("staged\n%s\nchecked out\n%s", staged, got)
+	}
+}
+
 func TestAStagedTreeShowsTheCommitAndTheClonesUntrackedFiles(t *testing.T) {
 	w := newWorld(t)
 	w.write("same/compose.yaml", "same\n")

@@ -364,8 +364,8 @@ func (s *stager) gone(path string, had []treeEntry, at string) error {
 // it can be part of a stack.
 func (s *stager) untracked(path string, tracked map[string]bool, dir string) error {
 	from := s.r.work.abs(path)
-	// Only if it is a real folder: a link would lead elsewhere.
-	if state, err := look(from); err != nil || state.mode != modeFolder {
+	// Only if it is a real folder, all the way: a link would lead elsewhere.
+	if !s.r.work.realFolder(path) {
 		return nil
 	}
 	entries, err := os.ReadDir(from)
