@@ -125,3 +125,16 @@ func FuzzIndex(f *testing.F) {
 		indexTrees(x, nil)
 	})
 }
+
+// FuzzDelta: a delta gives what it promises, or an error, and no more memory.
+func FuzzDelta(f *testing.F) {
+	f.Add([]byte("base content"), []byte("\x0c\x05\x90\x04\x01!"))
+	f.Add([]byte(""), []byte("\x00\xff\xff\xff\xff\x0f\x01x"))
+	f.Add([]byte("x"), []byte("\x01\x01\xff\xff\xff\xff\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, base, delta []byte) {
+		out, err := applyDelta(base, delta)
+		if err == nil && len(out) > 0x10000*len(delta) {
+			t.Errorf("%d bytes out of a delta of %d", len(out), len(delta))
+		}
+	})
+}
