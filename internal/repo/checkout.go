@@ -103,6 +103,11 @@ func (r *Repository) advance(ctx context.Context, from, to plumbing.Hash) error 
 	if err := r.clearScratch(); err != nil {
 		return err
 	}
+	if last, err := r.readJournal(); err == nil && last != nil {
+		if err := r.removeBeside(last); err != nil {
+			return err
+		}
+	}
 	if err := r.room(actions); err != nil {
 		return err
 	}

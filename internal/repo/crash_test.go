@@ -244,6 +244,43 @@ func TestAfterAKillTheNextCommitIsReachedToo(t *testing.T) {
 	}
 }
 
+func TestAFolderOnAnotherFileSystemIsWrittenTo(t *testing.T) {
+	w, _, precious := crashWorld(t)
+	// From .git nothing can be renamed to another file system.
+	seen := map[string]bool{}
+	elsewhere := func(op, path string) error {
+		if op == "rename" && !strings.Contains(path, "/.git/") && !seen[path] {
+			seen[path] = true
+			return syscall.EXDEV
+		}
+		return nil
+	}
+	broken := w.copyOf(t)
+	renames := 0
+	err := syncOnce(broken.clone, "", disk{hook: func(op, path string) error {
+		if err := elsewhere(op, path); err != nil || op != "rename" || strings.Contains(path, "/.git/") {
+			return err
+		}
+		if renames++; renames == 3 {
+			return syscall.EIO
+		}
+		return nil
+	}})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if left, _ := exec.Command("find", broken.clone, "-name", ".gitops-compose-*").Output(); len(left) == 0 {
+		t.Error("the test does not test: no temporary file was left")
+	}
+	clear(seen)
+	broken.converges(precious)
+	clear(seen)
+	if err := syncOnce(w.clone, "", disk{hook: elsewhere}); err != nil {
+		t.Fatal(err)
+	}
+	w.converges(precious)
+}
+
 func TestAFirstCloneThatWasKilledIsFinished(t *testing.T) {
 	w := newWorld(t)
 	w.write("a/b/c", "c")

@@ -18,7 +18,11 @@ import (
 
 // Heads is what a fetch found: where the clone is and where it should be.
 type Heads struct {
-	Local, Remote string
+	// Local is the clone's head, in hexadecimal, "" before the first commit. If a
+	// checkout was interrupted and the remote has gone back to where it began,
+	// Local is where it was going to: the two differ as long as there is work.
+	Local  string
+	Remote string
 	// Rewritten: Remote does not contain Local, which came from the remote too;
 	// the branch was rewritten, and is to be followed.
 	Rewritten bool

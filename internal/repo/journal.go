@@ -65,6 +65,17 @@ func (r *Repository) writeJournal(j *journal) error {
 	return nil
 }
 
+// removeBeside removes the temporary files in the work tree that a journal
+// knows of.
+func (r *Repository) removeBeside(j *journal) error {
+	for _, p := range j.Beside {
+		if err := r.disk.remove(r.work.abs(p)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 func (r *Repository) dropJournal() error {
 	err := r.disk.remove(r.state(journalFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

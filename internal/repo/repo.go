@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -233,12 +232,7 @@ func (r *Repository) tidyJournal() error {
 	if j.from() != head {
 		return r.dropJournal()
 	}
-	for _, p := range j.Beside {
-		if err := r.disk.remove(r.work.abs(p)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
+	return r.removeBeside(j)
 }
 
 // Close removes the staged trees. The clone stays as it is.
