@@ -24,14 +24,12 @@ import (
 // themselves, which is in their own configuration.
 const downTimeout = 10 * time.Minute
 
-// Up brings a project to what is wanted and waits until it runs: it recreates
-// the services that differ and no other, removes containers of services that
-// are no more, starts what does not run, and leaves finished one-shot
-// services alone. Images have to be here (Pull). An error may leave the
-// project half-way; calling it again goes on from there.
+// Up brings a project to what is wanted: it recreates the services that differ
+// and no other, removes containers of services that are no more, starts what
+// does not run, and leaves finished one-shot services alone. Images have to be
+// here (Pull). An error may leave the project half-way; calling it again goes
+// on from there.
 func (e *Engine) Up(ctx context.Context, p render.Project) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, e.o.UpTimeout, fmt.Errorf("not up within %s", e.o.UpTimeout))
-	defer cancel()
 	project, err := p.Compose()
 	if err != nil {
 		return err
@@ -45,12 +43,8 @@ func (e *Engine) Up(ctx context.Context, p render.Project) error {
 	}
 	for name, s := range project.Services {
 		s.PullPolicy = types.PullPolicyNever // Pull has seen to it
-		s.Build = nil
-		s.Image = imageOf(project, s)
 		project.Services[name] = s
 	}
-	changes, stop := e.watch(ctx, project.Name)
-	defer stop()
 	if err := sdk.Create(ctx, project, api.CreateOptions{
 		RemoveOrphans: true, Recreate: api.RecreateDiverged, RecreateDependencies: api.RecreateDiverged,
 		Inherit: true, QuietPull: true, AssumeYes: false,
@@ -64,15 +58,7 @@ func (e *Engine) Up(ctx context.Context, p render.Project) error {
 	if err := sdk.Start(ctx, project.Name, api.StartOptions{Project: startable}); err != nil {
 		return e.withLogs(ctx, project.Name, explain(ctx, err))
 	}
-	return e.wait(ctx, p.Stack, changes)
-}
-
-// imageOf names the image as the SDK would for a service that is built.
-func imageOf(p *types.Project, s types.ServiceConfig) string {
-	if s.Image != "" {
-		return s.Image
-	}
-	return p.Name + "-" + s.Name
+	return nil
 }
 
 // withoutFinished takes the services out of a project whose containers have

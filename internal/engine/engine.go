@@ -37,9 +37,7 @@ type Options struct {
 	Self string
 	// Registries are logins on top of those in Docker's config.json.
 	Registries []Registry
-	// UpTimeout is how long a stack may take to become running and healthy.
-	UpTimeout time.Duration
-	Logger    *slog.Logger
+	Logger     *slog.Logger
 }
 
 // Registry is a login for one registry.
@@ -88,9 +86,6 @@ func Connect(ctx context.Context) (client.APIClient, error) {
 
 // New makes an Engine on a client that Connect made.
 func New(api client.APIClient, o Options) *Engine {
-	if o.UpTimeout == 0 {
-		o.UpTimeout = 5 * time.Minute
-	}
 	return &Engine{o: o, api: api}
 }
 

@@ -8,12 +8,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/docker/compose/v2/pkg/api"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/pkg/stdcopy"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
 
 const (
@@ -53,9 +55,13 @@ func (e *Engine) watch(ctx context.Context, name string) (changes <-chan struct{
 	return ch, cancel
 }
 
-// wait returns when every service runs, or is done, and every healthcheck is
-// healthy; or with an error when that can't be any more, or time is over.
-func (e *Engine) wait(ctx context.Context, s plan.Stack, changes <-chan struct{}) error {
+// Settle returns when every service runs, or is done, and every healthcheck is
+// healthy; or with an error when that can't be any more, or the context's time
+// is over.
+func (e *Engine) Settle(ctx context.Context, p render.Project) error {
+	s := p.Stack
+	changes, stop := e.watch(ctx, s.Name)
+	defer stop()
 	tick := time.NewTicker(lookAgain)
 	defer tick.Stop()
 	for {
@@ -161,11 +167,11 @@ func (e *Engine) lastLines(ctx context.Context, id string) string {
 	return text
 }
 
-// Events signals, with a buffer of one, that a container of some project, or
-// a network or volume, changed. It reconnects by itself and ends with ctx.
-// Callers still have to look from time to time: an event can be lost.
-func (e *Engine) Events(ctx context.Context) <-chan struct{} {
-	ch := make(chan struct{}, 1)
+// Events tells the projects whose containers changed on the host. It
+// reconnects by itself and ends with ctx. A name that nobody takes in time is
+// dropped: callers still have to look from time to time.
+func (e *Engine) Events(ctx context.Context) <-chan string {
+	ch := make(chan string, 64)
 	go func() {
 		for ctx.Err() == nil {
 			e.listen(ctx, ch)
@@ -178,19 +184,19 @@ func (e *Engine) Events(ctx context.Context) <-chan struct{} {
 	return ch
 }
 
-func (e *Engine) listen(ctx context.Context, ch chan<- struct{}) {
+func (e *Engine) listen(ctx context.Context, ch chan<- string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	args := filters.NewArgs(filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", "com.docker.compose.project"))
+	args := filters.NewArgs(filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", api.ProjectLabel))
 	for _, action := range []events.Action{events.ActionDie, events.ActionDestroy, events.ActionPause, events.ActionStart, events.ActionRename, events.ActionHealthStatus} {
 		args.Add("event", string(action))
 	}
 	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: args})
 	for {
 		select {
-		case <-messages:
+		case m := <-messages:
 			select {
-			case ch <- struct{}{}:
+			case ch <- m.Actor.Attributes[api.ProjectLabel]:
 			default:
 			}
 		case <-errs:

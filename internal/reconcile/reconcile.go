@@ -1,0 +1,314 @@
+// Package reconcile is the loop: it looks, plans, carries out and reports.
+// It owns the interfaces of what it works with; their comments are the
+// contract.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+	"github.com/korbiniankuhn/gitops-compose/internal/report"
+)
+
+// Heads are where the clone is and where the remote is.
+type Heads struct {
+	Local, Remote string
+	// Rewritten says that the remote's history was replaced.
+	Rewritten bool
+}
+
+// Source is the repository. Its methods are called by one goroutine, in the
+// order Fetch, Stage, Checkout.
+type Source interface {
+	// Fetch gets the remote head. After an error nothing may be touched.
+	Fetch(ctx context.Context) (Heads, error)
+	// Stage shows a commit. It may be called for the local head and for the
+	// fetched one.
+	Stage(ctx context.Context, commit string) (Tree, error)
+	// Checkout takes the clone to a commit, all of it or nothing, and never
+	// touches what git does not track. At that commit already it does nothing.
+	Checkout(ctx context.Context, commit string) error
+}
+
+// Tree is a staged commit, to be closed when it is no longer read.
+type Tree interface {
+	render.Tree
+	Close() error
+}
+
+// Loader loads the stacks of a staged commit.
+type Loader interface {
+	Load(ctx context.Context, tree render.Tree) ([]render.Project, error)
+}
+
+// Engine is the container engine. Every method may be called at the same time
+// for different stacks, and again after an error or a kill: each goes on from
+// what it finds.
+type Engine interface {
+	// Observe takes one snapshot.
+	Observe(ctx context.Context) (plan.Observed, error)
+	// Pull brings a stack's images here and touches no container.
+	Pull(ctx context.Context, p render.Project) error
+	// Up creates, replaces and starts what differs, and nothing else. It
+	// needs Pull before.
+	Up(ctx context.Context, p render.Project) error
+	// Settle waits until what Up started runs and is healthy, or is done.
+	Settle(ctx context.Context, p render.Project) error
+	// Down removes a project by its name; one that is not there is no error.
+	Down(ctx context.Context, project string) error
+}
+
+// Reporter hears what happens. Its methods are called by one goroutine and
+// return at once.
+type Reporter interface {
+	Looked(report.Look)
+	Updated(report.Stack)
+	Ended(report.Check)
+}
+
+// Options of a Reconciler.
+type Options struct {
+	Source   Source
+	Loader   Loader
+	Engine   Engine
+	Reporter Reporter
+	Logger   *slog.Logger
+	// Journal is the file that remembers stacks between checks and starts.
+	Journal string
+	// Events signal that a project's containers changed on the host; nil if
+	// nobody watches. An empty name means that it is not known which.
+	Events <-chan string
+
+	// Interval between checks; 0 for none.
+	Interval   time.Duration
+	Heal       bool
+	AllowEmpty bool
+	// Parallel is how many stacks are applied at the same time.
+	Parallel int
+	// DeployTimeout is how long a stack may take from its first container to
+	// running and healthy.
+	DeployTimeout time.Duration
+}
+
+const (
+	// grace is how long running operations go on after a SIGTERM.
+	grace = 8 * time.Second
+	// patience is how long a checkout waits for operations that touch
+	// containers, and the stops before it. One slow stack holds nobody up for
+	// longer; what it then sees of the new files is mended at the next look.
+	patience = 30 * time.Second
+	// eventDelay collects a burst of engine events into one look, eventPause
+	// keeps a container that crashes again and again from causing many.
+	eventDelay = time.Second
+	eventPause = 10 * time.Second
+	// everybody is more than operations can ever run: whoever acquires it from
+	// the gate is alone.
+	everybody = 1 << 30
+)
+
+// Reconciler keeps a host in step with a repository.
+//
+// A trigger means only "look now": it is never lost and never blocks, and
+// several in a row cost one look. A look observes everything anew and derives
+// the plan; what a crash, a failed pull or a failed stop left undone is seen by
+// the next one. Operations run in lanes, one a stack: while one is busy, looks
+// go on and plan for the others.
+type Reconciler struct {
+	o       Options
+	journal *journal
+	trigger chan string
+	results chan result
+	slots   *semaphore.Weighted
+	pulls   *semaphore.Weighted
+	gate    *semaphore.Weighted
+	head    atomic.Value // string: the commit that the clone is at
+
+	// All below is touched by the goroutine of Run only.
+	busy        map[string]bool
+	missed      bool // a look left a busy stack out
+	first       bool // no look has succeeded yet
+	failedLooks int
+	lastError   string
+	seen        map[string]string // stack -> what was counted and logged of it last
+	stacks      map[string]report.Stack
+	eventsUntil time.Time
+}
+
+// New makes a Reconciler. It reads the journal; one that can't be read is set
+// aside, with a warning.
+func New(o Options) *Reconciler {
+	if o.Parallel < 1 {
+		o.Parallel = 1
+	}
+	return &Reconciler{
+		o:       o,
+		journal: openJournal(o.Journal, o.Logger),
+		trigger: make(chan string, 1),
+		results: make(chan result),
+		slots:   semaphore.NewWeighted(int64(o.Parallel)),
+		pulls:   semaphore.NewWeighted(int64(2 * o.Parallel)),
+		gate:    semaphore.NewWeighted(everybody),
+		busy:    map[string]bool{},
+		first:   true,
+		seen:    map[string]string{},
+		stacks:  map[string]report.Stack{},
+	}
+}
+
+// Trigger asks for a look. It may be called from anywhere.
+func (r *Reconciler) Trigger(reason string) {
+	select {
+	case r.trigger <- reason:
+	default: // one is waiting already, and will see the same
+	}
+}
+
+// Run looks at once, and then whenever the interval is over, somebody
+// triggers, the engine reports a change, a pause before a retry is over, or a
+// lane that a look had to leave out is free. It returns when ctx has ended and
+// the running operations had their grace.
+func (r *Reconciler) Run(ctx context.Context) error {
+	lanes, cancelLanes := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancelLanes(nil)
+	r.check(ctx, lanes, "start")
+
+	tick := newAlarm()
+	retry := newAlarm()
+	event := newAlarm()
+	defer tick.stop()
+	defer retry.stop()
+	defer event.stop()
+	for ctx.Err() == nil {
+		tick.set(r.o.Interval)
+		retry.set(r.untilRetry())
+		reason := ""
+		for reason == "" {
+			select {
+			case <-ctx.Done():
+				reason = "stop"
+			case reason = <-r.trigger:
+			case <-tick.ring():
+				reason = "tick"
+			case <-retry.ring():
+				reason = "retry"
+			case <-event.ring():
+				event.set(0)
+				reason = "engine"
+			case project := <-r.o.Events:
+				if !r.busy[project] && !event.armed() {
+					event.set(max(eventDelay, time.Until(r.eventsUntil)))
+				}
+			case res := <-r.results:
+				r.finish(res)
+				if r.missed && len(r.busy) == 0 || r.missed && res.stale {
+					r.missed = false
+					reason = "lane"
+				}
+				retry.set(r.untilRetry())
+			}
+		}
+		if ctx.Err() == nil {
+			if reason == "engine" {
+				r.eventsUntil = time.Now().Add(eventPause)
+			}
+			r.check(ctx, lanes, reason)
+		}
+	}
+	return r.drain(cancelLanes)
+}
+
+// drain lets running operations end, and cancels them when their grace is
+// over. What is left undone then is seen by the next start.
+func (r *Reconciler) drain(cancel context.CancelCauseFunc) error {
+	deadline := time.NewTimer(grace)
+	defer deadline.Stop()
+	for len(r.busy) > 0 {
+		select {
+		case res := <-r.results:
+			r.finish(res)
+		case <-deadline.C:
+			cancel(errShutdown)
+		}
+	}
+	return nil
+}
+
+var errShutdown = errors.New("the daemon was told to stop")
+
+// blocked says whether an error needs a person.
+func blocked(err error) bool {
+	var b interface{ Blocked() bool }
+	return errors.As(err, &b) && b.Blocked()
+}
+
+// untilRetry is the time to the next retry of a look or of a stack, 0 for none.
+func (r *Reconciler) untilRetry() time.Duration {
+	if r.failedLooks > 0 {
+		return lookBackoff(r.failedLooks)
+	}
+	next := r.journal.nextRetry(r.busy)
+	if next.IsZero() {
+		return 0
+	}
+	return max(time.Until(next), time.Millisecond)
+}
+
+// lookBackoff is the pause after failed looks in a row: a host may boot before
+// its network does. Checks by the interval go on besides.
+func lookBackoff(failures int) time.Duration {
+	return min(5*time.Second<<min(failures-1, 10), 5*time.Minute)
+}
+
+// backoff is the pause before a stack is tried again after failures in a row.
+func backoff(failures int) time.Duration {
+	return min(10*time.Second<<min(failures-1, 10), time.Hour)
+}
+
+// alarm is a timer that can be unset.
+type alarm struct {
+	t  *time.Timer
+	on bool
+}
+
+func newAlarm() *alarm {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return &alarm{t: t}
+}
+
+// set arms it, or unsets it for 0.
+func (a *alarm) set(d time.Duration) {
+	a.t.Stop()
+	if a.on = d > 0; a.on {
+		a.t.Reset(d)
+	}
+}
+
+func (a *alarm) armed() bool            { return a.on }
+func (a *alarm) ring() <-chan time.Time { return a.t.C }
+func (a *alarm) stop()                  { a.t.Stop() }
+
+// Plan says what the next check would do, and does nothing of it.
+func (r *Reconciler) Plan(ctx context.Context) (plan.Plan, error) {
+	v, err := r.look(ctx)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	defer v.close()
+	return v.plan, nil
+}
+
+func verb(err error, format string, a ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf(format+": %w", append(a, err)...)
+}
