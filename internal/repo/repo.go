@@ -251,6 +251,9 @@ func (r *Repository) Close() error {
 	return os.RemoveAll(r.state("stage"))
 }
 
+// Remote is the origin's address, without credentials and query.
+func (r *Repository) Remote() string { return r.remote.display }
+
 // Identity names repository and branch for labels: the origin's address without
 // credentials, query and .git, then # and the branch.
 func (r *Repository) Identity() string { return r.remote.display + "#" + r.opt.Branch }

@@ -1,0 +1,263 @@
+// Package app builds everything from a configuration, starts it and stops it.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/docker/docker/client"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/config"
+	"github.com/korbiniankuhn/gitops-compose/internal/engine"
+	"github.com/korbiniankuhn/gitops-compose/internal/metrics"
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/reconcile"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+	"github.com/korbiniankuhn/gitops-compose/internal/repo"
+	"github.com/korbiniankuhn/gitops-compose/internal/report"
+	"github.com/korbiniankuhn/gitops-compose/internal/web"
+)
+
+// Options of an App.
+type Options struct {
+	Config  config.Config
+	Logger  *slog.Logger
+	Version string
+}
+
+// App is the daemon, built and not yet running.
+type App struct {
+	log        *slog.Logger
+	engine     *engine.Engine
+	server     *web.Server
+	reconciler *reconcile.Reconciler
+	events     func(context.Context) // relays engine events
+	teardown   []step
+}
+
+// step undoes a start, by name, in reverse order.
+type step struct {
+	name string
+	do   func() error
+}
+
+// New builds the daemon: it connects to the engine, opens the clone and binds
+// the address. Its errors are for a person who starts it; none needs a stack
+// trace to be understood.
+func New(ctx context.Context, o Options) (*App, error) {
+	a := &App{log: o.Logger}
+	if err := a.build(ctx, o); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return a, nil
+}
+
+func (a *App) build(ctx context.Context, o Options) error {
+	c := o.Config
+	p, err := open(ctx, o, false)
+	if err != nil {
+		return err
+	}
+	a.teardown = append(a.teardown, p.teardown...)
+	a.engine = p.engine
+
+	registry := prometheus.NewRegistry()
+	counters := metrics.New(registry, metrics.Options{Version: o.Version, Interval: c.CheckInterval})
+	history := report.NewHistory(p.engine.Ping)
+	events := make(chan string, 64)
+	a.events = func(ctx context.Context) { relay(ctx, p.engine.Events(ctx), events) }
+	a.reconciler = reconcile.New(p.options(o, func(r *reconcile.Options) {
+		r.Source = source{repo: p.repo, fetched: counters.Fetched}
+		r.Reporter = report.Fan{counters, history}
+		r.Events = events
+		//r.Scheduled = history.Scheduled
+		//r.Describe = describe(p.repo)
+	}))
+
+	var gatherer prometheus.Gatherer = registry
+	if c.DisableMetrics {
+		gatherer = nil
+	}
+	a.server, err = web.New(web.Options{
+		Address: c.HTTPAddress, ConfigFile: c.HTTPConfigFile, Log: o.Logger, Version: o.Version,
+		History: history, Gatherer: gatherer, Trigger: a.reconciler.Trigger,
+		DisableWebhook: c.DisableWebhook, WebhookSecret: c.WebhookSecret.Value,
+		Branch: c.RepositoryBranch, Remote: p.repo.Remote, Count: counters.Webhook,
+	})
+	return err
+}
+
+// Run works until ctx ends, then stops cleanly.
+func (a *App) Run(ctx context.Context) error {
+	a.log.Info("listening", "address", a.server.Addr())
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { a.events(ctx); return nil })
+	g.Go(func() error { return a.server.Run(ctx) })
+	g.Go(func() error { return a.reconciler.Run(ctx) })
+	return errors.Join(g.Wait(), a.Close())
+}
+
+// Close releases what New took, last in first out. Run does so by itself.
+func (a *App) Close() error {
+	return undo(a.teardown)
+}
+
+func undo(steps []step) error {
+	var errs []error
+	for i := len(steps) - 1; i >= 0; i-- {
+		if err := steps[i].do(); err != nil {
+			errs = append(errs, fmt.Errorf("close %s: %w", steps[i].name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Plan says what the next check of a daemon with this configuration would do,
+// and touches nothing: neither the clone nor the engine.
+func Plan(ctx context.Context, o Options) (p plan.Plan, err error) {
+	parts, err := open(ctx, o, true)
+	if err != nil {
+		return plan.Plan{}, err
+	}
+	defer func() { err = errors.Join(err, undo(parts.teardown)) }()
+	r := reconcile.New(parts.options(o, func(r *reconcile.Options) {
+		r.Source = source{repo: parts.repo, fetched: func(time.Duration, error) {}}
+	}))
+	return r.Plan(ctx)
+}
+
+// parts are what the daemon and a dry run have in common.
+type parts struct {
+	repo     *repo.Repository
+	engine   *engine.Engine
+	loader   *render.Loader
+	journal  string
+	teardown []step
+}
+
+func open(ctx context.Context, o Options, readOnly bool) (p parts, err error) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, undo(p.teardown))
+		}
+	}()
+	c := o.Config
+	api, err := engine.Connect(ctx)
+	if err != nil {
+		return p, err
+	}
+	p.teardown = append(p.teardown, step{"engine", api.Close})
+	p.repo, err = repo.Open(ctx, repo.Options{
+		Path: c.RepositoryPath, URL: c.RepositoryURL, Branch: c.RepositoryBranch,
+		Credentials: func() (string, string, error) {
+			password, err := c.RepositoryPassword.Value()
+			return c.RepositoryUsername, password, err
+		},
+		SSHKeyFile: c.SSHKeyFile, SSHKnownHostsFile: c.SSHKnownHostsFile, SSHPassphrase: c.SSHKeyPassphrase.Value,
+		CAFile: c.CAFile, FastForwardOnly: c.FastForwardOnly, ReadOnly: readOnly, Logger: o.Logger,
+	})
+	if err != nil {
+		return p, err
+	}
+	p.teardown = append(p.teardown, step{"repository", p.repo.Close})
+	p.journal = journal(p.repo, c.RepositoryPath)
+
+	place, root := locate(ctx, api, c.RepositoryPath, o.Logger)
+	home := ""
+	if place.Container == "" {
+		home, _ = os.UserHomeDir()
+	}
+	p.engine = engine.New(api, engine.Options{
+		Repository: p.repo.Identity(), HostRoot: place.HostRoot, Self: place.Container,
+		Registries: logins(c.Registries), Logger: o.Logger,
+	})
+	p.loader = render.New(render.Options{
+		Root: root, HostRoot: place.HostRoot, HostHome: home,
+		Repository: p.repo.Identity(), Hasher: engine.Hasher{}, Logger: o.Logger,
+	})
+	return p, nil
+}
+
+// locate finds the clone on the host. Not to find it is no reason to end:
+// stacks that mount nothing of the clone work all the same.
+func locate(ctx context.Context, api client.APIClient, path string, log *slog.Logger) (place engine.Place, root string) {
+	root, err := filepath.Abs(path)
+	if err != nil {
+		root = path
+	}
+	if real, err := filepath.EvalSymlinks(root); err == nil {
+		root = real
+	}
+	place = engine.Locate(ctx, api, root)
+	if place.HostRoot == "" {
+		log.Warn("it could not be found out where the clone is on the engine's host; stacks that mount files of the clone are refused", "path", path, "cause", place.Unknown)
+	} else {
+		log.Debug("the clone on the engine's host", "path", place.HostRoot)
+	}
+	return place, root
+}
+
+func (p parts) options(o Options, more func(*reconcile.Options)) reconcile.Options {
+	c := o.Config
+	r := reconcile.Options{
+		Loader: p.loader, Engine: p.engine, Logger: o.Logger, Journal: p.journal,
+		Interval: c.CheckInterval, Heal: c.SelfHeal, AllowEmpty: c.AllowEmpty,
+		Parallel: c.MaxParallelStacks, DeployTimeout: c.DeployTimeout,
+	}
+	more(&r)
+	return r
+}
+
+// journal names the journal. The folder is there once the clone is; before the
+// first clone there is nothing to remember.
+func journal(r *repo.Repository, path string) string {
+	dir, err := r.StateDir()
+	if err != nil {
+		dir = filepath.Join(path, ".git", "gitops-compose")
+	}
+	return filepath.Join(dir, "journal.json")
+}
+
+func logins(rs []config.Registry) []engine.Registry {
+	out := make([]engine.Registry, len(rs))
+	for i, r := range rs {
+		out[i] = engine.Registry{Host: r.Host(), Username: r.Username, Password: r.Password.Value}
+	}
+	return out
+}
+
+func describe(r *repo.Repository) func(string) (report.Commit, error) {
+	return func(hash string) (report.Commit, error) {
+		c, err := r.Describe(hash)
+		return report.Commit{Hash: c.Hash, Subject: c.Subject, Author: c.Author, At: c.Time}, err
+	}
+}
+
+// relay passes events on until ctx ends; one that nobody takes is dropped.
+func relay(ctx context.Context, from <-chan string, to chan<- string) {
+	for {
+		select {
+		case project := <-from:
+			select {
+			case to <- project:
+			default:
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Healthcheck asks the daemon that runs with this configuration on this host
+// whether it is alive.
+func Healthcheck(ctx context.Context, c config.Config) error {
+	return web.Healthcheck(ctx, c.HTTPAddress, c.HTTPConfigFile)
+}
