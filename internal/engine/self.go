@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
 )
 
@@ -29,8 +30,9 @@ func Locate(ctx context.Context, api client.APIClient, folder string) Place {
 	if err != nil {
 		return Place{Unknown: err.Error()}
 	}
+	onThisHost := strings.HasPrefix(api.DaemonHost(), "unix://")
 	if !inContainer() {
-		if !strings.HasPrefix(api.DaemonHost(), "unix://") {
+		if !onThisHost {
 			return Place{Unknown: "the engine is on another host (" + withoutPassword(api.DaemonHost()) + ")"}
 		}
 		return Place{HostRoot: folder}
@@ -38,28 +40,50 @@ func Locate(ctx context.Context, api client.APIClient, folder string) Place {
 	var tried []string
 	for _, id := range candidates() {
 		c, err := api.ContainerInspect(ctx, id)
-		if err != nil {
+		switch {
+		case err != nil:
 			tried = append(tried, err.Error())
-			continue
+		case !strings.HasPrefix(c.ID, id): // it found a name
+			tried = append(tried, "no container has the id "+id)
+		default:
+			return mounted(c, folder)
 		}
-		if hostname, _ := os.Hostname(); c.Config != nil && c.Config.Hostname != hostname && c.HostConfig != nil && !c.HostConfig.NetworkMode.IsHost() {
-			tried = append(tried, "container "+id[:min(12, len(id))]+" has another host name")
-			continue
-		}
-		best := ""
-		place := Place{Container: c.ID}
-		for _, m := range c.Mounts {
-			if rel, err := filepath.Rel(m.Destination, folder); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") && len(m.Destination) > len(best) {
-				best = m.Destination
-				place.HostRoot = filepath.Join(m.Source, rel)
-			}
-		}
-		if place.HostRoot == "" {
-			place.Unknown = fmt.Sprintf("no mount of the daemon's container holds %s", folder)
-		}
-		return place
+	}
+	if onThisHost && besideEngine(ctx, api) {
+		return Place{HostRoot: folder}
 	}
 	return Place{Unknown: "the engine does not know the daemon's container: " + strings.Join(tried, "; ")}
+}
+
+// mounted finds the mount that holds a folder.
+func mounted(c container.InspectResponse, folder string) Place {
+	place, best := Place{Container: c.ID}, ""
+	for _, m := range c.Mounts {
+		rel, err := filepath.Rel(m.Destination, folder)
+		if err == nil && rel != ".." && !strings.HasPrefix(rel, "../") && len(m.Destination) > len(best) {
+			best, place.HostRoot = m.Destination, filepath.Join(m.Source, rel)
+		}
+	}
+	if place.HostRoot == "" {
+		place.Unknown = fmt.Sprintf("no mount of the daemon's container holds %s", folder)
+	}
+	return place
+}
+
+// besideEngine says whether the engine runs in the very container that we do,
+// as in a development machine that is one: then both see the same folders. It
+// has our host name and its data lies where it says.
+func besideEngine(ctx context.Context, api client.APIClient) bool {
+	info, err := api.Info(ctx)
+	if err != nil {
+		return false
+	}
+	hostname, err := os.Hostname()
+	if err != nil || hostname != info.Name || info.DockerRootDir == "" {
+		return false
+	}
+	_, err = os.Stat(info.DockerRootDir)
+	return err == nil
 }
 
 func resolve(folder string) (string, error) {
