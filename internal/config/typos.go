@@ -26,7 +26,7 @@ func typos(environ map[string]string) []string {
 		}
 		nearest, slips := nearest(name, names)
 		switch {
-		case slips <= 2:
+		case slips <= 2 && slips < len(name):
 			warnings = append(warnings, fmt.Sprintf("%s is not a variable of this program: did you mean %s?", name, nearest))
 		case ours(name):
 			warnings = append(warnings, fmt.Sprintf("%s is not a variable of this program", name))
@@ -47,7 +47,7 @@ func ours(name string) bool {
 }
 
 func nearest(name string, names []string) (string, int) {
-	best, slips := "", len(name)
+	best, slips := "", len(name)+1
 	for _, candidate := range names {
 		if d := distance(name, candidate); d < slips {
 			best, slips = candidate, d
