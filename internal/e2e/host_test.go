@@ -1,0 +1,462 @@
+//go:build engine
+
+package e2e
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/client"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/repo/gittest"
+	"github.com/korbiniankuhn/gitops-compose/internal/report"
+)
+
+const (
+	// limit is how long anything may take before a test gives up on it.
+	limit = 90 * time.Second
+	// baseImage has busybox at /bin/busybox and nothing else.
+	baseImage = "gitops-compose-e2e:base"
+
+	gitUser, gitPassword = "reader", "correct-horse"
+)
+
+var binary string // the daemon, built once
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "gitops-compose-e2e-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "gitops-compose")
+	build := exec.Command("go", "build", "-trimpath", "-o", binary, "../../cmd/gitops-compose")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build the binary: %v\n%s", err, out)
+		return 1
+	}
+	if err := importBase(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+func importBase() error {
+	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	if err != nil {
+		return err
+	}
+	defer api.Close()
+	path, err := exec.LookPath("busybox")
+	if err != nil {
+		return fmt.Errorf("busybox-static is needed: %w", err)
+	}
+	box, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var layer bytes.Buffer
+	w := tar.NewWriter(&layer)
+	for _, d := range []string{"bin/", "tmp/"} {
+		if err := w.WriteHeader(&tar.Header{Name: d, Typeflag: tar.TypeDir, Mode: 0o777}); err != nil {
+			return err
+		}
+	}
+	if err := w.WriteHeader(&tar.Header{Name: "bin/busybox", Mode: 0o755, Size: int64(len(box))}); err != nil {
+		return err
+	}
+	if _, err := w.Write(box); err != nil {
+		return err
+	}
+	for _, applet := range []string{"sh", "sleep", "cat", "false", "test", "touch", "env"} {
+		if err := w.WriteHeader(&tar.Header{Name: "bin/" + applet, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}); err != nil {
+			return err
+		}
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	answer, err := api.ImageImport(context.Background(), image.ImportSource{Source: &layer, SourceName: "-"}, baseImage, image.ImportOptions{Changes: []string{"ENV PATH=/bin"}})
+	if err != nil {
+		return fmt.Errorf("import the base image: %w", err)
+	}
+	defer answer.Close()
+	_, err = io.Copy(io.Discard, answer)
+	return err
+}
+
+// host is one host under test: a remote behind a git server with basic
+// authentication, a clone, a person's work tree, and a daemon.
+type host struct {
+	t      *testing.T
+	api    client.APIClient
+	prefix string // of all project names of this test
+	remote string // the bare repository
+	url    string
+	down   atomic.Bool // the git server answers 503
+	hits   atomic.Int64
+	clone  string
+	work   string
+	env    map[string]string
+	daemon *daemon
+}
+
+// newHost makes everything but the daemon's process. The clone is empty: the
+// first check fills it.
+func newHost(t *testing.T) *host {
+	t.Helper()
+	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &host{t: t, api: api, prefix: fmt.Sprintf("e2e%x", time.Now().UnixNano()&0xffffffffff), remote: gittest.Bare(t)}
+	h.work = gittest.Work(t, h.remote)
+	git := gittest.Handler(t, h.remote, gitUser, gitPassword)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.hits.Add(1)
+		if h.down.Load() {
+			http.Error(w, "down", http.StatusServiceUnavailable)
+			return
+		}
+		git.ServeHTTP(w, r)
+	}))
+	t.Cleanup(s.Close)
+	h.url = s.URL + "/repo.git"
+	h.clone = filepath.Join(t.TempDir(), "clone")
+	h.env = map[string]string{
+		"REPOSITORY_PATH": h.clone, "REPOSITORY_URL": h.url, "REPOSITORY_BRANCH": "main",
+		"REPOSITORY_USERNAME": gitUser, "REPOSITORY_PASSWORD": gitPassword,
+		"CHECK_INTERVAL_IN_SECONDS": "-1", "HTTP_ADDRESS": "127.0.0.1:0", "LOG_LEVEL": "debug",
+		"PATH": os.Getenv("PATH"), "DOCKER_HOST": os.Getenv("DOCKER_HOST"), "DOCKER_CONFIG": t.TempDir(),
+	}
+	t.Cleanup(h.cleanUp)
+	return h
+}
+
+// project gives the name of one of this test's projects.
+func (h *host) project(name string) string { return h.prefix + "-" + name }
+
+// cleanUp removes what runs under this test's project names, and its volumes.
+func (h *host) cleanUp() {
+	ctx := context.Background()
+	mine := func(labels map[string]string) bool {
+		return strings.HasPrefix(labels["com.docker.compose.project"], h.prefix)
+	}
+	args := filters.NewArgs(filters.Arg("label", "com.docker.compose.project"))
+	containers, _ := h.api.ContainerList(ctx, container.ListOptions{All: true, Filters: args})
+	for _, c := range containers {
+		if mine(c.Labels) {
+			_ = h.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
+		}
+	}
+	networks, _ := h.api.NetworkList(ctx, network.ListOptions{Filters: args})
+	for _, n := range networks {
+		if mine(n.Labels) {
+			_ = h.api.NetworkRemove(ctx, n.ID)
+		}
+	}
+	volumes, _ := h.api.VolumeList(ctx, volumeList(args))
+	for _, v := range volumes.Volumes {
+		if mine(v.Labels) {
+			_ = h.api.VolumeRemove(ctx, v.Name, true)
+		}
+	}
+	_ = h.api.Close()
+}
+
+// stack writes a stack's compose file with the test's project name. BASE
+// stands for the base image, RUN for a command that lasts.
+func (h *host) stack(name, body string) {
+	h.write(name+"/compose.yaml", "name: "+h.project(name)+"\n"+h.expand(body))
+}
+
+func (h *host) write(path, content string) {
+	h.t.Helper()
+	gittest.Write(h.t, h.work, path, content)
+}
+
+func (h *host) expand(body string) string {
+	return strings.NewReplacer("BASE", baseImage, "RUN", `["sleep","100000"]`, "PREFIX", h.prefix).Replace(body)
+}
+
+func (h *host) remove(path string) {
+	h.t.Helper()
+	if err := os.RemoveAll(filepath.Join(h.work, path)); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// push commits and pushes everything in the work tree.
+func (h *host) push(message string) string {
+	h.t.Helper()
+	return gittest.Push(h.t, h.work, message)
+}
+
+const one = `
+services:
+  app: {image: BASE, command: RUN, stop_grace_period: 0s}
+`
+
+// daemon is a running process.
+type daemon struct {
+	cmd  *exec.Cmd
+	log  *logBuffer
+	base string // http://127.0.0.1:port
+	done chan struct{}
+	err  error
+}
+
+// start runs the daemon and waits until it listens.
+func (h *host) start() {
+	h.t.Helper()
+	d := &daemon{cmd: exec.Command(binary), log: &logBuffer{}, done: make(chan struct{})}
+	for k, v := range h.env {
+		if v != "" {
+			d.cmd.Env = append(d.cmd.Env, k+"="+v)
+		}
+	}
+	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	if err := d.cmd.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	go func() { d.err = d.cmd.Wait(); close(d.done) }()
+	h.daemon = d
+	h.t.Cleanup(func() {
+		d.kill()
+		if h.t.Failed() {
+			h.t.Logf("log of the daemon:\n%s", d.log.String())
+		}
+	})
+	h.eventually("the daemon listens", func() error {
+		_, rest, ok := strings.Cut(d.log.String(), "msg=listening address=")
+		if !ok {
+			select {
+			case <-d.done:
+				h.t.Fatalf("the daemon ended at start: %v\n%s", d.err, d.log.String())
+			default:
+			}
+			return errors.New("not yet")
+		}
+		address, _, _ := strings.Cut(rest, "\n")
+		d.base = "http://" + strings.TrimSpace(address)
+		return nil
+	})
+}
+
+func (d *daemon) kill() {
+	_ = d.cmd.Process.Kill()
+	<-d.done
+}
+
+// stop ends the daemon as an engine would, and expects exit code 0.
+func (h *host) stop() {
+	h.t.Helper()
+	if err := h.daemon.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		h.t.Fatal(err)
+	}
+	select {
+	case <-h.daemon.done:
+		if h.daemon.err != nil {
+			h.t.Fatalf("exit after SIGTERM: %v", h.daemon.err)
+		}
+	case <-time.After(limit):
+		h.t.Fatal("the daemon does not end after SIGTERM")
+	}
+}
+
+// logBuffer keeps what a process writes.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// eventually asks again and again until there is no error.
+func (h *host) eventually(what string, ask func() error) {
+	h.t.Helper()
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	var err error
+	for {
+		if err = ask(); err == nil {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-deadline.C:
+			h.t.Fatalf("%s: %v", what, err)
+		}
+	}
+}
+
+// status is what the API says.
+type status struct {
+	Ready   bool           `json:"ready"`
+	Synced  bool           `json:"synced"`
+	Problem string         `json:"problem"`
+	Look    report.Look    `json:"look"`
+	Stacks  []report.Stack `json:"stacks"`
+	Checks  []report.Check `json:"checks"`
+}
+
+func (h *host) status() (status, error) {
+	var s status
+	body, code, err := h.get("/api/v1/status")
+	if err == nil && code != http.StatusOK {
+		err = fmt.Errorf("status %d", code)
+	}
+	if err == nil {
+		err = json.Unmarshal(body, &s)
+	}
+	return s, err
+}
+
+func (h *host) get(path string) ([]byte, int, error) {
+	resp, err := http.Get(h.daemon.base + path)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return b, resp.StatusCode, err
+}
+
+// trigger asks for a check, as a webhook does.
+func (h *host) trigger() {
+	h.t.Helper()
+	resp, err := http.Post(h.daemon.base+"/webhook", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusAccepted {
+		h.t.Fatalf("POST /webhook: %s", resp.Status)
+	}
+}
+
+// settle triggers and waits until a check that began afterwards, for the
+// remote's head, has ended.
+func (h *host) settle() status {
+	h.t.Helper()
+	since := time.Now()
+	h.trigger()
+	return h.after(since)
+}
+
+// after waits for the end of a check that began after a moment.
+func (h *host) after(since time.Time) status {
+	h.t.Helper()
+	var s status
+	h.eventually("a check ends", func() (err error) {
+		if s, err = h.status(); err != nil {
+			return err
+		}
+		for _, c := range s.Checks {
+			if c.At.After(since) {
+				return nil
+			}
+		}
+		return errors.New("no check since")
+	})
+	return s
+}
+
+// first starts the daemon and waits for the end of its first check.
+func (h *host) first() status {
+	h.t.Helper()
+	since := time.Now()
+	h.start()
+	return h.after(since)
+}
+
+func (s status) stack(t *testing.T, name string) report.Stack {
+	t.Helper()
+	i := slices.IndexFunc(s.Stacks, func(x report.Stack) bool { return x.Name == name })
+	if i < 0 {
+		t.Fatalf("no stack %s in %+v", name, s.Stacks)
+	}
+	return s.Stacks[i]
+}
+
+// containers lists a project's containers on the engine.
+func (h *host) containers(name string) []container.Summary {
+	h.t.Helper()
+	list, err := h.api.ContainerList(context.Background(), container.ListOptions{
+		All: true, Filters: filters.NewArgs(filters.Arg("label", "com.docker.compose.project="+h.project(name))),
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	slices.SortFunc(list, func(a, b container.Summary) int { return strings.Compare(a.Names[0], b.Names[0]) })
+	return list
+}
+
+// runs expects that exactly these services of a project run, a container
+// each, and gives the containers' ids by service.
+func (h *host) runs(name string, services ...string) map[string]string {
+	h.t.Helper()
+	ids := map[string]string{}
+	var have []string
+	for _, c := range h.containers(name) {
+		service := c.Labels["com.docker.compose.service"]
+		if c.State != container.StateRunning {
+			service += " " + string(c.State)
+		}
+		have = append(have, service)
+		ids[service] = c.ID
+	}
+	slices.Sort(have)
+	if !slices.Equal(have, services) {
+		h.t.Fatalf("%s runs %v, want %v", name, have, services)
+	}
+	return ids
+}
+
+// exec runs a command in a service's container and gives its output.
+func (h *host) exec(id string, cmd ...string) string {
+	h.t.Helper()
+	out, err := exec.Command("docker", append([]string{"exec", id}, cmd...)...).CombinedOutput()
+	if err != nil {
+		h.t.Fatalf("docker exec %v: %v\n%s", cmd, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
