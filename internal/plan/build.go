@@ -13,7 +13,7 @@ import (
 //	the stack                                   what happens
 //	---------                                   ------------
 //	is invalid                                  hold: invalid
-//	is ignored, or what runs says so            nothing
+//	is ignored                                  nothing
 //	name is taken by a project not ours         hold: foreign
 //	is busy with an earlier check               hold: busy
 //	is the controller, and differs              hold: controller
@@ -22,29 +22,38 @@ import (
 //	does not differ                             nothing
 //	only drifted, healing is off                hold: drift
 //	failed with this digest, pause not over     hold: retry
-//	needs a stack that is held and not there    hold: needs
+//	needs what is not there, of a stack that
+//	does not come up in this plan               hold: needs
 //	otherwise                                   pull (if images lack), up
 //
-// For each running project of ours that no wanted stack accounts for:
+// A drift whose repair failed goes on as a retry, healing on or off: it was
+// begun. A need is for the network or the volume alone: where that exists, the
+// state of the stack it comes from does not matter.
+//
+// For each running project that no wanted stack has the name of:
 //
 //	the project                                 what happens
 //	-----------                                 ------------
-//	is ignored                                  nothing
+//	is not ours, or is ignored                  nothing
+//	was started by hand, from a file that git
+//	never had                                   nothing
 //	is the controller                           hold: controller
-//	a wanted stack of that file is held         nothing: it is that stack's
+//	has the file of a wanted stack that can't
+//	take its place yet (invalid, foreign, data,
+//	needs, controller)                          nothing: it goes on meanwhile
 //	is busy                                     hold: busy
 //	stop failed, pause not over                 hold: retry
 //	otherwise                                   stop
 //
-// A head without any stack, while stacks of ours run, is held as a whole
-// (nothing is stopped, the clone stays) unless Policy.AllowEmpty.
+// A head without any stack, when there are projects to stop, is held as a
+// whole (nothing is stopped, the clone stays) unless Policy.AllowEmpty.
 func Build(st State, p Policy) Plan {
 	b := &builder{state: st, policy: p, plan: Plan{From: st.Local, To: st.Remote}, held: map[string]Held{}, up: map[string]Op{}}
 	b.running = map[string]Running{}
 	for _, r := range st.Observed.Running {
 		b.running[r.Project] = r
 	}
-	if len(st.Wanted) == 0 && !p.AllowEmpty && b.anyOfOurs() {
+	if len(st.Wanted) == 0 && !p.AllowEmpty && slices.ContainsFunc(st.Observed.Running, b.wouldStop) {
 		b.plan.Held = append(b.plan.Held, Held{
 			Reason: HeldEmpty,
 			Detail: "the head has no stack at all, and would stop every running one; set ALLOW_EMPTY=true if that is meant",
@@ -72,18 +81,18 @@ type builder struct {
 	policy  Policy
 	plan    Plan
 	running map[string]Running
-	held    map[string]Held // by file
+	held    map[string]Held // by file; of removed projects, see holdRemoved
 	up      map[string]Op   // by stack
-}
-
-func (b *builder) anyOfOurs() bool {
-	return slices.ContainsFunc(b.state.Observed.Running, func(r Running) bool {
-		return r.Ours && !r.Ignored && len(r.Containers) > 0
-	})
 }
 
 func (b *builder) hold(s Stack, reason Reason, detail string) {
 	b.held[s.File] = Held{Stack: s.Name, File: s.File, Reason: reason, Detail: detail}
+}
+
+// holdRemoved holds a project that git no longer has. Its file may be that of
+// a wanted stack (the project name changed), or not be known.
+func (b *builder) holdRemoved(r Running, reason Reason, detail string) {
+	b.held["~"+r.Project] = Held{Stack: r.Project, File: r.File, Reason: reason, Detail: detail}
 }
 
 func (b *builder) decide(s Stack) {
@@ -119,7 +128,7 @@ func (b *builder) decide(s Stack) {
 		return
 	}
 	cause := causeOf(s, r, rec, diffs)
-	if cause.Why == Drifted && !b.policy.Heal {
+	if cause.Why == Drifted && !b.policy.Heal && rec.Failed == "" {
 		b.hold(s, HeldDrift, "it has drifted ("+cause.Detail+"), and SELF_HEAL is off")
 		return
 	}
@@ -127,7 +136,7 @@ func (b *builder) decide(s Stack) {
 		b.hold(s, HeldRetry, rec.Error)
 		return
 	}
-	b.up[s.Name] = Op{Kind: Up, Stack: s.Name, Cause: cause, Fresh: !hasContainers(r)}
+	b.up[s.Name] = Op{Kind: Up, Stack: s.Name, File: s.File, Cause: cause, Fresh: !hasContainers(r)}
 }
 
 // strands finds a project that comes from the stack's file under another
@@ -159,11 +168,13 @@ func redefines(s Stack, r Running) string {
 	return ""
 }
 
-// causeOf tells a change in git from a change on the host.
+// causeOf tells a change in git from a change on the host. What was applied
+// last is not what runs when another digest was tried since: going back to it
+// in git is a change.
 func causeOf(s Stack, r Running, rec Record, diffs []Difference) Cause {
 	known := rec.Applied != ""
 	switch {
-	case known && rec.Applied == s.Digest:
+	case known && rec.Applied == s.Digest && (rec.Tried == "" || rec.Tried == s.Digest):
 		return Cause{Why: Drifted, Detail: texts(diffs)}
 	case known:
 		return Cause{Why: Changed, Detail: texts(diffs)}
@@ -180,7 +191,7 @@ func causeOf(s Stack, r Running, rec Record, diffs []Difference) Cause {
 // and which a stack provides that will not come up in this plan. Each round
 // may hold stacks that others need in turn.
 func (b *builder) holdNeedy() {
-	providers := b.providers()
+	providers := providers(b.state.Wanted)
 	for again := true; again; {
 		again = false
 		for _, s := range b.state.Wanted {
@@ -225,8 +236,6 @@ func (b *builder) there(req Requirement) bool {
 	}
 	return b.state.Observed.Networks[req.Name] != ""
 }
-
-func (b *builder) providers() map[Requirement]Stack { return providers(b.state.Wanted) }
 
 func providers(stacks []Stack) map[Requirement]Stack {
 	m := map[Requirement]Stack{}
@@ -281,45 +290,58 @@ func (b *builder) wants(project string) bool {
 // stops finds projects of ours that git does not want any more.
 func (b *builder) stops() {
 	for _, r := range b.state.Observed.Running {
-		if !r.Ours || r.Ignored || b.wants(r.Project) || !(hasContainers(r) || len(r.Networks) > 0) || !b.accountable(r) {
+		if !b.removed(r) {
 			continue
 		}
-		gone := Stack{Name: r.Project, File: r.File}
 		rec := b.state.Memory[r.Project]
 		switch {
-		case b.fileIsHeld(r.File):
 		case r.Controller:
-			b.held["~"+r.Project] = Held{Stack: r.Project, File: r.File, Reason: HeldController, Detail: "the daemon's own stack is no longer in git; it is not stopped: put it back, or stop it by hand"}
+			b.holdRemoved(r, HeldController, "the daemon's own stack is no longer in git; it is not stopped: put it back, or stop it by hand")
+		case b.heldInPlace(r.File):
 		case b.state.Busy[r.Project]:
-			b.held["~"+r.Project] = Held{Stack: r.Project, File: r.File, Reason: HeldBusy, Detail: "an operation still runs"}
+			b.holdRemoved(r, HeldBusy, "an operation still runs")
 		case rec.Failed == StopDigest && b.state.Now.Before(rec.RetryAt):
-			b.held["~"+r.Project] = Held{Stack: r.Project, File: r.File, Reason: HeldRetry, Detail: rec.Error}
+			b.holdRemoved(r, HeldRetry, rec.Error)
 		default:
-			b.plan.Ops = append(b.plan.Ops, Op{Kind: Stop, Stack: gone.Name, Cause: Cause{Why: Removed}, After: b.usersOf(r)})
+			b.plan.Ops = append(b.plan.Ops, Op{Kind: Stop, Stack: r.Project, File: r.File, Cause: Cause{Why: Removed}, After: b.usersOf(r)})
 		}
 	}
-	b.orderStops()
+	b.plan.Ops = inOrder(b.plan.Ops)
 }
 
 // StopDigest stands in Record.Failed for a stop that failed.
 const StopDigest = "stop"
 
-// accountable says whether a project is one that git had: it carries our
-// labels, or it was started by hand from a file that git tracked or that we
-// have applied before. A project started by hand from an untracked folder of
-// the clone is its owner's.
-func (b *builder) accountable(r Running) bool {
-	return r.Labelled || slices.Contains(b.state.Before, r.File) || b.state.Memory[r.Project].File != ""
+// removed says whether a project is one that git had and no longer has. It
+// carries our labels, or it was started by hand from a file that git tracked or
+// that we have applied before; one that was started by hand from an untracked
+// folder of the clone is its owner's.
+func (b *builder) removed(r Running) bool {
+	if !r.Ours || r.Ignored || b.wants(r.Project) || !(hasContainers(r) || len(r.Networks) > 0) {
+		return false
+	}
+	known := b.state.Memory[r.Project].File
+	return r.Labelled || slices.Contains(b.state.Before, r.File) || (known != "" && known == r.File)
 }
 
-// fileIsHeld says whether a wanted stack comes from the file and is held for
-// a reason that leaves what runs as it is.
-func (b *builder) fileIsHeld(file string) bool {
-	h, ok := b.held[file]
-	return ok && file != "" && (h.Reason == HeldInvalid || h.Reason == HeldDataLoss)
+func (b *builder) wouldStop(r Running) bool {
+	return b.removed(r) && !r.Controller && hasContainers(r)
 }
 
-// usersOf are the projects with containers on r's networks.
+// heldInPlace says whether a wanted stack comes from the file and is held for
+// a reason that keeps it from taking the place of what runs. One that is to be
+// retried is none: what runs may be what it fails on, a taken port.
+func (b *builder) heldInPlace(file string) bool {
+	switch b.held[file].Reason {
+	case HeldInvalid, HeldForeign, HeldDataLoss, HeldNeeds, HeldController:
+		return true
+	default:
+		return false
+	}
+}
+
+// usersOf are the projects with containers on r's networks, which are to be
+// stopped before it is: the reverse of the order in which they came up.
 func (b *builder) usersOf(r Running) []string {
 	var users []string
 	for _, other := range b.state.Observed.Running {
@@ -336,20 +358,6 @@ func (b *builder) usersOf(r Running) []string {
 	return users
 }
 
-// orderStops puts the stop of a stack that uses another's network before the
-// stop of that other: the reverse of the order in which they came up.
-func (b *builder) orderStops() {
-	stops := b.plan.Ops
-	stopping := map[string]bool{}
-	for _, op := range stops {
-		stopping[op.Stack] = true
-	}
-	for i := range stops {
-		stops[i].After = slices.DeleteFunc(stops[i].After, func(n string) bool { return !stopping[n] })
-	}
-	b.plan.Ops = inOrder(stops)
-}
-
 func (b *builder) ups() {
 	var ups []Op
 	for _, name := range sortedKeys(b.up) {
@@ -357,28 +365,30 @@ func (b *builder) ups() {
 	}
 	for _, op := range inOrder(ups) {
 		i := slices.IndexFunc(b.state.Wanted, func(s Stack) bool { return s.Name == op.Stack })
-		if needsPull(b.state.Wanted[i], b.state.Observed) {
-			b.plan.Ops = append(b.plan.Ops, Op{Kind: Pull, Stack: op.Stack, Cause: op.Cause})
+		if needsPull(b.state.Wanted[i], b.state.Observed, op.Cause.Why) {
+			b.plan.Ops = append(b.plan.Ops, Op{Kind: Pull, Stack: op.Stack, File: op.File, Cause: op.Cause})
 		}
 		b.plan.Ops = append(b.plan.Ops, op)
 	}
 }
 
-func needsPull(s Stack, o Observed) bool {
+// needsPull says whether images have to come. A repair takes what is here: it
+// must work without the registry, and is not to bring another version.
+func needsPull(s Stack, o Observed, why Why) bool {
 	return slices.ContainsFunc(s.Services, func(v Service) bool {
-		switch v.Pull {
-		case PullAlways, PullBuild:
-			return true
-		case PullNever:
+		switch {
+		case v.Pull == PullNever:
 			return false
+		case why != Drifted && (v.Pull == PullAlways || v.Pull == PullBuild):
+			return true
 		default:
 			return o.Images[v.Image] == ""
 		}
 	})
 }
 
-// inOrder sorts operations by name, each after those that it waits for.
-// A circle is broken at its first name.
+// inOrder sorts operations by name, each after those that it waits for. A
+// circle is broken: one of it doesn't wait.
 func inOrder(ops []Op) []Op {
 	byName := map[string]Op{}
 	for _, op := range ops {
@@ -396,6 +406,9 @@ func inOrder(ops []Op) []Op {
 		for _, a := range op.After {
 			visit(a)
 		}
+		op.After = slices.DeleteFunc(op.After, func(a string) bool {
+			return !slices.ContainsFunc(out, func(o Op) bool { return o.Stack == a })
+		})
 		out = append(out, op)
 	}
 	for _, name := range sortedKeys(byName) {

@@ -61,10 +61,9 @@ func Differences(s Stack, r Running, o Observed) []Difference {
 	}
 	for _, svc := range s.Services {
 		ds = append(ds, serviceDifferences(svc, byService, o)...)
-		delete(byService, svc.Name)
 	}
 	for _, name := range sortedKeys(byService) {
-		if !slices.Contains(s.Disabled, name) {
+		if !slices.Contains(s.Disabled, name) && !slices.ContainsFunc(s.Services, func(v Service) bool { return v.Name == name }) {
 			ds = append(ds, Difference{Service: name, Config: true, Text: name + " is no service of the stack"})
 		}
 	}
@@ -123,13 +122,10 @@ func offNetwork(svc Service, c Container, o Observed) string {
 // that is gone.
 func youngerLeader(svc Service, c Container, all map[string][]Container) string {
 	for _, name := range svc.Follows {
-		for _, leader := range all[name] {
-			if c.SharesNetworkOf == leader.ID && c.SharesNetworkOf != "" {
-				continue
-			}
-			if leader.Created.After(c.Created) {
-				return name
-			}
+		shares := func(leader Container) bool { return c.SharesNetworkOf != "" && c.SharesNetworkOf == leader.ID }
+		younger := func(leader Container) bool { return leader.Created.After(c.Created) }
+		if !slices.ContainsFunc(all[name], shares) && slices.ContainsFunc(all[name], younger) {
+			return name
 		}
 	}
 	return ""

@@ -172,7 +172,10 @@ type Record struct {
 	File string
 	// Applied is the digest that was last applied with success.
 	Applied string
-	// Failed is the digest that last failed; empty after a success.
+	// Tried is the digest whose application was last begun.
+	Tried string
+	// Failed is the digest that last failed, or did not last; StopDigest after
+	// a stop. Empty after a success.
 	Failed string
 	// Error is why.
 	Error string
@@ -245,8 +248,10 @@ type Cause struct {
 type Op struct {
 	Kind  Kind
 	Stack string // the project name; empty for Checkout
+	File  string // the stack file; empty for Checkout, or if not known
 	Cause Cause
-	// After are stacks whose Up has to end with success before.
+	// After are stacks whose Up has to end with success before; of a Stop,
+	// those whose Stop has to end before, with or without.
 	After []string
 	// Fresh says of an Up that no container of the stack existed.
 	Fresh bool

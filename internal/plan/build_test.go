@@ -1,0 +1,520 @@
+package plan
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+type buildCase struct {
+	name  string
+	state State
+	// noHeal and allowEmpty are the policy; the defaults are SELF_HEAL=true
+	// and ALLOW_EMPTY=false.
+	noHeal, allowEmpty bool
+	want               string
+}
+
+func run(t *testing.T, cases []buildCase) {
+	t.Helper()
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			got := Build(c.state, Policy{Heal: !c.noHeal, AllowEmpty: c.allowEmpty}).String()
+			if want := unindent(c.want); got != want {
+				t.Errorf("got\n%swant\n%s", got, want)
+			}
+		})
+	}
+}
+
+func unindent(s string) string {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return ""
+	}
+	return strings.ReplaceAll(s, "\t", "") + "\n"
+}
+
+func applied(s Stack) Record { return Record{File: s.File, Applied: s.Digest, Tried: s.Digest} }
+
+func failed(digest string, pause time.Duration) Record {
+	return Record{Tried: digest, Failed: digest, Error: "it broke", Failures: 1, RetryAt: noon().Add(pause)}
+}
+
+func TestWantedStacks(t *testing.T) {
+	web := stack("web")
+	next := stack("web", changed)
+	moved := stack("web", func(s *Stack) { s.File = "apps/web/compose.yaml" })
+	data := stack("web", volume("web_data", "v1"))
+	run(t, []buildCase{
+		{
+			name:  "a new stack is pulled and brought up after the checkout",
+			state: world(stacks(stack("web", app(func(s *Service) { s.Image = "app:2" }))), nil, commit),
+			want: `checkout 2222222: from 1111111
+				pull web: new
+				up web: new`,
+		},
+		{
+			name:  "an image that is here is not pulled",
+			state: world(stacks(web), nil),
+			want:  `up web: new`,
+		},
+		{
+			name:  "an image that is to be pulled always is, with a new stack",
+			state: world(stacks(stack("web", app(func(s *Service) { s.Pull = PullAlways }))), nil),
+			want: `pull web: new
+				up web: new`,
+		},
+		{
+			name:  "an image that is never pulled is not, even if it lacks",
+			state: world(stacks(stack("web", app(func(s *Service) { s.Pull, s.Image = PullNever, "own:1" }))), nil),
+			want:  `up web: new`,
+		},
+		{
+			name:  "a stack that runs as it is wanted is left alone",
+			state: world(stacks(web), projects(running(web))),
+		},
+		{
+			name:  "a commit that changes nothing of a stack only moves the clone",
+			state: world(stacks(web), projects(running(web)), commit),
+			want:  `checkout 2222222: from 1111111`,
+		},
+		{
+			name:  "a changed stack is updated",
+			state: world(stacks(next), projects(running(web)), commit, remember("web", applied(web))),
+			want: `checkout 2222222: from 1111111
+				up web: changed: app has another configuration`,
+		},
+		{
+			name:  "a changed stack is updated when nothing is remembered of it",
+			state: world(stacks(next), projects(running(web))),
+			want:  `up web: changed: app has another configuration`,
+		},
+		{
+			name:   "a changed stack is updated when healing is off",
+			state:  world(stacks(next), projects(running(web)), remember("web", applied(web))),
+			noHeal: true,
+			want:   `up web: changed: app has another configuration`,
+		},
+		{
+			name:  "a drift is healed",
+			state: world(stacks(web), projects(running(web, exited(137))), remember("web", applied(web))),
+			want:  `up web: drift: app exited (137)`,
+		},
+		{
+			name:  "a drift is healed when nothing is remembered of the stack",
+			state: world(stacks(web), projects(running(web, exited(137)))),
+			want:  `up web: drift: app exited (137)`,
+		},
+		{
+			name:  "another configuration without a change in git is a drift",
+			state: world(stacks(web), projects(running(next)), remember("web", applied(web))),
+			want:  `up web: drift: app has another configuration`,
+		},
+		{
+			name: "a repair takes the images that are here",
+			state: world(stacks(stack("web", app(func(s *Service) { s.Pull = PullAlways }))), projects(running(web, exited(1))),
+				remember("web", applied(web))),
+			want: `up web: drift: app exited (1)`,
+		},
+		{
+			name:   "a drift is held when healing is off",
+			state:  world(stacks(web), projects(running(web, exited(137))), remember("web", applied(web))),
+			noHeal: true,
+			want:   `hold web: drift: it has drifted (app exited (137)), and SELF_HEAL is off`,
+		},
+		{
+			name: "a repair that was begun and failed is tried again when healing is off",
+			state: world(stacks(web), projects(running(web, exited(137))),
+				remember("web", Record{Applied: "web-1", Tried: "web-1", Failed: "web-1", RetryAt: noon().Add(-time.Second)})),
+			noHeal: true,
+			want:   `up web: drift: app exited (137)`,
+		},
+		{
+			name: "going back in git after a failed update is a change, when healing is off too",
+			state: world(stacks(web), projects(running(next)),
+				remember("web", Record{Applied: "web-1", Tried: "web-1+", Failed: "web-1+", RetryAt: noon().Add(time.Hour)})),
+			noHeal: true,
+			want:   `up web: changed: app has another configuration`,
+		},
+		{
+			name:  "an invalid stack keeps what runs",
+			state: world(stacks(stack("web", invalid("no image"))), projects(running(web)), commit),
+			want: `checkout 2222222: from 1111111
+				hold web: invalid: no image`,
+		},
+		{
+			name:  "an invalid stack that moved to another folder keeps what runs",
+			state: world(stacks(stack("web", invalid("no image"), func(s *Stack) { s.File = "apps/web/compose.yaml" })), projects(running(web))),
+			want:  `hold web: invalid: no image`,
+		},
+		{
+			name:  "an invalid stack whose name can't be read keeps what runs of its file",
+			state: world(stacks(stack("web", invalid("not YAML"), func(s *Stack) { s.Name = "folder" })), projects(running(web))),
+			want:  `hold folder: invalid: not YAML`,
+		},
+		{
+			name: "two files with one name are both held, and what runs stays",
+			state: world(stacks(stack("web", invalid("name is taken")), stack("web", invalid("name is taken"), func(s *Stack) { s.File = "b/compose.yaml" })),
+				projects(running(web))),
+			want: `hold web: invalid: name is taken
+				hold web: invalid: name is taken`,
+		},
+		{
+			name:  "an ignored stack is not started, updated or healed",
+			state: world(stacks(stack("a", mode(Ignored)), stack("b", mode(Ignored), changed)), projects(running(stack("b"), exited(1)))),
+		},
+		{
+			name:  "a stack whose name a foreign project has is held",
+			state: world(stacks(web), projects(running(web, notOurs))),
+			want:  `hold web: foreign: a project named web runs already and does not come from this repository (it comes from /home/mia/web); stop it or set another name:`,
+		},
+		{
+			name:  "a foreign project that says nothing of itself is named so",
+			state: world(stacks(web), projects(running(web, notOurs, func(r *Running) { r.Origin = "" }))),
+			want:  `hold web: foreign: a project named web runs already and does not come from this repository (its containers don't say from where); stop it or set another name:`,
+		},
+		{
+			name:  "a stack started by hand from its own folder is adopted, and not touched when it is as wanted",
+			state: world(stacks(web), projects(running(web, byHand))),
+		},
+		{
+			name:  "a stack started by hand from its own folder is updated when it is not as wanted",
+			state: world(stacks(next), projects(running(web, byHand))),
+			want:  `up web: changed: app has another configuration`,
+		},
+		{
+			name:  "a stack that moved to another folder is updated, not removed and started",
+			state: world(stacks(moved, stack("b")), projects(running(web), running(stack("b"))), commit),
+			want:  `checkout 2222222: from 1111111`,
+		},
+		{
+			name:  "a busy stack is left to the operation that runs",
+			state: world(stacks(next), projects(running(web)), busy("web")),
+			want:  `hold web: busy: an operation still runs`,
+		},
+		{
+			name:  "the daemon's own stack is not touched when it is as wanted",
+			state: world(stacks(stack("web", mode(Controller))), projects(running(web, isController))),
+		},
+		{
+			name:  "a change of the daemon's own stack is held",
+			state: world(stacks(stack("web", mode(Controller), changed)), projects(running(web, isController))),
+			want:  `hold web: controller: the daemon's own stack has changed (app has another configuration); apply it with: docker compose up -d`,
+		},
+		{
+			name:  "the daemon's own stack is recognised without the label",
+			state: world(stacks(next), projects(running(web, isController))),
+			want:  `hold web: controller: the daemon's own stack has changed (app has another configuration); apply it with: docker compose up -d`,
+		},
+		{
+			name:  "another definition of a volume is held",
+			state: world(stacks(stack("web", volume("web_data", "v2"), changed)), projects(running(data))),
+			want: `hold web: data: the definition of volume web_data changed, which can only be applied by deleting its data; ` +
+				`put the old definition back, or give the volume another name and move the data`,
+		},
+		{
+			name:  "another definition of a volume is held when no container is left",
+			state: world(stacks(stack("web", volume("web_data", "v2"))), projects(running(data, onlyNetworks))),
+			want: `hold web: data: the definition of volume web_data changed, which can only be applied by deleting its data; ` +
+				`put the old definition back, or give the volume another name and move the data`,
+		},
+		{
+			name:  "a volume of unknown definition counts as equal",
+			state: world(stacks(data), projects(running(data, func(r *Running) { r.Volumes[0].Hash = "" }))),
+		},
+		{
+			name:  "a failed stack waits for its next try",
+			state: world(stacks(web), nil, remember("web", failed("web-1", time.Second))),
+			want:  `hold web: retry: it broke`,
+		},
+		{
+			name:  "a failed stack is tried again when its pause is over",
+			state: world(stacks(web), nil, remember("web", failed("web-1", 0))),
+			want:  `up web: new`,
+		},
+		{
+			name:  "a failed stack is tried again at once when git changed it",
+			state: world(stacks(next), projects(running(web)), remember("web", failed("web-1", time.Hour))),
+			want:  `up web: changed: app has another configuration`,
+		},
+		{
+			name:  "a failed stack that is now as wanted is left alone",
+			state: world(stacks(web), projects(running(web)), remember("web", failed("web-1", time.Hour))),
+		},
+	})
+}
+
+func TestRemovedStacks(t *testing.T) {
+	web, db := stack("web"), stack("db")
+	run(t, []buildCase{
+		{
+			name:  "a removed stack is stopped before the checkout",
+			state: world(stacks(db), projects(running(db), running(web)), commit),
+			want: `stop web: removed
+				checkout 2222222: from 1111111`,
+		},
+		{
+			name:  "a removed stack is found when the clone was pulled by hand",
+			state: world(stacks(db), projects(running(db), running(web))),
+			want:  `stop web: removed`,
+		},
+		{
+			name:   "a removed stack is stopped when healing is off",
+			state:  world(stacks(db), projects(running(db), running(web))),
+			noHeal: true,
+			want:   `stop web: removed`,
+		},
+		{
+			name:  "a removed stack whose containers have all exited is removed",
+			state: world(stacks(db), projects(running(db), running(web, exited(0)))),
+			want:  `stop web: removed`,
+		},
+		{
+			name:  "a removed stack of which only networks are left is removed",
+			state: world(stacks(db), projects(running(db), running(web, onlyNetworks))),
+			want:  `stop web: removed`,
+		},
+		{
+			name: "a removed stack of which only volumes are left is done",
+			state: world(stacks(db), projects(running(db),
+				running(stack("web", volume("web_data", "v1")), onlyNetworks, withoutNetwork))),
+		},
+		{
+			name:  "a removed stack of which only a container of compose run is left is done",
+			state: world(stacks(db), projects(running(db), running(web, withoutNetwork, first(func(c *Container) { c.OneOff = true })))),
+		},
+		{
+			name:  "a removed stack whose stop failed waits for its next try",
+			state: world(stacks(db), projects(running(db), running(web)), remember("web", failed(StopDigest, time.Second))),
+			want:  `hold web: retry: it broke`,
+		},
+		{
+			name:  "a removed stack whose stop failed is stopped when the pause is over",
+			state: world(stacks(db), projects(running(db), running(web)), remember("web", failed(StopDigest, 0))),
+			want:  `stop web: removed`,
+		},
+		{
+			name:  "a removed stack that had failed to come up is stopped at once",
+			state: world(stacks(db), projects(running(db), running(web)), remember("web", failed("web-1", time.Hour))),
+			want:  `stop web: removed`,
+		},
+		{
+			name:  "a removed stack that is busy is stopped later",
+			state: world(stacks(db), projects(running(db), running(web)), busy("web")),
+			want:  `hold web: busy: an operation still runs`,
+		},
+		{
+			name:  "a stack that comes back while its stop waits is brought up",
+			state: world(stacks(db, web), projects(running(db), running(web, onlyNetworks)), remember("web", failed(StopDigest, time.Hour))),
+			want:  `up web: new`,
+		},
+		{
+			name:  "a removed stack that is ignored goes on",
+			state: world(stacks(db), projects(running(db), running(web, func(r *Running) { r.Ignored = true }))),
+		},
+		{
+			name:  "a foreign project is not stopped",
+			state: world(stacks(db), projects(running(db), running(web, notOurs))),
+		},
+		{
+			name:  "a project started by hand from an untracked folder is left alone",
+			state: world(stacks(db), projects(running(db), running(web, byHand)), commit),
+			want:  `checkout 2222222: from 1111111`,
+		},
+		{
+			name: "a project started by hand from a folder that git had is stopped",
+			state: world(stacks(db), projects(running(db), running(web, byHand)), commit,
+				func(st *State) { st.Before = []string{"db/compose.yaml", "web/compose.yaml"} }),
+			want: `stop web: removed
+				checkout 2222222: from 1111111`,
+		},
+		{
+			name:  "a project started by hand that we have managed is stopped",
+			state: world(stacks(db), projects(running(db), running(web, byHand)), remember("web", applied(web))),
+			want:  `stop web: removed`,
+		},
+		{
+			name: "a project started by hand from an untracked folder under the name of a stack that git had is left alone",
+			state: world(stacks(db), projects(running(db), running(web, byHand, func(r *Running) { r.File = "scratch/compose.yaml" })),
+				remember("web", applied(web))),
+		},
+		{
+			name:  "the daemon's own stack is not stopped",
+			state: world(stacks(db), projects(running(db), running(web, isController))),
+			want:  `hold web: controller: the daemon's own stack is no longer in git; it is not stopped: put it back, or stop it by hand`,
+		},
+		{
+			name: "two removed projects whose file is not known are both held",
+			state: world(stacks(db), projects(running(db), running(web, func(r *Running) { r.File = "" }), running(stack("api"), func(r *Running) { r.File = "" })),
+				busy("web", "api")),
+			want: `hold api: busy: an operation still runs
+				hold web: busy: an operation still runs`,
+		},
+		{
+			name:  "a head without any stack is held as a whole",
+			state: world(nil, projects(running(web)), commit),
+			want:  `hold everything: empty: the head has no stack at all, and would stop every running one; set ALLOW_EMPTY=true if that is meant`,
+		},
+		{
+			name:       "a head without any stack stops all if that is allowed",
+			state:      world(nil, projects(running(db), running(web)), commit),
+			allowEmpty: true,
+			want: `stop db: removed
+				stop web: removed
+				checkout 2222222: from 1111111`,
+		},
+		{
+			name: "a head without any stack is no matter when it stops nothing",
+			state: world(nil, projects(running(web, notOurs), running(db, byHand), running(stack("own"), isController),
+				running(stack("x"), func(r *Running) { r.Ignored = true })), commit),
+			want: `checkout 2222222: from 1111111
+				hold own: controller: the daemon's own stack is no longer in git; it is not stopped: put it back, or stop it by hand`,
+		},
+	})
+}
+
+// renamed is the stack of web's file under another project name.
+func renamed(change ...func(*Stack)) Stack {
+	s := stack("shop", change...)
+	s.File = "web/compose.yaml"
+	return s
+}
+
+func TestRenamedStacks(t *testing.T) {
+	web := stack("web")
+	data := stack("web", volume("web_data", "v1"))
+	run(t, []buildCase{
+		{
+			name:  "a stack with another project name is stopped under the old one and started",
+			state: world(stacks(renamed()), projects(running(web)), commit),
+			want: `stop web: removed
+				checkout 2222222: from 1111111
+				up shop: new`,
+		},
+		{
+			name:  "a stack with another project name whose volumes would stay behind is held",
+			state: world(stacks(renamed(volume("shop_data", "v1"))), projects(running(data))),
+			want: `hold shop: data: the project was named web and its volumes (web_data) would stay behind; ` +
+				`set name: web, or move the data and stop the old project by hand`,
+		},
+		{
+			name:  "a stack with another project name that wants no volumes any more is renamed",
+			state: world(stacks(renamed()), projects(running(data))),
+			want: `stop web: removed
+				up shop: new`,
+		},
+		{
+			name:  "the old project goes on while the new name is taken",
+			state: world(stacks(renamed()), projects(running(stack("shop"), notOurs), running(web))),
+			want:  `hold shop: foreign: a project named shop runs already and does not come from this repository (it comes from /home/mia/web); stop it or set another name:`,
+		},
+		{
+			name:  "the old project goes on while the new one lacks what it needs",
+			state: world(stacks(renamed(needs("net")), stack("net", invalid("no image"), func(s *Stack) { s.Networks[0].Name = "net" })), projects(running(web))),
+			want: `hold net: invalid: no image
+				hold shop: needs: it needs network net of net, which is not there (invalid: no image)`,
+		},
+		{
+			name:  "the old project, which may be what the new one fails on, is stopped while the new one waits",
+			state: world(stacks(renamed()), projects(running(web)), remember("shop", failed("shop-1", time.Hour))),
+			want: `stop web: removed
+				hold shop: retry: it broke`,
+		},
+		{
+			name:  "the stop of the old project and the new one are held each for itself",
+			state: world(stacks(renamed()), projects(running(web)), remember("web", failed(StopDigest, time.Hour)), busy("shop")),
+			want: `hold shop: busy: an operation still runs
+				hold web: retry: it broke`,
+		},
+	})
+}
+
+func TestOrder(t *testing.T) {
+	proxy := stack("proxy", func(s *Stack) { s.Networks = append(s.Networks, Resource{Name: "edge"}) })
+	web := stack("web", needs("edge"))
+	api := stack("api", needs("edge"))
+	run(t, []buildCase{
+		{
+			name:  "a stack comes up after the one whose network it needs",
+			state: world(stacks(api, proxy, web), nil),
+			want: `up proxy: new
+				up api: new
+				up web: new`,
+		},
+		{
+			name:  "a stack needs a volume of another",
+			state: world(stacks(stack("a", func(s *Stack) { s.Requires = []Requirement{{"volume", "b_data"}} }), stack("b", volume("b_data", "v1"))), nil),
+			want: `up b: new
+				up a: new`,
+		},
+		{
+			name:  "a stack whose need comes from nowhere in git is tried: it may be made by hand",
+			state: world(stacks(web), nil),
+			want:  `up web: new`,
+		},
+		{
+			name:  "a stack is held when the one that it needs is held and not there",
+			state: world(stacks(proxy, web), nil, remember("proxy", failed("proxy-1", time.Hour))),
+			want: `hold proxy: retry: it broke
+				hold web: needs: it needs network edge of proxy, which is not there (retry: it broke)`,
+		},
+		{
+			name:  "a stack is held when the one that it needs is ignored and not there",
+			state: world(stacks(stack("proxy", mode(Ignored), func(s *Stack) { s.Networks[0].Name = "edge" }), web), nil),
+			want:  `hold web: needs: it needs network edge of proxy, which is not there`,
+		},
+		{
+			name:  "needs pass on",
+			state: world(stacks(stack("a", needs("b_default")), stack("b", needs("c_default")), stack("c", invalid("no image"))), nil),
+			want: `hold a: needs: it needs network b_default of b, which is not there (needs: it needs network c_default of c, which is not there (invalid: no image))
+				hold b: needs: it needs network c_default of c, which is not there (invalid: no image)
+				hold c: invalid: no image`,
+		},
+		{
+			name: "a stack goes on when the one that it needs waits for its next try, but the network is there",
+			state: world(stacks(proxy, web), projects(running(proxy, exited(1))),
+				remember("proxy", failed("proxy-1", time.Hour))),
+			want: `up web: new
+				hold proxy: retry: it broke`,
+		},
+		{
+			name:  "a stack goes on when the one that it needs is busy, but the network is there",
+			state: world(stacks(proxy, web), projects(running(proxy)), busy("proxy")),
+			want: `up web: new
+				hold proxy: busy: an operation still runs`,
+		},
+		{
+			name:  "a stack is held while the one that it needs is busy and the network is not there yet",
+			state: world(stacks(proxy, web), nil, busy("proxy")),
+			want: `hold proxy: busy: an operation still runs
+				hold web: needs: it needs network edge of proxy, which is not there (busy: an operation still runs)`,
+		},
+		{
+			name: "removal runs in the reverse order",
+			state: world(stacks(stack("other")), projects(running(stack("a", func(s *Stack) { s.Networks = append(s.Networks, Resource{Name: "edge"}) })),
+				running(stack("b", needs("edge"))), running(stack("other")))),
+			want: `stop b: removed
+				stop a: removed`,
+		},
+	})
+
+	plan := Build(world(stacks(api, proxy, web), nil), Policy{})
+	if got := plan.Ops[2].After; len(got) != 1 || got[0] != "proxy" {
+		t.Errorf("web waits for %v, and has to for proxy", got)
+	}
+}
+
+func TestCyclesAreInvalidAndNamed(t *testing.T) {
+	all := stacks(stack("a", needs("b_default")), stack("b", needs("c_default")), stack("c", needs("a_default")), stack("d", needs("a_default")), stack("e", needs("e_default")))
+	Cycles(all)
+	got := Build(world(all, nil), Policy{}).String()
+	want := unindent(`up e: new
+		hold a: invalid: stacks need each other in a circle: a -> b -> c -> a
+		hold b: invalid: stacks need each other in a circle: b -> c -> a -> b
+		hold c: invalid: stacks need each other in a circle: c -> a -> b -> c
+		hold d: needs: it needs network a_default of a, which is not there (invalid: stacks need each other in a circle: a -> b -> c -> a)`)
+	if got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}

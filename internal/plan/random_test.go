@@ -1,0 +1,304 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestApplyingAPlanLeavesNothingToDo applies plans of random states to a model
+// of the world and plans again: there must be nothing left to do, and nothing
+// touched that was not to be.
+func TestApplyingAPlanLeavesNothingToDo(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	for n := range uint64(1500) {
+		g := generator{rand.New(rand.NewPCG(seed, n))}
+		st, policy := g.state(), Policy{Heal: g.mostly(), AllowEmpty: g.rarely()}
+		before := fmt.Sprintf("%+v", st)
+		p := Build(st, policy)
+		if after := fmt.Sprintf("%+v", st); after != before {
+			t.Fatalf("seed %d, round %d: Build changed its input", seed, n)
+		}
+		legal(t, st, p)
+		apply(&st, p)
+		if again := Build(st, policy); len(again.Ops) > 0 {
+			t.Errorf("second plan:\n%safter the first:\n%s", again, p)
+		}
+		if t.Failed() {
+			t.Fatalf("seed %d, round %d, policy %+v, state before:\n%s", seed, n, policy, before)
+		}
+	}
+}
+
+// legal checks a plan against what must never be.
+func legal(t *testing.T, st State, p Plan) {
+	t.Helper()
+	wanted := map[string]Stack{}
+	for _, s := range st.Wanted {
+		wanted[s.Name] = s
+	}
+	runs := map[string]Running{}
+	for _, r := range st.Observed.Running {
+		runs[r.Project] = r
+	}
+	done := map[string]bool{}
+	checkout := false
+	for _, op := range p.Ops {
+		s, isWanted := wanted[op.Stack]
+		r := runs[op.Stack]
+		bad := func(why string) { t.Errorf("%s %s: %s", op.Kind, op.Stack, why) }
+		for _, name := range op.After {
+			if !done[name] {
+				bad("comes before " + name)
+			}
+		}
+		switch op.Kind {
+		case Checkout:
+			checkout = true
+			continue
+		case Stop:
+			if isWanted || !r.Ours || r.Ignored || r.Controller || checkout {
+				bad("must not be stopped, or not then")
+			}
+			done[op.Stack] = true
+		case Up:
+			done[op.Stack] = true
+			fallthrough
+		case Pull:
+			if !isWanted || s.Invalid != "" || s.Mode != Managed || r.Controller || (len(r.Containers) > 0 && !r.Ours) {
+				bad("must not be touched")
+			}
+			if st.Local != st.Remote && !checkout {
+				bad("comes before the checkout")
+			}
+		}
+		if st.Busy[op.Stack] {
+			bad("is busy")
+		}
+	}
+	for _, h := range p.Held {
+		if done[h.Stack] && !(runs[h.Stack].File == h.File && wanted[h.Stack].Name == "") {
+			t.Errorf("%s is held and done", h.Stack)
+		}
+	}
+}
+
+// apply does to the model what the engine and git would do, without failure.
+func apply(st *State, p Plan) {
+	for _, op := range p.Ops {
+		switch op.Kind {
+		case Checkout:
+			st.Local, st.Before = p.To, nil
+		case Stop:
+			i := slices.IndexFunc(st.Observed.Running, func(r Running) bool { return r.Project == op.Stack })
+			r := &st.Observed.Running[i]
+			for _, n := range r.Networks {
+				delete(st.Observed.Networks, n.Name)
+			}
+			r.Containers, r.Networks = nil, nil
+			delete(st.Memory, op.Stack)
+		case Pull:
+			for _, svc := range find1(st.Wanted, op.Stack).Services {
+				if svc.Pull != PullNever && st.Observed.Images[svc.Image] == "" { // the tags of the registry stay
+					st.Observed.Images[svc.Image] = "id of " + svc.Image
+				}
+			}
+		case Up:
+			bringUp(st, find1(st.Wanted, op.Stack))
+		}
+	}
+}
+
+func find1(all []Stack, name string) Stack {
+	return all[slices.IndexFunc(all, func(s Stack) bool { return s.Name == name })]
+}
+
+func bringUp(st *State, s Stack) {
+	r := running(s)
+	for i := range r.Containers {
+		r.Containers[i].Created = noon() // all at once: nobody is younger than whom it follows
+		if id := st.Observed.Images[s.Services[slices.IndexFunc(s.Services, func(v Service) bool { return v.Name == r.Containers[i].Service })].Image]; id != "" {
+			r.Containers[i].Image = id
+		}
+	}
+	for _, n := range s.Networks {
+		st.Observed.Networks[n.Name] = "id of " + n.Name
+	}
+	for _, v := range s.Volumes {
+		st.Observed.Volumes[v.Name] = true
+	}
+	st.Observed.Running = slices.DeleteFunc(st.Observed.Running, func(old Running) bool { return old.Project == s.Name })
+	st.Observed.Running = append(st.Observed.Running, r)
+	st.Memory[s.Name] = Record{File: s.File, Applied: s.Digest, Tried: s.Digest}
+}
+
+type generator struct{ *rand.Rand }
+
+func (g generator) rarely() bool { return g.IntN(8) == 0 }
+func (g generator) often() bool  { return g.IntN(2) == 0 }
+func (g generator) mostly() bool { return g.IntN(5) > 0 }
+
+func (g generator) state() State {
+	var wanted []Stack
+	var projects []Running
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		old := g.stack(name)
+		if g.mostly() {
+			s := old
+			if g.often() {
+				s = g.change(old)
+			}
+			wanted = append(wanted, s)
+		}
+		if g.mostly() {
+			projects = append(projects, g.running(old))
+		}
+	}
+	if g.rarely() {
+		wanted = nil
+	}
+	refuseDoubles(wanted)
+	Cycles(wanted)
+	st := world(wanted, projects)
+	if g.often() {
+		commit(&st)
+		st.Before = []string{"a/compose.yaml", "b/compose.yaml", "c/compose.yaml"}
+	}
+	if g.rarely() {
+		st.Observed.Images["app:1"] = "id of another"
+	}
+	for _, s := range slices.Concat(wanted, []Stack{stack("a"), stack("d")}) {
+		if g.often() {
+			st.Memory[s.Name] = g.record(s)
+		}
+		if g.rarely() {
+			st.Busy[s.Name] = true
+		}
+	}
+	return st
+}
+
+func refuseDoubles(all []Stack) {
+	for i := range all {
+		for j := range all {
+			if i != j && all[i].Name == all[j].Name {
+				all[i].Invalid = "the name is taken"
+			}
+		}
+	}
+}
+
+func (g generator) stack(name string) Stack {
+	s := stack(name)
+	if g.often() {
+		with("db", func(v *Service) { v.Scale = g.IntN(3); v.Completes = g.often() })(&s)
+	}
+	if g.often() {
+		with("follower", func(v *Service) { v.Follows = []string{"app"} })(&s)
+	}
+	if g.often() {
+		volume(name+"_data", "v1")(&s)
+	}
+	if g.often() {
+		if other := string(rune('a' + g.IntN(5))); other != name {
+			needs(other + "_default")(&s)
+		}
+	}
+	return s
+}
+
+// change is what a commit may do to a stack.
+func (g generator) change(s Stack) Stack {
+	s.Digest += "+"
+	s.Services, s.Volumes = slices.Clone(s.Services), slices.Clone(s.Volumes)
+	svc := &s.Services[g.IntN(len(s.Services))]
+	switch g.IntN(9) {
+	case 0:
+		svc.Hash = "h2"
+	case 1:
+		svc.Hash, svc.Image, svc.Pull = "h2", s.Name+":2", []PullPolicy{PullMissing, PullAlways, PullNever, PullBuild}[g.IntN(4)]
+	case 2:
+		s.Invalid = "no image"
+	case 3:
+		s.Mode = []Mode{Ignored, Controller}[g.IntN(2)]
+	case 4:
+		if len(s.Volumes) > 0 {
+			s.Volumes[0].Hash = "v2"
+		}
+	case 5:
+		s.Name = string(rune('a' + g.IntN(7)))
+	case 6:
+		s.File = "moved/" + s.File
+	case 7:
+		s.Services = s.Services[:len(s.Services)-1]
+	case 8:
+		svc.Scale = g.IntN(3)
+	}
+	return s
+}
+
+// running is a stack as people, crashes and kills may have left it.
+func (g generator) running(s Stack) Running {
+	r := running(s)
+	for i := range r.Containers {
+		c := &r.Containers[i]
+		c.Networks = maps.Clone(c.Networks)
+		switch g.IntN(24) {
+		case 0:
+			c.State, c.ExitCode = "exited", g.IntN(2)
+		case 1:
+			c.State = []string{"created", "dead", "paused", "restarting"}[g.IntN(4)]
+		case 2:
+			c.Hash = "by hand"
+		case 3:
+			c.Replacing = true
+		case 4:
+			clear(c.Networks)
+		case 5:
+			c.Created = noon()
+		case 6:
+			c.OneOff = true
+		case 7:
+			c.Service = "orphan"
+		}
+	}
+	switch g.IntN(12) {
+	case 0:
+		notOurs(&r)
+	case 1:
+		byHand(&r)
+	case 2:
+		r.Ignored = true
+	case 3:
+		r.Controller = true
+	case 4:
+		r.Containers = nil
+	case 5:
+		r.Containers, r.Networks = nil, nil
+	case 6:
+		r.File = ""
+	}
+	return r
+}
+
+func (g generator) record(s Stack) Record {
+	rec := applied(s)
+	switch g.IntN(6) {
+	case 0:
+		rec.Failed = s.Digest
+	case 1:
+		rec.Failed = StopDigest
+	case 2:
+		rec.Applied = "older"
+	case 3:
+		rec = Record{}
+	case 4:
+		rec.Tried, rec.Failed = "another", "another"
+	}
+	rec.RetryAt = noon().Add(time.Duration(g.IntN(3)-1) * time.Minute)
+	return rec
+}
