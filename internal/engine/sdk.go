@@ -24,7 +24,13 @@ import (
 type Hasher struct{}
 
 // Service hashes a service's configuration.
-func (Hasher) Service(s types.ServiceConfig) (string, error) { return compose.ServiceHash(s) }
+func (Hasher) Service(s types.ServiceConfig) (string, error) {
+	if s.Deploy != nil { // ServiceHash forgets the replicas, through the pointer
+		deploy := *s.Deploy
+		s.Deploy = &deploy
+	}
+	return compose.ServiceHash(s)
+}
 
 // Network hashes a network's definition.
 func (Hasher) Network(n types.NetworkConfig) (string, error) { return compose.NetworkHash(&n) }

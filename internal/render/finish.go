@@ -6,9 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -28,23 +25,23 @@ func (l *Loader) finish(p *Project, project *types.Project, tree Tree) error {
 		return err
 	}
 	project = project.WithoutUnnecessaryResources()
-	content, err := contents(project, tree, l.o.Root)
-	if err != nil {
-		return err
-	}
 	build, err := copyOf(project)
 	if err != nil {
 		return err
 	}
-	if p.build, err = mapPaths(build, l.readable(tree), l.readable(tree)); err != nil {
+	if p.build, err = l.mapPaths(build, tree, l.readable(tree)); err != nil {
 		return err
 	}
 	p.build.WorkingDir, _ = l.readable(tree)(project.WorkingDir)
+	content, err := l.contents(project, p.build, tree)
+	if err != nil {
+		return err
+	}
 	host, err := copyOf(project)
 	if err != nil {
 		return err
 	}
-	if p.compose, err = mapPaths(host, l.visible(tree), l.readable(tree)); err != nil {
+	if p.compose, err = l.mapPaths(host, tree, l.visible(tree)); err != nil {
 		return err
 	}
 	workingDir := l.hostPath(tree, project.WorkingDir)
@@ -162,9 +159,12 @@ func pullPolicy(s types.ServiceConfig) (plan.PullPolicy, error) {
 		return "", err
 	}
 	switch {
+	case policy == types.PullPolicyAlways && s.Image != "":
+		return plan.PullAlways, nil
 	case s.Build != nil && policy != types.PullPolicyNever:
 		return plan.PullBuild, nil
-	case policy == types.PullPolicyAlways:
+	case policy == types.PullPolicyRefresh:
+		// Nothing remembers when an image was last asked for: each update does.
 		return plan.PullAlways, nil
 	case policy == types.PullPolicyNever:
 		return plan.PullNever, nil
@@ -249,96 +249,4 @@ func digestOf(s plan.Stack) string {
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:16])
-}
-
-// contents digests, for each service, the files that it uses and that the
-// configuration only names: bind-mounted files and folders, configs, secrets
-// and build contexts. Git's own ids stand for what it tracks, so that no file
-// is read; of untracked ones only configs and secrets count, as nobody but a
-// person writes those.
-func contents(p *types.Project, tree Tree, root string) (map[string]string, error) {
-	rel := func(full string) (string, bool) {
-		if r, ok := within(tree.Dir(), full); ok {
-			return r, true
-		}
-		return within(root, full)
-	}
-	out := map[string]string{}
-	for name, s := range p.Services {
-		var lines []string
-		tracked := func(kind, full string) {
-			if r, ok := rel(full); ok {
-				if id := tree.ID(r); id != "" {
-					lines = append(lines, kind+" "+r+" "+id)
-				}
-			}
-		}
-		for _, v := range s.Volumes {
-			if v.Type == types.VolumeTypeBind {
-				tracked("bind", v.Source)
-			}
-		}
-		if s.Build != nil {
-			tracked("build", s.Build.Context)
-			for _, c := range s.Build.AdditionalContexts {
-				tracked("build", c)
-			}
-		}
-		for _, use := range s.Configs {
-			c := types.FileObjectConfig(p.Configs[use.Source])
-			lines = append(lines, fileObject("config", use.Source, c, tree, rel)...)
-		}
-		for _, use := range s.Secrets {
-			c := types.FileObjectConfig(p.Secrets[use.Source])
-			lines = append(lines, fileObject("secret", use.Source, c, tree, rel)...)
-		}
-		if len(lines) == 0 {
-			continue
-		}
-		slices.Sort(lines)
-		sum := sha256.Sum256([]byte(strings.Join(slices.Compact(lines), "\n")))
-		out[name] = hex.EncodeToString(sum[:16])
-	}
-	return out, nil
-}
-
-func fileObject(kind, name string, c types.FileObjectConfig, tree Tree, rel func(string) (string, bool)) []string {
-	switch {
-	case c.File != "":
-		r, ok := rel(c.File)
-		if !ok {
-			return nil
-		}
-		if id := tree.ID(r); id != "" {
-			return []string{kind + " " + r + " " + id}
-		}
-		if id := contentID(filepath.Join(tree.Dir(), r)); id != "" {
-			return []string{kind + " " + r + " " + id}
-		}
-		return nil
-	case c.Content != "":
-		return []string{kind + " " + name + " " + sumOf(c.Content)}
-	default:
-		return nil
-	}
-}
-
-// contentID reads at most 1 MiB, more than the engine takes for a config; a
-// file that can't be read counts as unknown.
-func contentID(full string) string {
-	f, err := os.Open(full)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, io.LimitReader(f, 1<<20)); err != nil {
-		return ""
-	}
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-func sumOf(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:])
 }

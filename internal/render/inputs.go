@@ -1,12 +1,17 @@
 package render
 
 import (
+	"bytes"
+	"context"
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
@@ -31,6 +36,9 @@ func stampOf(full string) stamp {
 	return stamp{size: info.Size(), modified: info.ModTime().UnixNano(), mode: info.Mode()}
 }
 
+// clockTick is how far a file's time may lie behind the clock's.
+const clockTick = 20 * time.Millisecond
+
 func unchanged(tree Tree, ins []input) bool {
 	for _, in := range ins {
 		if stampOf(filepath.Join(tree.Dir(), in.path)) != in.seen {
@@ -42,11 +50,15 @@ func unchanged(tree Tree, ins []input) bool {
 
 // inputs collects the paths that a load reads.
 type inputs struct {
-	tree  Tree
-	paths map[string]bool
+	tree     Tree
+	paths    map[string]bool
+	began    time.Time
+	volatile bool // something was read that leaves no name behind
 }
 
-func newInputs(tree Tree) *inputs { return &inputs{tree: tree, paths: map[string]bool{}} }
+func newInputs(tree Tree) *inputs {
+	return &inputs{tree: tree, paths: map[string]bool{}, began: time.Now()}
+}
 
 // addFolder adds what Compose looks for in a project's folder.
 func (in *inputs) addFolder(dir string) {
@@ -75,6 +87,7 @@ func (in *inputs) listen(event string, meta map[string]any, dir string) {
 	switch event {
 	case "include":
 		paths, _ := meta["path"].(types.StringList)
+		in.volatile = in.volatile || in.longInclude()
 		for _, p := range paths {
 			in.add(abs(p))
 			in.add(filepath.Join(filepath.Dir(abs(p)), ".env"))
@@ -82,8 +95,60 @@ func (in *inputs) listen(event string, meta map[string]any, dir string) {
 	case "extends":
 		if p, ok := meta["file"].(string); ok {
 			in.add(abs(p))
+			// The path may be relative to another file than the stack's.
+			rel, inside := within(in.tree.Dir(), abs(p))
+			in.volatile = in.volatile || !inside || in.tree.ID(rel) == ""
 		}
 	}
+}
+
+// culprit names the file that an error is about, of which compose's error only
+// has the line: one that on its own has the same error, else the stack's.
+func (in *inputs) culprit(ctx context.Context, file string, err error) string {
+	for p := range in.paths {
+		full := filepath.Join(in.tree.Dir(), p)
+		if ext := path.Ext(p); ext != ".yaml" && ext != ".yml" || p == file {
+			continue
+		}
+		if _, missing := os.Stat(full); missing != nil {
+			continue
+		}
+		o, alone := cli.NewProjectOptions([]string{full}, cli.WithConsistency(false))
+		if alone == nil {
+			_, alone = o.LoadModel(ctx)
+		}
+		if alone != nil && alone.Error() == err.Error() {
+			return p
+		}
+	}
+	return file
+}
+
+// longInclude says whether an include section that was read names env files or
+// a folder: nothing tells of those.
+func (in *inputs) longInclude() bool {
+	section := regexp.MustCompile(`(?m)^include:.*(?:\n(?:[ \t#-].*)?)*`)
+	return in.anyFile(func(text []byte) bool {
+		if part := section.Find(text); part != nil {
+			text = part
+		} else if !bytes.Contains(text, []byte("include")) {
+			return false
+		}
+		return bytes.Contains(text, []byte("env_file")) || bytes.Contains(text, []byte("project_directory"))
+	})
+}
+
+// anyFile says whether one of the compose files that were read is as wanted.
+func (in *inputs) anyFile(is func(text []byte) bool) bool {
+	for p := range in.paths {
+		if ext := path.Ext(p); ext != ".yaml" && ext != ".yml" {
+			continue
+		}
+		if b, err := os.ReadFile(filepath.Join(in.tree.Dir(), p)); err == nil && is(b) {
+			return true
+		}
+	}
+	return false
 }
 
 func (in *inputs) addProject(p *types.Project) {
@@ -113,9 +178,14 @@ func (in *inputs) addProject(p *types.Project) {
 func (in *inputs) list() []input {
 	var out []input
 	for p := range in.paths {
-		if in.tree.ID(p) == "" {
-			out = append(out, input{path: p, seen: stampOf(filepath.Join(in.tree.Dir(), p))})
+		if in.tree.ID(p) != "" {
+			continue
 		}
+		seen := stampOf(filepath.Join(in.tree.Dir(), p))
+		if seen.modified > in.began.Add(-clockTick).UnixNano() {
+			seen.size = -1 // written while we read: what we have may be half of it
+		}
+		out = append(out, input{path: p, seen: seen})
 	}
 	slices.SortFunc(out, func(a, b input) int { return strings.Compare(a.path, b.path) })
 	return out

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,13 +29,16 @@ func (l *Loader) load(ctx context.Context, tree Tree, file string) Project {
 		p.Name = project.Name
 		p.Mode = modeOf(project)
 		err = l.finish(&p, project, tree)
+		if p.Mode == plan.Ignored {
+			err = nil // nobody will deploy it
+		}
 	} else {
 		p.Name = l.guessName(tree, file)
 	}
 	if err != nil {
-		p.Invalid = l.explain(tree, err)
+		p.Invalid = l.explain(ctx, tree, in, file, err)
 	}
-	p.inputs = in.list()
+	p.inputs, p.volatile = in.list(), in.volatile
 	return p
 }
 
@@ -81,7 +85,7 @@ func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in
 	}
 	in.addProject(project)
 	if l.o.HostHome == "" {
-		if err := refuseTilde(ctx, *options, project); err != nil {
+		if err := refuseTilde(ctx, *options, in); err != nil {
 			return nil, err
 		}
 	}
@@ -112,8 +116,8 @@ func configFiles(dir string) cli.ProjectOptionsFn {
 
 // refuseTilde refuses ~ where the home folder it means is not known: inside a
 // container it would be the daemon's own.
-func refuseTilde(ctx context.Context, o cli.ProjectOptions, project *types.Project) error {
-	if !mentionsTilde(project.ComposeFiles) {
+func refuseTilde(ctx context.Context, o cli.ProjectOptions, in *inputs) error {
+	if !in.anyFile(func(text []byte) bool { return bytes.Contains(text, []byte("~")) }) {
 		return nil
 	}
 	if err := cli.WithResolvedPaths(false)(&o); err != nil {
@@ -123,23 +127,27 @@ func refuseTilde(ctx context.Context, o cli.ProjectOptions, project *types.Proje
 	if err != nil {
 		return err
 	}
+	refuse := func(where, path string) error {
+		if !strings.HasPrefix(path, "~") {
+			return nil
+		}
+		return fmt.Errorf("%s: %s: ~ is the home of whoever runs docker compose, which is not known in the daemon's container; write the path in full", where, path)
+	}
+	var errs []error
 	for _, s := range raw.Services {
 		for _, v := range s.Volumes {
-			if v.Type == types.VolumeTypeBind && strings.HasPrefix(v.Source, "~") {
-				return fmt.Errorf("services.%s.volumes: %s: ~ is the home of whoever runs docker compose, which is not known in the daemon's container; write the path in full", s.Name, v.Source)
+			if v.Type == types.VolumeTypeBind {
+				errs = append(errs, refuse("services."+s.Name+".volumes", v.Source))
 			}
 		}
 	}
-	return nil
-}
-
-func mentionsTilde(files []string) bool {
-	for _, f := range files {
-		if b, err := os.ReadFile(f); err == nil && strings.Contains(string(b), "~") {
-			return true
-		}
+	for key, c := range raw.Configs {
+		errs = append(errs, refuse("configs."+key+".file", c.File))
 	}
-	return false
+	for key, s := range raw.Secrets {
+		errs = append(errs, refuse("secrets."+key+".file", s.File))
+	}
+	return errors.Join(errs...)
 }
 
 // modeOf reads the labels; they count for the whole stack, also from a
@@ -190,15 +198,20 @@ func (l *Loader) guessName(tree Tree, file string) string {
 }
 
 // explain makes an error readable: paths as they are in the repository, one
-// line.
-func (l *Loader) explain(tree Tree, err error) string {
+// line, beginning with the compose file unless it names one.
+func (l *Loader) explain(ctx context.Context, tree Tree, in *inputs, file string, err error) string {
 	var pathErr *os.PathError
 	text := err.Error()
 	if errors.As(err, &pathErr) && errors.Is(err, os.ErrPermission) {
 		text = fmt.Sprintf("%s; the daemon runs as user %d and may not read it", text, os.Getuid())
 	}
-	for _, root := range []string{tree.Dir(), l.o.Root} {
+	for _, root := range []string{tree.Dir(), l.o.Root, l.realRoot} {
 		text = strings.ReplaceAll(text, root+string(filepath.Separator), "")
+		text = strings.ReplaceAll(text, root, ".")
 	}
-	return strings.Join(strings.Fields(text), " ")
+	text = strings.Join(strings.Fields(text), " ")
+	if dir := path.Dir(file) + "/"; !strings.Contains(text, file) && (dir == "./" || !strings.Contains(text, dir)) {
+		text = in.culprit(ctx, file, err) + ": " + text
+	}
+	return text
 }

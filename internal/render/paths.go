@@ -60,13 +60,25 @@ func (l *Loader) rel(tree Tree, full string) (string, bool) {
 		return filepath.FromSlash(rel), true
 	}
 	rel, ok := within(l.o.Root, full)
+	if !ok {
+		rel, ok = within(l.realRoot, full)
+	}
+	if strings.HasPrefix(rel, ".git/") { // a staged tree, reached without the links on the way to it
+		if dir, err := filepath.EvalSymlinks(tree.Dir()); err == nil {
+			if staged, ok := within(dir, full); ok {
+				rel = staged
+			}
+		}
+	}
 	return filepath.FromSlash(rel), ok
 }
 
 // mapPaths rewrites, in place, every path of a project that is not read while
-// loading: to says where the engine's paths go, read where those go that this
-// process opens itself. p must be a copy.
-func mapPaths(p *types.Project, to, read mapping) (*types.Project, error) {
+// loading: to says where the ones go that are mounted. p must be a copy.
+func (l *Loader) mapPaths(p *types.Project, tree Tree, to mapping) (*types.Project, error) {
+	read := l.readable(tree)
+	// What is only part of the hash is as it is on the host if that is known.
+	note := func(full string) (string, error) { return l.hostPath(tree, full), nil }
 	var errs []error
 	moveBy := func(by mapping, where string, full *string) {
 		if *full == "" || !filepath.IsAbs(*full) {
@@ -88,11 +100,11 @@ func mapPaths(p *types.Project, to, read mapping) (*types.Project, error) {
 			}
 		}
 		for i := range s.LabelFiles {
-			move(where+".label_file", &s.LabelFiles[i])
+			moveBy(note, where+".label_file", &s.LabelFiles[i])
 		}
 		if s.Develop != nil {
 			for i := range s.Develop.Watch {
-				move(where+".develop", &s.Develop.Watch[i].Path)
+				moveBy(note, where+".develop", &s.Develop.Watch[i].Path)
 			}
 		}
 		if s.Build != nil {

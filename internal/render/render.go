@@ -10,10 +10,12 @@ package render
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -87,6 +89,8 @@ type Project struct {
 	// this process can read.
 	compose, build *types.Project
 	inputs         []input
+	// volatile says that not all inputs are known.
+	volatile bool
 }
 
 // Compose gives a copy of the project as the engine is to get it; the SDK
@@ -97,9 +101,10 @@ func (p Project) Compose() (*types.Project, error) { return copyOf(p.compose) }
 // from.
 func (p Project) BuildContext() (*types.Project, error) { return copyOf(p.build) }
 
+// copyOf is deep: WithServicesTransform begins with a deep copy of everything.
 func copyOf(p *types.Project) (*types.Project, error) {
 	if p == nil {
-		return nil, fmt.Errorf("the stack is invalid and has no project")
+		return nil, errors.New("the stack is invalid or ignored and has no project")
 	}
 	return p.WithServicesTransform(func(_ string, s types.ServiceConfig) (types.ServiceConfig, error) { return s, nil })
 }
@@ -107,12 +112,20 @@ func copyOf(p *types.Project) (*types.Project, error) {
 // Loader loads the stacks of commits. It remembers what it loaded; one Loader
 // is used by one goroutine at a time.
 type Loader struct {
-	o     Options
-	cache map[string]Project // by file
+	o        Options
+	realRoot string             // Root with links resolved
+	cache    map[string]Project // by file
 }
 
 // New makes a Loader.
-func New(o Options) *Loader { return &Loader{o: o, cache: map[string]Project{}} }
+func New(o Options) *Loader {
+	o.Root = filepath.Clean(o.Root)
+	l := &Loader{o: o, realRoot: o.Root, cache: map[string]Project{}}
+	if real, err := filepath.EvalSymlinks(o.Root); err == nil {
+		l.realRoot = real
+	}
+	return l
+}
 
 // Load loads every stack of the tree, sorted by file. A stack that does not
 // load is returned with its reason in Invalid. The error is for what concerns
@@ -130,7 +143,7 @@ func (l *Loader) Load(ctx context.Context, tree Tree) ([]Project, error) {
 			return nil, err
 		}
 		p, ok := l.cache[file]
-		if !ok || p.Commit != tree.Commit() || p.Invalid != "" || !unchanged(tree, p.inputs) {
+		if !ok || p.Commit != tree.Commit() || p.Invalid != "" || p.volatile || !unchanged(tree, p.inputs) {
 			p = l.load(ctx, tree, file)
 		}
 		fresh[file] = p
@@ -173,7 +186,7 @@ func refuseDoubles(ps []Project) {
 	}
 	for i, p := range ps {
 		files := byName[p.Name]
-		if len(files) < 2 {
+		if len(files) < 2 || p.Invalid != "" { // why it does not load comes first
 			continue
 		}
 		ps[i].Invalid = fmt.Sprintf("the project name %s is used by %s; set a top-level name: to tell them apart", p.Name, strings.Join(files, " and "))

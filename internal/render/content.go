@@ -1,0 +1,137 @@
+package render
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+)
+
+// contents digests, for each service, what it uses and what the configuration
+// only names: bind-mounted files and folders, configs, secrets, build contexts
+// and how they are built. Git's own ids stand for what it tracks, so that no
+// file is read; of untracked ones only configs and secrets count, as nobody
+// but a person writes those. built is the project with the paths that stay the
+// same wherever the tree lies.
+func (l *Loader) contents(p, built *types.Project, tree Tree) (map[string]string, error) {
+	out := map[string]string{}
+	for name, s := range p.Services {
+		c := content{loader: l, tree: tree, env: p.Environment}
+		for _, v := range s.Volumes {
+			if v.Type == types.VolumeTypeBind {
+				c.tracked("bind", v.Source)
+			}
+		}
+		if s.Build != nil {
+			c.tracked("build", s.Build.Context)
+			for _, folder := range s.Build.AdditionalContexts {
+				c.tracked("build", folder)
+			}
+			how, err := json.Marshal(built.Services[name].Build)
+			if err != nil {
+				return nil, fmt.Errorf("services.%s.build: %w", name, err)
+			}
+			c.add("build", "how", sumOf(string(how)))
+		}
+		for _, use := range s.Configs {
+			if err := c.object("config", use.Source, types.FileObjectConfig(p.Configs[use.Source])); err != nil {
+				return nil, err
+			}
+		}
+		for _, use := range s.Secrets {
+			if err := c.object("secret", use.Source, types.FileObjectConfig(p.Secrets[use.Source])); err != nil {
+				return nil, err
+			}
+		}
+		if len(c.lines) > 0 {
+			slices.Sort(c.lines)
+			out[name] = sumOf(strings.Join(slices.Compact(c.lines), "\n"))[:32]
+		}
+	}
+	return out, nil
+}
+
+// content collects what one service's digest is made of.
+type content struct {
+	loader *Loader
+	tree   Tree
+	env    types.Mapping
+	lines  []string
+}
+
+func (c *content) add(kind, name, id string) { c.lines = append(c.lines, kind+" "+name+" "+id) }
+
+// tracked adds git's id of a path, and that of what it is a link to.
+func (c *content) tracked(kind, full string) (found bool) {
+	places := []string{full}
+	if real, err := filepath.EvalSymlinks(full); err == nil {
+		places = append(places, real)
+	}
+	for _, place := range places {
+		if rel, ok := c.loader.rel(c.tree, place); ok {
+			if id := c.tree.ID(rel); id != "" {
+				c.add(kind, rel, id)
+				found = true
+			}
+		}
+	}
+	return found
+}
+
+// object adds a config or a secret.
+func (c *content) object(kind, name string, o types.FileObjectConfig) error {
+	switch {
+	case o.File != "":
+		rel, ok := c.loader.rel(c.tree, o.File)
+		if !ok {
+			return nil // of the host: only the engine can see it
+		}
+		if c.tracked(kind, o.File) {
+			return nil
+		}
+		id, err := contentID(o.File)
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%ss.%s.file: %s does not exist", kind, name, rel)
+		}
+		if err == nil { // one that only others may read is the engine's to read
+			c.add(kind, rel, id)
+		}
+	case o.Content != "":
+		c.add(kind, name, sumOf(o.Content))
+	case o.Environment != "":
+		value, ok := c.env[o.Environment]
+		if !ok {
+			return fmt.Errorf("%ss.%s.environment: variable %s is not set; the stack's .env can set it", kind, name, o.Environment)
+		}
+		c.add(kind, name, sumOf(value))
+	}
+	return nil
+}
+
+// contentID reads at most 1 MiB, more than the engine takes for a config.
+func contentID(full string) (string, error) {
+	f, err := os.Open(full)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, io.LimitReader(f, 1<<20)); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+func sumOf(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
