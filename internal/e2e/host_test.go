@@ -390,6 +390,12 @@ func (h *host) after(since time.Time) status {
 		if s, err = h.status(); err != nil {
 			return err
 		}
+		// A check that the engine's events began may have the work.
+		for _, st := range s.Stacks {
+			if st.Sync == report.Applying {
+				return fmt.Errorf("%s is being applied", st.Name)
+			}
+		}
 		for _, c := range s.Checks {
 			if c.At.After(since) {
 				return nil
