@@ -22,16 +22,19 @@ type journal struct {
 	log    *slog.Logger
 	Stacks map[string]*entry `json:"stacks"`
 	dirty  bool
+	failed bool // the last save did, and that was said
 }
 
 // entry is what is remembered of one stack.
 type entry struct {
 	plan.Record
 	// Commit was last applied with success, Attempted last tried.
-	Commit      string           `json:",omitempty"`
-	Attempted   string           `json:",omitempty"`
-	LastSuccess time.Time        `json:",omitzero"`
-	Outcomes    []report.Outcome `json:",omitempty"`
+	Commit      string    `json:",omitempty"`
+	Attempted   string    `json:",omitempty"`
+	LastSuccess time.Time `json:",omitzero"`
+	// Flaps counts repairs in a row that did not last, see flapping.
+	Flaps    int              `json:",omitempty"`
+	Outcomes []report.Outcome `json:",omitempty"`
 }
 
 // outcomesKept is how many outcomes of a stack are remembered.
@@ -98,12 +101,13 @@ func (j *journal) memory() map[string]plan.Record {
 	return m
 }
 
-// nextRetry is the earliest time at which a stack that is not busy may be
-// tried again; zero if none waits.
-func (j *journal) nextRetry(busy map[string]bool) time.Time {
+// nextRetry is the earliest time at which a stack without a busy lane may be
+// tried again; zero if none waits. What was due at the last look has had its
+// turn: if it was not tried, there was nothing to do.
+func (j *journal) nextRetry(looked time.Time, busy map[string]*turn) time.Time {
 	var next time.Time
 	for name, e := range j.Stacks {
-		if !busy[name] && !e.RetryAt.IsZero() && (next.IsZero() || e.RetryAt.Before(next)) {
+		if busy[name] == nil && e.RetryAt.After(looked) && (next.IsZero() || e.RetryAt.Before(next)) {
 			next = e.RetryAt
 		}
 	}
@@ -117,10 +121,13 @@ func (j *journal) save() {
 		return
 	}
 	if err := writeWhole(j.path, j); err != nil {
-		j.log.Warn("the journal can't be written", "err", err)
+		if !j.failed {
+			j.log.Warn("the journal can't be written", "err", err)
+		}
+		j.failed = true
 		return
 	}
-	j.dirty = false
+	j.dirty, j.failed = false, false
 }
 
 // writeWhole replaces a file at once: a kill leaves the old or the new one.
@@ -129,11 +136,14 @@ func writeWhole(path string, v any) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	// What a kill left of this name is written over.
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // fails when it was renamed, as it should
 	_, err = f.Write(b)
 	if err == nil {
 		err = f.Sync()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,17 +18,23 @@ import (
 type check struct {
 	report.Check
 	view     view
+	starting map[string]bool // stacks of which a healthcheck has not spoken yet
 	pending  map[string]*turn
-	launched bool
+	launched bool // nothing more will be pending
 }
 
 func (c *check) add(ops ...report.Operation) { c.Operations = append(c.Operations, ops...) }
+
+func (c *check) count(stack string, result report.Result) {
+	c.Counts = append(c.Counts, report.Count{Stack: stack, Result: result})
+}
 
 // turn is one stack's share of a check. Others wait for done, and read err
 // after it only.
 type turn struct {
 	check   *check
 	stack   string
+	file    string
 	commit  string
 	project render.Project
 	pull    *plan.Op
@@ -37,64 +44,68 @@ type turn struct {
 	err     error
 }
 
+// ended says whether the operations have, even if nobody took that in yet.
+func (t *turn) ended() bool {
+	select {
+	case <-t.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // result is what a lane sends when it is free again.
 type result struct {
 	turn *turn
 	ops  []report.Operation
 	// stale says that the plan was made before the clone moved on.
 	stale bool
+	// cut says that the end of the daemon cut it short.
+	cut bool
 	// needs names the stack whose failure kept this one from being tried.
 	needs string
 }
 
 // launch starts the lanes of all operations of a kind.
 func (r *Reconciler) launch(ctx context.Context, c *check, kind plan.Kind) {
-	if c.pending == nil {
-		c.pending = map[string]*turn{}
-	}
-	turns := map[string]*turn{}
-	var pull *plan.Op
+	pulls := map[string]*plan.Op{}
 	for _, op := range c.view.plan.Ops {
-		switch {
-		case op.Kind == plan.Pull:
-			pull = &op
-		case op.Kind == kind:
-			t := &turn{check: c, stack: op.Stack, commit: c.To, project: c.view.projects[op.Stack], op: op, done: make(chan struct{})}
-			if pull != nil && pull.Stack == op.Stack {
-				t.pull = pull
-			}
-			for _, name := range op.After {
-				if other := turns[name]; other != nil { // the plan has them in order
-					t.after = append(t.after, other)
-				}
-			}
-			turns[op.Stack] = t
-			c.pending[op.Stack] = t
-			r.busy[op.Stack] = true
-			r.starting(t)
-			go r.lane(ctx, t)
+		if op.Kind == plan.Pull {
+			pulls[op.Stack] = &op
 		}
+		if op.Kind != kind {
+			continue
+		}
+		t := &turn{
+			check: c, stack: op.Stack, file: op.File, commit: c.To, project: c.view.projects[op.Stack],
+			pull: pulls[op.Stack], op: op, done: make(chan struct{}),
+		}
+		for _, name := range op.After { // the plan has them before this one
+			if other := c.pending[name]; other != nil && other.op.Kind == kind {
+				t.after = append(t.after, other)
+			}
+		}
+		c.pending[op.Stack] = t
+		r.lanes[op.Stack] = t
+		r.starting(t)
+		go r.lane(ctx, t)
 	}
+	r.journal.save()
 }
 
-// await takes results in until the check has nothing pending, or time is over.
-func (r *Reconciler) await(c *check, limit time.Duration) {
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
-	for len(c.pending) > 0 {
-		select {
-		case res := <-r.results:
-			r.finish(res)
-		case <-timer.C:
-			return
-		}
-	}
+// await takes results in until the check has nothing pending, patience is over
+// or the daemon ends.
+func (r *Reconciler) await(ctx context.Context, c *check) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	r.takeIn(func() bool { return len(c.pending) == 0 }, nil, ctx.Done())
 }
 
 // errStale ends a turn that was planned for a head that the clone has left.
 var errStale = errors.New("the clone moved on")
 
-// lane runs one turn.
+// lane runs one turn. What was not to be, or was cut short by the end of the
+// daemon, is no failure: only what was done is told.
 func (r *Reconciler) lane(ctx context.Context, t *turn) {
 	res := result{turn: t}
 	if t.op.Kind == plan.Stop {
@@ -103,6 +114,10 @@ func (r *Reconciler) lane(ctx context.Context, t *turn) {
 		t.err = r.runUp(ctx, t, &res)
 	}
 	res.stale = errors.Is(t.err, errStale)
+	res.cut = t.err != nil && errors.Is(context.Cause(ctx), errShutdown)
+	if res.stale || res.cut {
+		res.ops = slices.DeleteFunc(res.ops, func(o report.Operation) bool { return o.Error != "" })
+	}
 	close(t.done)
 	r.results <- res
 }
@@ -119,16 +134,16 @@ func (r *Reconciler) runStop(ctx context.Context, t *turn, res *result) error {
 }
 
 func (r *Reconciler) runUp(ctx context.Context, t *turn, res *result) error {
+	if t.pull != nil {
+		if err := r.pullImages(ctx, t, res); err != nil {
+			return err
+		}
+	}
 	for _, other := range t.after {
 		<-other.done
 		if other.err != nil {
 			res.needs = other.stack
 			return fmt.Errorf("it needs %s, which failed", other.stack)
-		}
-	}
-	if t.pull != nil {
-		if err := r.pullImages(ctx, t, res); err != nil {
-			return err
 		}
 	}
 	if err := r.slots.Acquire(ctx, 1); err != nil {
@@ -147,10 +162,13 @@ func (r *Reconciler) runUp(ctx context.Context, t *turn, res *result) error {
 			return r.o.Engine.Up(ctx, t.project)
 		})
 		release() // waiting for health costs nothing and may last
-		if err != nil {
-			return err
+		if err == nil {
+			err = r.o.Engine.Settle(ctx, t.project)
 		}
-		return r.o.Engine.Settle(ctx, t.project)
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
+			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+		return err
 	})
 }
 

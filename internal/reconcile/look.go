@@ -2,6 +2,8 @@ package reconcile
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
@@ -21,7 +23,7 @@ type view struct {
 }
 
 // look observes everything anew and plans. It touches nothing.
-func (r *Reconciler) look(ctx context.Context) (view, error) {
+func (r *Reconciler) look(ctx context.Context, heal bool) (view, error) {
 	v := view{at: time.Now(), projects: map[string]render.Project{}, close: func() {}}
 	heads, err := r.o.Source.Fetch(ctx)
 	if err != nil {
@@ -59,8 +61,8 @@ func (r *Reconciler) look(ctx context.Context) (view, error) {
 	v.plan = plan.Build(plan.State{
 		Now: v.at, Local: heads.Local, Remote: heads.Remote,
 		Wanted: v.wanted, Before: before, Observed: v.observed,
-		Memory: r.journal.memory(), Busy: r.busy,
-	}, plan.Policy{Heal: r.o.Heal || r.first, AllowEmpty: r.o.AllowEmpty})
+		Memory: r.journal.memory(), Busy: r.busy(),
+	}, plan.Policy{Heal: heal, AllowEmpty: r.o.AllowEmpty})
 	return v, nil
 }
 
@@ -77,6 +79,15 @@ func (r *Reconciler) stackFiles(ctx context.Context, heads Heads) ([]string, err
 	return render.Discover(tree), verb(tree.Close(), "clean up")
 }
 
+// busy are the stacks whose operations run.
+func (r *Reconciler) busy() map[string]bool {
+	m := make(map[string]bool, len(r.lanes))
+	for name := range r.lanes {
+		m[name] = true
+	}
+	return m
+}
+
 // check is one comparison with the remote and what followed from it. It
 // returns when the operations are on their way; it has ended when they have.
 //
@@ -84,9 +95,16 @@ func (r *Reconciler) stackFiles(ctx context.Context, heads Heads) ([]string, err
 //	stop       what git no longer has
 //	checkout   fast-forward the clone
 //	apply      pull, up, settle: a lane each
+//
+// The first one that gets to the end heals whatever the policy is, so that
+// after a start everything runs that should.
 func (r *Reconciler) check(ctx, lanes context.Context, trigger string) {
-	v, err := r.look(ctx)
-	c := &check{Check: report.Check{Look: report.Look{At: v.at, Trigger: trigger, From: v.heads.Local, To: v.heads.Remote}}, view: v}
+	r.again = false
+	v, err := r.look(ctx, r.o.Heal || r.first)
+	c := &check{
+		Check: report.Check{Look: report.Look{At: v.at, Trigger: trigger, From: v.heads.Local, To: v.heads.Remote}},
+		view:  v, pending: map[string]*turn{},
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			r.lookFailed(c, err)
@@ -94,60 +112,88 @@ func (r *Reconciler) check(ctx, lanes context.Context, trigger string) {
 		return
 	}
 	defer v.close()
+	c.Commits = r.describe(v.heads)
 	r.looked(c)
 	r.head.Store(v.heads.Local)
 	r.launch(lanes, c, plan.Stop)
-	r.await(c, patience)
-	if err := r.checkout(ctx, c); err != nil {
-		r.checkoutFailed(c, err)
-		return
+	r.await(ctx, c)
+	err = r.checkout(ctx, c)
+	switch {
+	case ctx.Err() != nil: // the daemon ends: nothing more is begun
+	case err != nil: // nothing is started from files that are not there
+		r.checkFailed(c, fmt.Errorf("checkout: %w", err))
+	default:
+		r.checkWorks(c)
 	}
-	r.launch(lanes, c, plan.Up)
+	c.Stacks = r.picture()
+	r.o.Reporter.Looked(c.Look)
+	if err == nil && ctx.Err() == nil {
+		r.launch(lanes, c, plan.Up)
+	}
 	c.launched = true
 	if len(c.pending) == 0 {
 		r.ended(c)
 	}
 }
 
-// checkout takes the clone to the new head, alone as far as patience goes.
-func (r *Reconciler) checkout(ctx context.Context, c *check) error {
-	for _, op := range c.view.plan.Ops {
-		if op.Kind != plan.Checkout {
+// describe says what is known of the commits of a look.
+func (r *Reconciler) describe(h Heads) []report.Commit {
+	if r.o.Describe == nil {
+		return nil
+	}
+	var commits []report.Commit
+	for _, hash := range slices.Compact([]string{h.Local, h.Remote}) {
+		c, err := r.o.Describe(hash)
+		if err != nil {
+			r.o.Logger.Debug("commit can't be described", "commit", short(hash), "err", err)
 			continue
 		}
-		started := time.Now()
-		err := r.alone(ctx, c, func() error {
-			// A checkout survives being killed, but is not to be cut short.
-			return r.o.Source.Checkout(context.WithoutCancel(ctx), c.view.heads.Remote)
-		})
-		c.add(report.Operation{Kind: string(op.Kind), Cause: op.Cause.String(), Started: started, Took: time.Since(started), Error: text(err)})
-		r.logOperation(op, string(op.Kind), time.Since(started), c.To, err)
-		if err == nil {
-			r.head.Store(c.view.heads.Remote)
-		}
-		return err
+		commits = append(commits, c)
 	}
+	return commits
+}
+
+// checkout takes the clone to the new head, alone as far as patience goes.
+func (r *Reconciler) checkout(ctx context.Context, c *check) error {
+	i := slices.IndexFunc(c.view.plan.Ops, func(op plan.Op) bool { return op.Kind == plan.Checkout })
+	if i < 0 || ctx.Err() != nil {
+		return nil
+	}
+	op := c.view.plan.Ops[i]
+	release := r.alone(ctx)
+	defer release()
+	if ctx.Err() != nil {
+		return nil
+	}
+	started := time.Now()
+	// A checkout survives being killed, but is not to be cut short.
+	err := r.o.Source.Checkout(context.WithoutCancel(ctx), c.view.heads.Remote)
+	took := time.Since(started)
+	c.add(report.Operation{Kind: string(op.Kind), Cause: op.Cause.String(), Started: started, Took: took, Error: text(err)})
+	if err != nil {
+		return err // which is logged once, as the check's
+	}
+	r.logOperation(op, string(op.Kind), took, c.To, nil)
+	r.head.Store(c.view.heads.Remote)
 	return nil
 }
 
-// alone runs do while no operation touches containers, if that can be had
-// within patience.
-func (r *Reconciler) alone(ctx context.Context, c *check, do func() error) error {
-	got := make(chan bool, 1)
-	wait, cancel := context.WithTimeout(ctx, patience)
+// alone waits until no operation touches containers, if that can be had within
+// patience, and keeps it so until it is released.
+func (r *Reconciler) alone(ctx context.Context) (release func()) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	go func() { got <- r.gate.Acquire(wait, everybody) == nil }()
-	for {
-		select {
-		case mine := <-got:
-			if mine {
-				defer r.gate.Release(everybody)
-			}
-			return do()
-		case res := <-r.results:
-			r.finish(res)
-		}
+	got := make(chan struct{})
+	var mine bool
+	go func() {
+		mine = r.gate.Acquire(ctx, everybody) == nil
+		close(got)
+	}()
+	r.takeIn(func() bool { return false }, got, nil)
+	if !mine {
+		return func() {}
 	}
+	return func() { r.gate.Release(everybody) }
 }
 
 func text(err error) string {

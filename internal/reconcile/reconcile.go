@@ -67,7 +67,10 @@ type Engine interface {
 }
 
 // Reporter hears what happens. Its methods are called by one goroutine and
-// return at once.
+// return at once. Of each check it hears Looked once, when it is known whether
+// the check as such succeeds: after the look if that failed, else after the
+// stops and the checkout. Ended follows once, when the last operation of the
+// check has ended, which may be after later checks have looked and ended.
 type Reporter interface {
 	Looked(report.Look)
 	Updated(report.Stack)
@@ -86,6 +89,11 @@ type Options struct {
 	// Events signal that a project's containers changed on the host; nil if
 	// nobody watches. An empty name means that it is not known which.
 	Events <-chan string
+	// Describe says more of a commit, for people; nil if nobody can.
+	Describe func(commit string) (report.Commit, error)
+	// Scheduled is told when the next check is due, whenever that changes; the
+	// zero time if none is. It returns at once. nil if nobody wants to know.
+	Scheduled func(next time.Time)
 
 	// Interval between checks; 0 for none.
 	Interval   time.Duration
@@ -132,14 +140,19 @@ type Reconciler struct {
 	head    atomic.Value // string: the commit that the clone is at
 
 	// All below is touched by the goroutine of Run only.
-	busy        map[string]bool
-	missed      bool // a look left a busy stack out
-	first       bool // no look has succeeded yet
+	lanes       map[string]*turn // stacks whose operations run
+	missed      map[string]bool  // busy stacks that the last look left out
+	again       bool             // what a lane ended with has to be looked at
+	first       bool             // no check has got as far as its operations yet
+	lookedAt    time.Time        // the last look that succeeded
 	failedLooks int
-	lastError   string
-	seen        map[string]string // stack -> what was counted and logged of it last
+	lookRetry   time.Time         // when a failed look is repeated
+	lastError   string            // of a check, as logged last
+	seen        map[string]string // what was counted and logged last, see countOnce
 	stacks      map[string]report.Stack
+	event       *alarm
 	eventsUntil time.Time
+	scheduled   time.Time
 }
 
 // New makes a Reconciler. It reads the journal; one that can't be read is set
@@ -156,10 +169,12 @@ func New(o Options) *Reconciler {
 		slots:   semaphore.NewWeighted(int64(o.Parallel)),
 		pulls:   semaphore.NewWeighted(int64(2 * o.Parallel)),
 		gate:    semaphore.NewWeighted(everybody),
-		busy:    map[string]bool{},
+		lanes:   map[string]*turn{},
+		missed:  map[string]bool{},
 		first:   true,
 		seen:    map[string]string{},
 		stacks:  map[string]report.Stack{},
+		event:   newAlarm(),
 	}
 }
 
@@ -178,66 +193,93 @@ func (r *Reconciler) Trigger(reason string) {
 func (r *Reconciler) Run(ctx context.Context) error {
 	lanes, cancelLanes := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancelLanes(nil)
-	r.check(ctx, lanes, "start")
-
-	tick := newAlarm()
-	retry := newAlarm()
-	event := newAlarm()
-	defer tick.stop()
-	defer retry.stop()
-	defer event.stop()
-	for ctx.Err() == nil {
-		tick.set(r.o.Interval)
-		retry.set(r.untilRetry())
-		reason := ""
-		for reason == "" {
-			select {
-			case <-ctx.Done():
-				reason = "stop"
-			case reason = <-r.trigger:
-			case <-tick.ring():
-				reason = "tick"
-			case <-retry.ring():
-				reason = "retry"
-			case <-event.ring():
-				event.set(0)
-				reason = "engine"
-			case project := <-r.o.Events:
-				if !r.busy[project] && !event.armed() {
-					event.set(max(eventDelay, time.Until(r.eventsUntil)))
-				}
-			case res := <-r.results:
-				r.finish(res)
-				if r.missed && len(r.busy) == 0 || r.missed && res.stale {
-					r.missed = false
-					reason = "lane"
-				}
-				retry.set(r.untilRetry())
-			}
-		}
-		if ctx.Err() == nil {
-			if reason == "engine" {
-				r.eventsUntil = time.Now().Add(eventPause)
-			}
-			r.check(ctx, lanes, reason)
-		}
+	defer r.event.stop()
+	for reason := "start"; ctx.Err() == nil; reason = r.wait(ctx) {
+		r.check(ctx, lanes, reason)
 	}
 	return r.drain(cancelLanes)
+}
+
+// wait takes in what lanes and engine tell until there is a reason to look.
+func (r *Reconciler) wait(ctx context.Context) (reason string) {
+	tick, retry := newAlarm(), newAlarm()
+	defer tick.stop()
+	defer retry.stop()
+	tick.set(r.o.Interval)
+	for !r.again {
+		retry.set(r.untilRetry())
+		r.schedule(tick.at, retry.at)
+		select {
+		case <-ctx.Done():
+			return ""
+		case reason := <-r.trigger:
+			return reason
+		case <-tick.ring():
+			return "tick"
+		case <-retry.ring():
+			return "retry"
+		case <-r.event.ring():
+			r.event.set(0)
+			r.eventsUntil = time.Now().Add(eventPause)
+			return "engine"
+		case project, open := <-r.o.Events:
+			r.heard(project, open)
+		case res := <-r.results:
+			r.finish(res)
+		}
+	}
+	return "lane"
+}
+
+// takeIn takes in what lanes and engine tell until enough says so, or one of
+// the channels does.
+func (r *Reconciler) takeIn(enough func() bool, done, giveUp <-chan struct{}) {
+	for !enough() {
+		select {
+		case res := <-r.results:
+			r.finish(res)
+		case project, open := <-r.o.Events:
+			r.heard(project, open)
+		case <-done:
+			return
+		case <-giveUp:
+			return
+		}
+	}
+}
+
+// heard takes an event of the engine in. What our own operations cause is
+// none: they see themselves how the stack is, until they have ended.
+func (r *Reconciler) heard(project string, open bool) {
+	if !open {
+		r.o.Events = nil
+		return
+	}
+	if t := r.lanes[project]; t != nil && !t.ended() {
+		return
+	}
+	if r.event.at.IsZero() {
+		r.event.set(max(eventDelay, time.Until(r.eventsUntil)))
+	}
+}
+
+// schedule tells when the next check is due.
+func (r *Reconciler) schedule(next, retry time.Time) {
+	if next.IsZero() || (!retry.IsZero() && retry.Before(next)) {
+		next = retry
+	}
+	if r.o.Scheduled != nil && !next.Equal(r.scheduled) {
+		r.o.Scheduled(next)
+	}
+	r.scheduled = next
 }
 
 // drain lets running operations end, and cancels them when their grace is
 // over. What is left undone then is seen by the next start.
 func (r *Reconciler) drain(cancel context.CancelCauseFunc) error {
-	deadline := time.NewTimer(grace)
-	defer deadline.Stop()
-	for len(r.busy) > 0 {
-		select {
-		case res := <-r.results:
-			r.finish(res)
-		case <-deadline.C:
-			cancel(errShutdown)
-		}
-	}
+	over := time.AfterFunc(grace, func() { cancel(errShutdown) })
+	defer over.Stop()
+	r.takeIn(func() bool { return len(r.lanes) == 0 }, nil, nil)
 	return nil
 }
 
@@ -251,10 +293,10 @@ func blocked(err error) bool {
 
 // untilRetry is the time to the next retry of a look or of a stack, 0 for none.
 func (r *Reconciler) untilRetry() time.Duration {
-	if r.failedLooks > 0 {
-		return lookBackoff(r.failedLooks)
+	next := r.lookRetry
+	if r.failedLooks == 0 {
+		next = r.journal.nextRetry(r.lookedAt, r.lanes)
 	}
-	next := r.journal.nextRetry(r.busy)
 	if next.IsZero() {
 		return 0
 	}
@@ -275,7 +317,7 @@ func backoff(failures int) time.Duration {
 // alarm is a timer that can be unset.
 type alarm struct {
 	t  *time.Timer
-	on bool
+	at time.Time // zero when unset
 }
 
 func newAlarm() *alarm {
@@ -287,18 +329,20 @@ func newAlarm() *alarm {
 // set arms it, or unsets it for 0.
 func (a *alarm) set(d time.Duration) {
 	a.t.Stop()
-	if a.on = d > 0; a.on {
+	a.at = time.Time{}
+	if d > 0 {
 		a.t.Reset(d)
+		a.at = time.Now().Add(d)
 	}
 }
 
-func (a *alarm) armed() bool            { return a.on }
 func (a *alarm) ring() <-chan time.Time { return a.t.C }
 func (a *alarm) stop()                  { a.t.Stop() }
 
-// Plan says what the next check would do, and does nothing of it.
+// Plan says what the next check would do, and does nothing of it. It must not
+// be called while Run runs.
 func (r *Reconciler) Plan(ctx context.Context) (plan.Plan, error) {
-	v, err := r.look(ctx)
+	v, err := r.look(ctx, r.o.Heal)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -306,6 +350,7 @@ func (r *Reconciler) Plan(ctx context.Context) (plan.Plan, error) {
 	return v.plan, nil
 }
 
+// verb wraps an error, if it is one, in what was tried.
 func verb(err error, format string, a ...any) error {
 	if err == nil {
 		return nil

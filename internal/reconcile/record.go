@@ -20,26 +20,21 @@ const flapping = 5 * time.Minute
 // looked takes a successful look in: status of every stack, what is remembered,
 // what is counted once.
 func (r *Reconciler) looked(c *check) {
-	if r.lastError != "" {
-		r.o.Logger.Info("check works again", "trigger", c.Trigger)
-	}
-	r.failedLooks, r.lastError, r.first = 0, "", false
-	if c.view.heads.Rewritten {
-		r.o.Logger.Warn("the remote's history was rewritten; following it", "commit", c.To)
-	}
+	r.lookedAt = c.At
+	clear(r.missed)
 	for _, h := range c.view.plan.Held {
-		r.missed = r.missed || h.Reason == plan.HeldBusy
+		if h.Reason == plan.HeldBusy {
+			r.missed[h.Stack] = true
+		}
 	}
-	c.Stacks = r.statuses(c)
-	current := make(map[string]report.Stack, len(c.Stacks))
-	for _, s := range c.Stacks {
-		current[s.File] = s
+	current := map[string]report.Stack{}
+	for _, s := range r.statuses(c) {
+		current[key(s.Name, s.File)] = s
 	}
 	r.stacks = current
 	r.countOnce(c)
 	r.remember(c)
 	r.journal.save()
-	r.o.Reporter.Looked(c.Look)
 }
 
 // remember notes what the look itself settles: a stack without a difference is
@@ -58,22 +53,45 @@ func (r *Reconciler) remember(c *check) {
 	}
 	for _, s := range c.view.wanted {
 		known[s.Name] = true
-		if touched[s.Name] || r.busy[s.Name] || s.Mode == plan.Ignored || s.Invalid != "" {
+		if touched[s.Name] || s.Mode == plan.Ignored || s.Invalid != "" || c.starting[s.Name] {
 			continue
 		}
-		e := r.journal.peek(s.Name)
-		if r.stacks[s.File].Status == report.Running && (e.Applied != s.Digest || e.Failed != "" || e.Error != "") {
-			n := r.journal.at(s.Name)
-			n.Applied, n.File, n.Failed, n.Error, n.Failures = s.Digest, s.File, "", "", 0
-			n.RetryAt = time.Time{}
-			n.Commit = c.To
-			if n.LastSuccess.IsZero() {
-				n.LastSuccess = c.At
-			}
+		if r.stacks[key(s.Name, s.File)].Status == report.Running {
+			r.settled(s, c)
 		}
 	}
 	r.journal.forget(func(stack string) bool { return known[stack] })
 }
+
+// settled notes that a stack is as it is wanted without our doing. One that
+// did not last before has to last for a while to be believed.
+func (r *Reconciler) settled(s plan.Stack, c *check) {
+	e := r.journal.peek(s.Name)
+	if e.Applied == s.Digest && e.Tried == s.Digest && e.Failed == "" && e.Error == "" {
+		return
+	}
+	if e.Flaps > 0 && e.Applied == s.Digest && c.At.Sub(e.LastSuccess) < flapping {
+		return
+	}
+	n := r.journal.at(s.Name)
+	if n.Applied != s.Digest || n.LastSuccess.IsZero() {
+		n.Commit, n.LastSuccess = c.To, c.At
+	}
+	n.Record = plan.Record{File: s.File, Applied: s.Digest, Tried: s.Digest}
+	n.Flaps = 0
+	r.refresh(key(s.Name, s.File), s.Name)
+}
+
+// refresh takes what is remembered into a stack's status.
+func (r *Reconciler) refresh(k, name string) {
+	s := r.stacks[k]
+	fill(&s, r.journal.peek(name))
+	r.stacks[k] = s
+}
+
+// key identifies a stack: two files can want the same name, and a file can
+// change its name.
+func key(name, file string) string { return name + "\x00" + file }
 
 // countOnce counts and logs invalid and ignored stacks and holds when they are
 // first seen, or for another reason or at another commit.
@@ -98,7 +116,7 @@ func (r *Reconciler) countOnce(c *check) {
 		}
 		r.o.Logger.Warn("stack held", "stack", h.Stack, "cause", string(h.Reason)+": "+h.Detail, "commit", short(c.To))
 		if h.Reason == plan.HeldInvalid {
-			c.Counts = append(c.Counts, report.Count{Stack: h.Stack, Result: report.ResultInvalid})
+			c.count(h.Stack, report.ResultInvalid)
 		}
 	}
 	for _, s := range c.view.wanted {
@@ -109,15 +127,17 @@ func (r *Reconciler) countOnce(c *check) {
 		now[id] = "seen"
 		if r.seen[id] == "" {
 			r.o.Logger.Info("stack ignored", "stack", s.Name, "cause", "gitops.ignore=true")
-			c.Counts = append(c.Counts, report.Count{Stack: s.Name, Result: report.ResultIgnored})
+			c.count(s.Name, report.ResultIgnored)
 		}
 	}
 	for id, mark := range r.seen {
 		if _, ok := now[id]; ok {
 			continue
 		}
-		if strings.HasPrefix(id, failedPrefix) {
-			now[id] = mark
+		if name, ok := strings.CutPrefix(id, failedPrefix); ok {
+			if r.journal.peek(name).Failed != "" {
+				now[id] = mark
+			}
 		} else if file, ok := strings.CutPrefix(id, heldPrefix); ok {
 			r.o.Logger.Info("stack no longer held", "stack", file)
 		}
@@ -134,27 +154,18 @@ const (
 
 // lookFailed reports a check that ended before anything was touched.
 func (r *Reconciler) lookFailed(c *check, err error) {
-	r.failedLooks++
-	c.Error, c.Blocked = err.Error(), blocked(err)
-	r.logCheckError(c, err)
+	r.checkFailed(c, err)
 	r.o.Reporter.Looked(c.Look)
 	c.Ended = time.Now()
 	r.o.Reporter.Ended(c.Check)
 }
 
-// checkoutFailed reports a check whose checkout failed: nothing is started
-// from files that are not there.
-func (r *Reconciler) checkoutFailed(c *check, err error) {
+// checkFailed notes that a check as such failed: it is repeated soon. An error
+// is said when it begins, and then no more until it changes.
+func (r *Reconciler) checkFailed(c *check, err error) {
 	r.failedLooks++
-	c.Error, c.Blocked = "checkout: "+err.Error(), blocked(err)
-	r.logCheckError(c, err)
-	r.o.Reporter.Looked(c.Look)
-	r.ended(c)
-}
-
-// logCheckError says an error when it begins, and then is quiet until it
-// changes.
-func (r *Reconciler) logCheckError(c *check, err error) {
+	r.lookRetry = time.Now().Add(lookBackoff(r.failedLooks))
+	c.Error, c.Blocked = err.Error(), blocked(err)
 	level := slog.LevelError
 	if r.lastError == c.Error {
 		level = slog.LevelDebug
@@ -163,33 +174,38 @@ func (r *Reconciler) logCheckError(c *check, err error) {
 	r.o.Logger.Log(context.Background(), level, "check failed", "trigger", c.Trigger, "err", err)
 }
 
-// starting shows a stack whose operations begin.
-func (r *Reconciler) starting(t *turn) {
-	s, ok := r.stacks[t.project.File]
-	if !ok {
-		return
+// checkWorks notes that a check got as far as its operations on stacks.
+func (r *Reconciler) checkWorks(c *check) {
+	if r.lastError != "" {
+		r.o.Logger.Info("check works again", "trigger", c.Trigger)
 	}
-	s.Sync = report.Applying
-	s.Reason = t.op.Cause.String()
-	r.stacks[t.project.File] = s
-	r.o.Reporter.Updated(s)
+	if c.view.heads.Rewritten {
+		r.o.Logger.Warn("the remote's history was rewritten; followed it", "commit", short(c.To))
+	}
+	r.failedLooks, r.lastError, r.first = 0, "", false
 }
 
-// finish takes a lane's result in: journal, counters, status, log. A lane that
-// was cut off by the end of the daemon leaves no mark: it is no failure.
+// starting notes that a stack's operations begin.
+func (r *Reconciler) starting(t *turn) {
+	if t.op.Kind == plan.Up {
+		r.journal.at(t.stack).Tried = t.project.Digest
+	}
+	r.show(t, func(s *report.Stack) { s.Sync, s.Reason, s.Held = report.Applying, t.op.Cause.String(), "" })
+}
+
+// finish takes a lane's result in: journal, counters, status, log.
 func (r *Reconciler) finish(res result) {
-	t := res.turn
-	delete(r.busy, t.stack)
-	c := t.check
-	c.add(res.ops...)
+	t, c := res.turn, res.turn.check
+	delete(r.lanes, t.stack)
 	delete(c.pending, t.stack)
+	c.add(res.ops...)
+	r.again = r.again || r.missed[t.stack] || res.stale || res.needs != ""
 	switch {
-	case res.stale, errors.Is(t.err, errShutdown):
-		r.missed = true
+	case res.stale, res.cut: // as if it had not been begun
 	case res.needs != "":
 		r.needy(t, res.needs)
 	case t.err != nil:
-		r.failed(t)
+		r.failed(t, res)
 	case t.op.Kind == plan.Stop:
 		r.stopped(t)
 	default:
@@ -212,44 +228,45 @@ func errorOf(s string) error {
 }
 
 func (r *Reconciler) stopped(t *turn) {
-	e := r.journal.at(t.stack)
-	e.Outcomes = outcomes(e.Outcomes, t, nil)
-	delete(r.journal.Stacks, t.stack)
+	r.journal.forget(func(stack string) bool { return stack != t.stack })
 	delete(r.seen, failedPrefix+t.stack)
-	t.check.Counts = append(t.check.Counts, report.Count{Stack: t.stack, Result: report.ResultStopped})
+	delete(r.stacks, key(t.stack, t.file))
+	t.check.count(t.stack, report.ResultStopped)
 }
 
 func (r *Reconciler) applied(t *turn) {
 	e := r.journal.at(t.stack)
 	now := time.Now()
-	again := t.op.Cause.Why == plan.Drifted && e.Applied == t.project.Digest && now.Sub(e.LastSuccess) < flapping
-	e.Applied, e.File, e.Commit, e.Attempted = t.project.Digest, t.project.File, t.commit, t.commit
-	e.LastSuccess = now
-	e.Outcomes = outcomes(e.Outcomes, t, nil)
-	e.Failed, e.Error = "", ""
+	again := r.o.Heal && t.op.Cause.Why == plan.Drifted && e.Applied == t.project.Digest && (e.Flaps > 0 || now.Sub(e.LastSuccess) < flapping)
+	flaps := e.Flaps + 1
+	e.Record = plan.Record{File: t.project.File, Applied: t.project.Digest, Tried: t.project.Digest}
+	e.Commit, e.Attempted, e.LastSuccess, e.Flaps = t.commit, t.commit, now, 0
+	e.Outcomes = outcomes(e.Outcomes, t, t.op.Kind, nil)
 	if again {
 		// It is up, but so it was before: the next repair has to wait.
-		e.Failures++
-		e.RetryAt = now.Add(backoff(e.Failures))
+		e.Flaps, e.Failures, e.Failed = flaps, flaps, t.project.Digest
+		e.RetryAt = now.Add(backoff(flaps))
 		e.Error = "it does not stay up: " + t.op.Cause.Detail
-	} else {
-		e.Failures, e.RetryAt = 0, time.Time{}
 	}
 	delete(r.seen, failedPrefix+t.stack)
-	result := report.ResultUpdated
 	if t.op.Fresh {
-		result = report.ResultStarted
+		t.check.count(t.stack, report.ResultStarted)
+	} else {
+		t.check.count(t.stack, report.ResultUpdated)
 	}
-	t.check.Counts = append(t.check.Counts, report.Count{Stack: t.stack, Result: result})
 	r.show(t, func(s *report.Stack) { s.Status, s.Sync, s.Reason = report.Running, report.Synced, "" })
 }
 
-func (r *Reconciler) failed(t *turn) {
-	e := r.journal.at(t.stack)
+func (r *Reconciler) failed(t *turn, res result) {
+	kind := t.op.Kind
+	if n := len(res.ops); n > 0 {
+		kind = plan.Kind(res.ops[n-1].Kind)
+	}
 	digest := t.project.Digest
 	if t.op.Kind == plan.Stop {
 		digest = plan.StopDigest
 	}
+	e := r.journal.at(t.stack)
 	if e.Failed != digest {
 		e.Failures = 0
 	}
@@ -257,21 +274,23 @@ func (r *Reconciler) failed(t *turn) {
 	e.Failures++
 	e.RetryAt = time.Now().Add(backoff(e.Failures))
 	if e.File == "" {
-		e.File = t.project.File
+		e.File = t.file
 	}
-	e.Outcomes = outcomes(e.Outcomes, t, t.err)
+	e.Outcomes = outcomes(e.Outcomes, t, kind, t.err)
 	mark := t.commit + sameReason(t.err.Error())
 	if r.seen[failedPrefix+t.stack] != mark {
 		r.seen[failedPrefix+t.stack] = mark
-		t.check.Counts = append(t.check.Counts, report.Count{Stack: t.stack, Result: report.ResultFailed})
+		t.check.count(t.stack, report.ResultFailed)
+	}
+	if k := key(t.stack, t.file); t.op.Kind == plan.Stop && r.stacks[k].Name == "" {
+		r.stacks[k] = report.Stack{Name: t.stack, File: t.file, Mode: string(plan.Managed)}
 	}
 	r.show(t, func(s *report.Stack) {
-		s.Status, s.Sync, s.Reason = report.Failed, report.Waiting, fmt.Sprintf("%s failed", t.op.Kind)
+		s.Status, s.Sync, s.Reason = report.Failed, report.Waiting, fmt.Sprintf("%s failed", kind)
 	})
 }
 
 func (r *Reconciler) needy(t *turn, needs string) {
-	r.missed = true
 	r.show(t, func(s *report.Stack) {
 		s.Status, s.Sync, s.Held = report.Failed, report.Deferred, string(plan.HeldNeeds)
 		s.Reason = fmt.Sprintf("it needs %s, which failed", needs)
@@ -286,18 +305,19 @@ func sameReason(s string) string {
 
 // show changes a stack's status and tells.
 func (r *Reconciler) show(t *turn, change func(*report.Stack)) {
-	s, ok := r.stacks[t.project.File]
+	k := key(t.stack, t.file)
+	s, ok := r.stacks[k]
 	if !ok {
 		return
 	}
 	change(&s)
 	fill(&s, r.journal.peek(t.stack))
-	r.stacks[t.project.File] = s
+	r.stacks[k] = s
 	r.o.Reporter.Updated(s)
 }
 
-func outcomes(old []report.Outcome, t *turn, err error) []report.Outcome {
-	o := report.Outcome{At: time.Now(), Commit: t.commit, Operation: string(t.op.Kind), Cause: t.op.Cause.String(), Error: text(err)}
+func outcomes(old []report.Outcome, t *turn, kind plan.Kind, err error) []report.Outcome {
+	o := report.Outcome{At: time.Now(), Commit: t.commit, Operation: string(kind), Cause: t.op.Cause.String(), Error: text(err)}
 	all := append([]report.Outcome{o}, old...)
 	return all[:min(len(all), outcomesKept)]
 }
@@ -305,12 +325,7 @@ func outcomes(old []report.Outcome, t *turn, err error) []report.Outcome {
 // ended reports a check whose operations have all ended.
 func (r *Reconciler) ended(c *check) {
 	c.Ended = time.Now()
-	c.Final = make([]report.Stack, 0, len(r.stacks))
-	for _, s := range c.Stacks {
-		if now, ok := r.stacks[s.File]; ok {
-			c.Final = append(c.Final, now)
-		}
-	}
+	c.Final = r.picture()
 	r.o.Reporter.Ended(c.Check)
 	level := slog.LevelDebug
 	if len(c.Operations) > 0 {

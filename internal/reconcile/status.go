@@ -4,12 +4,27 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
 )
 
-// statuses gives the state of every stack as a look sees it.
+// picture is the state of every stack now, in the order of their names. It is
+// never nil: no stack is a picture too.
+func (r *Reconciler) picture() []report.Stack {
+	out := make([]report.Stack, 0, len(r.stacks))
+	for _, s := range r.stacks {
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b report.Stack) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.File, b.File))
+	})
+	return out
+}
+
+// statuses gives the state of every stack as a look sees it: of the wanted
+// ones, and of removed ones that could not be stopped yet.
 func (r *Reconciler) statuses(c *check) []report.Stack {
 	running := map[string]plan.Running{}
 	for _, run := range c.view.observed.Running {
@@ -17,7 +32,7 @@ func (r *Reconciler) statuses(c *check) []report.Stack {
 	}
 	held := map[string]plan.Held{}
 	for _, h := range c.view.plan.Held {
-		held[h.File] = h
+		held[key(h.Stack, h.File)] = h
 	}
 	ops := map[string]plan.Op{}
 	for _, op := range c.view.plan.Ops {
@@ -25,21 +40,32 @@ func (r *Reconciler) statuses(c *check) []report.Stack {
 			ops[op.Stack] = op
 		}
 	}
+	c.starting = map[string]bool{}
 	var out []report.Stack
 	for _, w := range c.view.wanted {
-		out = append(out, r.status(c, w, running[w.Name], held[w.File], ops[w.Name]))
+		k := key(w.Name, w.File)
+		out = append(out, r.status(c, w, running[w.Name], held[k], ops[w.Name]))
+		delete(held, k)
 	}
-	for _, h := range c.view.plan.Held {
-		if !slices.ContainsFunc(out, func(s report.Stack) bool { return s.File == h.File }) && h.Stack != "" {
-			out = append(out, report.Stack{
-				Name: h.Stack, File: h.File, Mode: string(plan.Managed), Status: report.Failed,
-				Sync: report.Deferred, Held: string(h.Reason), Reason: h.Detail,
-			})
+	for _, h := range held {
+		if h.Stack == "" {
+			continue // it concerns the whole head
 		}
+		s := report.Stack{
+			Name: h.Stack, File: h.File, Mode: string(plan.Managed), Status: report.Failed,
+			Sync: report.Deferred, Held: string(h.Reason), Reason: h.Detail,
+		}
+		switch h.Reason {
+		case plan.HeldBusy:
+			s.Sync, s.Held = report.Applying, ""
+		case plan.HeldRetry:
+			s.Sync = report.Waiting
+		case plan.HeldController:
+			s.Mode, s.Status = string(plan.Controller), report.Running
+		}
+		fill(&s, r.journal.peek(h.Stack))
+		out = append(out, s)
 	}
-	slices.SortFunc(out, func(a, b report.Stack) int {
-		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.File, b.File))
-	})
 	return out
 }
 
@@ -48,11 +74,19 @@ func (r *Reconciler) statuses(c *check) []report.Stack {
 func (r *Reconciler) status(c *check, w plan.Stack, run plan.Running, h plan.Held, op plan.Op) report.Stack {
 	s := report.Stack{Name: w.Name, File: w.File, Mode: string(w.Mode), Services: services(w, run)}
 	fill(&s, r.journal.peek(w.Name))
-	problems, _ := plan.Settled(w, run, c.view.observed)
+	before, known := r.stacks[key(w.Name, w.File)]
+	problems, starting := plan.Settled(w, run, c.view.observed)
+	c.starting[w.Name] = starting
 	asItRuns := func() {
 		s.Status = report.Running
-		if len(problems) > 0 {
+		switch {
+		case len(problems) > 0:
 			s.Status, s.Reason = report.Failed, strings.Join(problems, ", ")
+		case starting: // until its healthchecks speak, it is what it was
+			s.Reason = "not healthy yet"
+			if known && before.Status == report.Failed {
+				s.Status = report.Failed
+			}
 		}
 	}
 	s.Held = string(h.Reason)
@@ -62,11 +96,10 @@ func (r *Reconciler) status(c *check, w plan.Stack, run plan.Running, h plan.Hel
 	case w.Mode == plan.Ignored:
 		s.Status, s.Sync = report.Ignored, report.Unknown
 	case h.Reason == plan.HeldBusy:
-		s.Held = ""
-		if before, ok := r.stacks[w.File]; ok {
+		asItRuns()
+		s.Sync, s.Held = report.Applying, ""
+		if known {
 			s.Status, s.Sync, s.Reason = before.Status, before.Sync, before.Reason
-		} else {
-			asItRuns()
 		}
 	case h.Reason == plan.HeldController:
 		asItRuns()
@@ -80,12 +113,22 @@ func (r *Reconciler) status(c *check, w plan.Stack, run plan.Running, h plan.Hel
 		s.Status, s.Sync, s.Reason = report.Failed, report.Deferred, h.Detail
 	case op.Kind != "":
 		asItRuns()
+		if s.Status == report.Failed && !broken(w, run, c.view.observed, len(problems)) {
+			s.Status = report.Running
+		}
 		s.Sync, s.Reason = report.Applying, op.Cause.String()
 	default:
 		asItRuns()
 		s.Sync = report.Synced
 	}
 	return s
+}
+
+// broken says whether a stack with problems has others than that git wants
+// another configuration now: it is not failed for that while it is updated.
+func broken(w plan.Stack, run plan.Running, o plan.Observed, problems int) bool {
+	ds := plan.Differences(w, run, o)
+	return problems > len(ds) || slices.ContainsFunc(ds, func(d plan.Difference) bool { return !d.Config })
 }
 
 func hasRunning(run plan.Running) bool {
@@ -95,7 +138,10 @@ func hasRunning(run plan.Running) bool {
 // fill takes what is remembered into a status.
 func fill(s *report.Stack, e entry) {
 	s.Error, s.Commit, s.Attempted = e.Error, e.Commit, e.Attempted
-	s.LastSuccess, s.NextRetry = e.LastSuccess, e.RetryAt
+	s.LastSuccess, s.NextRetry = e.LastSuccess, time.Time{}
+	if e.RetryAt.After(time.Now()) {
+		s.NextRetry = e.RetryAt
+	}
 	s.Outcomes = slices.Clone(e.Outcomes)
 }
 

@@ -1,0 +1,448 @@
+package reconcile
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+	"github.com/korbiniankuhn/gitops-compose/internal/report"
+)
+
+// world is a remote, a clone and an engine in memory. It is Source, Loader and
+// Engine, writes down what is done to it, and fails a test when operations of
+// one stack overlap.
+type world struct {
+	t *testing.T
+
+	mu      sync.Mutex
+	local   string
+	remote  string
+	commits map[string][]plan.Stack
+	running map[string]plan.Running
+	images  map[string]bool
+	log     []string
+	fetches int
+	trees   int            // open ones
+	active  map[string]int // operations by stack
+	// hooks are called before an operation has its effect ("pull web", "fetch"),
+	// and can make it take time or fail.
+	hooks  map[string]func(context.Context) error
+	events chan string
+}
+
+func newWorld(t *testing.T, stacks ...plan.Stack) *world {
+	return &world{
+		t: t, local: "c1", remote: "c1", commits: map[string][]plan.Stack{"c1": stacks},
+		running: map[string]plan.Running{}, images: map[string]bool{}, active: map[string]int{},
+		hooks: map[string]func(context.Context) error{}, events: make(chan string, 64),
+	}
+}
+
+// stack wants one container and a network of its own.
+func stack(name string, needs ...string) plan.Stack {
+	s := plan.Stack{
+		Name: name, File: name + "/compose.yaml", Digest: name + "1", Mode: plan.Managed,
+		Services: []plan.Service{{Name: "app", Hash: name + "1", Image: name + ":1", Pull: plan.PullMissing, Scale: 1}},
+		Networks: []plan.Resource{{Name: name + "_default"}},
+	}
+	for _, n := range needs {
+		s.Requires = append(s.Requires, plan.Requirement{Kind: "network", Name: n + "_default"})
+	}
+	return s
+}
+
+// version is a stack at another version of its image.
+func version(v int, s plan.Stack) plan.Stack {
+	s.Digest = fmt.Sprint(s.Name, v)
+	s.Services = slices.Clone(s.Services)
+	s.Services[0].Hash, s.Services[0].Image = s.Digest, fmt.Sprint(s.Name, ":", v)
+	return s
+}
+
+func invalid(s plan.Stack) plan.Stack { s.Invalid = "no image"; return s }
+func ignored(s plan.Stack) plan.Stack { s.Mode = plan.Ignored; return s }
+
+// push makes a commit.
+func (w *world) push(commit string, stacks ...plan.Stack) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.commits[commit], w.remote = stacks, commit
+}
+
+// on sets a hook; nil removes it.
+func (w *world) on(what string, hook func(context.Context) error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hooks[what] = hook
+}
+
+func fails(text string) func(context.Context) error {
+	return func(context.Context) error { return fmt.Errorf("%s", text) }
+}
+
+func takes(d time.Duration) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-time.After(d):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// host changes what runs, as a person or a crash would, and tells nobody.
+func (w *world) host(project string, change func(*plan.Container)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	r := w.running[project]
+	r.Containers = slices.Clone(r.Containers)
+	change(&r.Containers[0])
+	w.running[project] = r
+}
+
+func (w *world) crash(project string) {
+	w.host(project, func(c *plan.Container) { c.State, c.ExitCode = "exited", 1 })
+}
+
+// did gives what was done since it was last asked, "up web c1, settle web".
+func (w *world) did() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	log := strings.Join(w.log, ", ")
+	w.log = nil
+	return log
+}
+
+func (w *world) looks() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fetches
+}
+
+// runs gives what runs, "db=db1 web=web2".
+func (w *world) runs() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(w.running)) {
+		for _, c := range w.running[name].Containers {
+			what := c.Hash
+			if c.State != "running" {
+				what += "(" + c.State + ")"
+			}
+			out = append(out, name+"="+what)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+// operation runs a hook and then the effect, unless the hook failed.
+func (w *world) operation(ctx context.Context, what, stack string, effect func()) error {
+	w.mu.Lock()
+	if w.active[stack]++; stack != "" && w.active[stack] > 1 {
+		w.t.Errorf("operations of %s overlap: %s", stack, what)
+	}
+	hook := w.hooks[what]
+	w.mu.Unlock()
+	var err error
+	if hook != nil {
+		err = hook(ctx)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.active[stack]--
+	if err == nil {
+		effect()
+	}
+	return err
+}
+
+func (w *world) note(format string, a ...any) { w.log = append(w.log, fmt.Sprintf(format, a...)) }
+
+func (w *world) Fetch(ctx context.Context) (h Heads, err error) {
+	err = w.operation(ctx, "fetch", "", func() { h = Heads{Local: w.local, Remote: w.remote} })
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fetches++
+	return h, err
+}
+
+type tree struct {
+	w      *world
+	commit string
+}
+
+func (t tree) Commit() string   { return t.commit }
+func (t tree) Dir() string      { return "" }
+func (t tree) ID(string) string { return "" }
+
+func (t tree) Find(...string) []string {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	var files []string
+	for _, s := range t.w.commits[t.commit] {
+		files = append(files, s.File)
+	}
+	return files
+}
+
+func (t tree) Close() error {
+	t.w.mu.Lock()
+	defer t.w.mu.Unlock()
+	t.w.trees--
+	return nil
+}
+
+func (w *world) Stage(_ context.Context, commit string) (Tree, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.trees++
+	return tree{w, commit}, nil
+}
+
+func (w *world) Checkout(ctx context.Context, commit string) error {
+	return w.operation(ctx, "checkout", "", func() {
+		w.local = commit
+		w.note("checkout %s", commit)
+	})
+}
+
+func (w *world) Load(_ context.Context, t render.Tree) ([]render.Project, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var ps []render.Project
+	for _, s := range w.commits[t.Commit()] {
+		ps = append(ps, render.Project{Stack: s, Commit: t.Commit()})
+	}
+	return ps, nil
+}
+
+func (w *world) Observe(ctx context.Context) (o plan.Observed, err error) {
+	err = w.operation(ctx, "observe", "", func() {
+		o = plan.Observed{Images: map[string]string{}, Networks: map[string]string{}, Volumes: map[string]bool{}}
+		for image := range w.images {
+			o.Images[image] = "id of " + image
+		}
+		for _, name := range slices.Sorted(maps.Keys(w.running)) {
+			o.Running = append(o.Running, w.running[name])
+			for _, n := range w.running[name].Networks {
+				o.Networks[n.Name] = "id of " + n.Name
+			}
+		}
+	})
+	return o, err
+}
+
+func (w *world) Pull(ctx context.Context, p render.Project) error {
+	return w.operation(ctx, "pull "+p.Name, p.Name, func() {
+		w.images[p.Services[0].Image] = true
+		w.note("pull %s", p.Name)
+	})
+}
+
+func (w *world) Up(ctx context.Context, p render.Project) error {
+	return w.operation(ctx, "up "+p.Name, p.Name, func() {
+		if p.Commit != w.local {
+			w.t.Errorf("%s is brought up at %s from a clone at %s", p.Name, p.Commit, w.local)
+		}
+		for _, req := range p.Requires {
+			if provider, _, _ := strings.Cut(req.Name, "_"); len(w.running[provider].Networks) == 0 {
+				w.t.Errorf("%s is brought up before %s", p.Name, provider)
+			}
+		}
+		svc := p.Services[0]
+		w.running[p.Name] = plan.Running{
+			Project: p.Name, File: p.File, Ours: true, Labelled: true, Networks: p.Networks,
+			Containers: []plan.Container{{ID: p.Digest, Service: svc.Name, State: "running", Hash: svc.Hash, Image: "id of " + svc.Image}},
+		}
+		w.note("up %s %s", p.Name, p.Commit)
+		w.tell(p.Name)
+	})
+}
+
+func (w *world) Settle(ctx context.Context, p render.Project) error {
+	return w.operation(ctx, "settle "+p.Name, p.Name, func() {})
+}
+
+func (w *world) Down(ctx context.Context, project string) error {
+	return w.operation(ctx, "down "+project, project, func() {
+		delete(w.running, project)
+		w.note("down %s", project)
+		w.tell(project)
+	})
+}
+
+// tell is what the engine's events say.
+func (w *world) tell(project string) {
+	select {
+	case w.events <- project:
+	default:
+	}
+}
+
+// recorder is a Reporter that holds the loop to its promises.
+type recorder struct {
+	t       *testing.T
+	mu      sync.Mutex
+	looked  []report.Look
+	ended   []report.Check
+	updated []report.Stack
+}
+
+func (r *recorder) Looked(l report.Look) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.looked = append(r.looked, l)
+}
+
+func (r *recorder) Updated(s report.Stack) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.updated = append(r.updated, s)
+}
+
+func (r *recorder) Ended(c report.Check) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.ContainsFunc(r.looked, func(l report.Look) bool { return l.At.Equal(c.At) && l.Trigger == c.Trigger && l.Error == c.Error }) {
+		r.t.Errorf("a check ended that nobody heard of: %+v", c.Look)
+	}
+	r.ended = append(r.ended, c)
+}
+
+// counts gives what was counted, "started web, failed db".
+func (r *recorder) counts() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []string
+	for _, c := range r.ended {
+		for _, n := range c.Counts {
+			out = append(out, string(n.Result)+" "+n.Stack)
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// last gives the picture at the end of the newest ended check, "web=running/synced".
+func (r *recorder) last() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.ended) == 0 {
+		return "no check"
+	}
+	return words(r.ended[len(r.ended)-1].Final)
+}
+
+func words(stacks []report.Stack) string {
+	var out []string
+	for _, s := range stacks {
+		text := fmt.Sprintf("%s=%s/%s", s.Name, s.Status, s.Sync)
+		if s.Held != "" {
+			text += "(" + s.Held + ")"
+		}
+		out = append(out, text)
+	}
+	return strings.Join(out, " ")
+}
+
+func (r *recorder) triggers() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []string
+	for _, l := range r.looked {
+		out = append(out, l.Trigger)
+	}
+	return strings.Join(out, " ")
+}
+
+// daemon is a Reconciler that runs in a world.
+type daemon struct {
+	*world
+	*recorder
+	t       *testing.T
+	r       *Reconciler
+	o       Options
+	logs    *bytes.Buffer // to be read when all is quiet
+	cancel  context.CancelFunc
+	stopped chan struct{}
+}
+
+// start runs a daemon in a world, until all is quiet.
+func start(t *testing.T, w *world, change ...func(*Options)) *daemon {
+	logs := &bytes.Buffer{}
+	rec := &recorder{t: t}
+	d := &daemon{world: w, recorder: rec, t: t, logs: logs, stopped: make(chan struct{})}
+	d.o = Options{
+		Source: w, Loader: w, Engine: w, Reporter: rec,
+		Logger:  slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelInfo})),
+		Journal: filepath.Join(t.TempDir(), "state", "journal.json"),
+		Heal:    true, Parallel: 4, DeployTimeout: 5 * time.Minute,
+	}
+	for _, c := range change {
+		c(&d.o)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	d.cancel = cancel
+	d.r = New(d.o)
+	go func() {
+		defer close(d.stopped)
+		if err := d.r.Run(ctx); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	}()
+	synctest.Wait()
+	return d
+}
+
+// stop ends the daemon and sees that every check ended once.
+func (d *daemon) stop() {
+	d.t.Helper()
+	d.cancel()
+	<-d.stopped
+	d.recorder.mu.Lock()
+	defer d.recorder.mu.Unlock()
+	if len(d.looked) != len(d.ended) {
+		d.t.Errorf("%d looks and %d ended checks", len(d.looked), len(d.ended))
+	}
+	if d.trees != 0 {
+		d.t.Errorf("%d staged trees were not closed", d.trees)
+	}
+}
+
+// look triggers, and waits until all is quiet.
+func (d *daemon) look() {
+	d.r.Trigger("webhook")
+	synctest.Wait()
+}
+
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func (d *daemon) expect(what, got, want string) {
+	d.t.Helper()
+	if got != want {
+		d.t.Errorf("%s\ngot  %s\nwant %s", what, got, want)
+	}
+}
+
+func sameJournal(old *daemon) func(*Options) {
+	return func(o *Options) { o.Journal = old.o.Journal }
+}
+
+func every(d time.Duration) func(*Options) { return func(o *Options) { o.Interval = d } }
+func noHeal(o *Options)                    { o.Heal = false }
+func (w *world) watched(o *Options)        { o.Events = w.events }
