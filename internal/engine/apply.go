@@ -41,19 +41,27 @@ func (e *Engine) Up(ctx context.Context, p render.Project) error {
 	if err != nil {
 		return err
 	}
+	stale, err := e.stale(ctx, p.Stack)
+	if err != nil {
+		return err
+	}
 	for name, s := range project.Services {
 		s.PullPolicy = types.PullPolicyNever // Pull has seen to it
 		project.Services[name] = s
 	}
-	if err := sdk.Create(ctx, project, api.CreateOptions{
+	options := api.CreateOptions{
 		RemoveOrphans: true, Recreate: api.RecreateDiverged, RecreateDependencies: api.RecreateDiverged,
 		Inherit: true, QuietPull: true, AssumeYes: false,
-	}); err != nil {
+	}
+	if len(stale) > 0 {
+		options.Services, options.Recreate = stale, api.RecreateForce
+	}
+	if err := sdk.Create(ctx, project, options); err != nil {
 		return explain(ctx, err)
 	}
-	startable, err := e.withoutFinished(ctx, project, p.Stack)
+	startable, err := e.startable(ctx, project, p.Stack)
 	if err != nil {
-		return err
+		return explain(ctx, err)
 	}
 	if err := sdk.Start(ctx, project.Name, api.StartOptions{Project: startable}); err != nil {
 		return e.withLogs(ctx, project.Name, explain(ctx, err))
@@ -61,24 +69,96 @@ func (e *Engine) Up(ctx context.Context, p render.Project) error {
 	return nil
 }
 
-// withoutFinished takes the services out of a project whose containers have
-// done their work: the SDK would run them again.
-func (e *Engine) withoutFinished(ctx context.Context, project *types.Project, s plan.Stack) (*types.Project, error) {
+// stale finds the services that have to be recreated although compose's own
+// comparison does not see it: made from another configuration by our hash (one
+// that was adopted and has references to other services), bound to a network
+// that is gone and so unable to start, or made before a container that they
+// share a namespace or volumes with.
+func (e *Engine) stale(ctx context.Context, s plan.Stack) ([]string, error) {
+	r, err := e.project(ctx, s.Name)
+	if err != nil {
+		return nil, explain(ctx, err)
+	}
+	networks, err := e.api.NetworkList(ctx, network.ListOptions{})
+	if err != nil {
+		return nil, explain(ctx, fmt.Errorf("list the networks: %w", err))
+	}
+	there := map[string]bool{"": true}
+	for _, n := range networks {
+		there[n.ID] = true
+	}
+	var out []string
+	for _, svc := range s.Services {
+		if slices.ContainsFunc(containersOf(r, svc.Name), func(c plan.Container) bool {
+			return c.Hash != svc.Hash || c.State != "running" && !finished(svc, c) && cutOff(c, there) || outlived(svc, c, r)
+		}) {
+			out = append(out, svc.Name)
+		}
+	}
+	return out, nil
+}
+
+func cutOff(c plan.Container, there map[string]bool) bool {
+	for _, id := range c.Networks {
+		if !there[id] {
+			return true
+		}
+	}
+	return false
+}
+
+func outlived(svc plan.Service, c plan.Container, r plan.Running) bool {
+	return slices.ContainsFunc(svc.Follows, func(name string) bool {
+		return slices.ContainsFunc(containersOf(r, name), func(leader plan.Container) bool {
+			return leader.Created.After(c.Created) && leader.ID != c.SharesNetworkOf
+		})
+	})
+}
+
+func finished(svc plan.Service, c plan.Container) bool {
+	return svc.Completes && c.State == "exited" && c.ExitCode == 0
+}
+
+// startable gives what is to be started of a project whose containers are
+// made. Services whose containers have done their work are left out: the SDK
+// would run them again. Those that live in the network of a container that is
+// about to be started are stopped before: they would go on in the network of
+// its former life.
+func (e *Engine) startable(ctx context.Context, project *types.Project, s plan.Stack) (*types.Project, error) {
 	r, err := e.project(ctx, project.Name)
 	if err != nil {
 		return nil, err
 	}
-	var finished []string
+	var done []string
+	starts := map[string]bool{}
 	for _, svc := range s.Services {
 		of := containersOf(r, svc.Name)
-		if svc.Completes && len(of) > 0 && !slices.ContainsFunc(of, func(c plan.Container) bool { return c.State != "exited" || c.ExitCode != 0 }) {
-			finished = append(finished, svc.Name)
+		if len(of) > 0 && !slices.ContainsFunc(of, func(c plan.Container) bool { return !finished(svc, c) }) {
+			done = append(done, svc.Name)
+			continue
+		}
+		starts[svc.Name] = slices.ContainsFunc(of, func(c plan.Container) bool { return c.State != "running" })
+	}
+	for name, svc := range project.Services {
+		if !slices.ContainsFunc([]string{svc.NetworkMode, svc.Ipc, svc.Pid}, func(mode string) bool {
+			leader, ok := strings.CutPrefix(mode, types.ServicePrefix)
+			return ok && starts[leader]
+		}) {
+			continue
+		}
+		for _, c := range containersOf(r, name) {
+			if c.State != "running" {
+				continue
+			}
+			if err := e.api.ContainerStop(ctx, c.ID, container.StopOptions{}); err != nil {
+				return nil, fmt.Errorf("stop container %s, which lives in another's network: %w", c.Name, err)
+			}
 		}
 	}
-	if len(finished) == 0 {
+	if len(done) == 0 {
 		return project, nil
 	}
-	return project.WithServicesDisabled(finished...), nil
+	return project.WithServicesDisabled(done...), nil
 }
 
 func containersOf(r plan.Running, service string) []plan.Container {
@@ -115,36 +195,38 @@ func (e *Engine) mend(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	taken := map[string]bool{}
+	for _, c := range r.Containers {
+		taken[c.Name] = true
+		taken[c.ID[:min(12, len(c.ID))]] = true
+	}
 	for _, c := range r.Containers {
 		switch {
 		case c.Replacing:
-			err = e.mendReplacing(ctx, r, c)
+			err = e.mendReplacing(ctx, taken, c)
 		case c.State == "paused" && !c.OneOff:
 			err = e.api.ContainerUnpause(ctx, c.ID)
 		case c.State == "dead":
 			err = e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true})
 		}
 		if err != nil && !errdefs.IsNotFound(err) {
-			return fmt.Errorf("mend container %s: %w", c.Name, err)
+			return explain(ctx, fmt.Errorf("mend container %s: %w", c.Name, err))
 		}
 	}
 	return nil
 }
 
 // mendReplacing ends a replacement that was cut off. The SDK creates the new
-// container under a temporary name, removes the old one, then renames. While
-// the old one is there, the new one never ran and can go; otherwise it takes
-// its name.
-func (e *Engine) mendReplacing(ctx context.Context, r plan.Running, c plan.Container) error {
+// container under a temporary name, removes the old one, renames the new one,
+// and starts it at the very end. While the old one is there, the new one never
+// ran and can go; otherwise it takes its name. taken has the names and short
+// ids of the project's containers.
+func (e *Engine) mendReplacing(ctx context.Context, taken map[string]bool, c plan.Container) error {
 	oldID, name, _ := strings.Cut(c.Name, "_")
-	for _, other := range r.Containers {
-		if strings.HasPrefix(other.ID, oldID) || other.Name == name {
-			if c.State == "created" {
-				return e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{})
-			}
-			return nil // it ran: leave the choice to the SDK's scaling
-		}
+	if taken[oldID] && !strings.HasPrefix(c.ID, oldID) || taken[name] {
+		return e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true})
 	}
+	taken[name] = true
 	return e.api.ContainerRename(ctx, c.ID, name)
 }
 
@@ -157,18 +239,24 @@ func (e *Engine) Down(ctx context.Context, name string) error {
 	if err := e.mend(ctx, name); err != nil {
 		return err
 	}
-	sdk, err := e.sdk(io.Discard)
+	r, err := e.project(ctx, name)
 	if err != nil {
-		return err
-	}
-	if err := sdk.Down(ctx, name, api.DownOptions{RemoveOrphans: true, Volumes: false}); err != nil {
 		return explain(ctx, err)
 	}
-	// The SDK only warns of a network that others use, and of no network
-	// whose name compose would not give.
+	if len(r.Containers) > 0 { // with none, the SDK's Down has a data race
+		sdk, err := e.sdk(io.Discard)
+		if err != nil {
+			return err
+		}
+		if err := sdk.Down(ctx, name, api.DownOptions{RemoveOrphans: true, Volumes: false}); err != nil {
+			return explain(ctx, err)
+		}
+	}
+	// The SDK only warns of a network that others use, and says nothing of one
+	// that has another name than compose would give it.
 	left, err := e.api.NetworkList(ctx, network.ListOptions{Filters: projectFilter(name)})
 	if err != nil {
-		return fmt.Errorf("list the networks of %s: %w", name, err)
+		return explain(ctx, fmt.Errorf("list the networks of %s: %w", name, err))
 	}
 	for _, n := range left {
 		if err := e.api.NetworkRemove(ctx, n.ID); err != nil && !errdefs.IsNotFound(err) {

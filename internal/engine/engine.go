@@ -84,8 +84,10 @@ func Connect(ctx context.Context) (client.APIClient, error) {
 	return steady{APIClient: c, version: version, info: info}, nil
 }
 
-// New makes an Engine on a client that Connect made.
+// New makes an Engine on a client that Connect made. What the SDK logs by itself
+// goes to the logger from then on.
 func New(api client.APIClient, o Options) *Engine {
+	takeLogs(o.Logger)
 	return &Engine{o: o, api: api}
 }
 

@@ -131,7 +131,7 @@ func (e *Engine) addContainer(f *found, c container.Summary) {
 		con.Image = c.ImageID
 	}
 	con.Health, con.ExitCode = readStatus(c.Status)
-	con.Replacing = temporary(con.Name)
+	con.Replacing = temporary(con.Name, f.Project)
 	con.SharesNetworkOf, _ = strings.CutPrefix(c.HostConfig.NetworkMode, "container:")
 	if con.SharesNetworkOf == c.HostConfig.NetworkMode {
 		con.SharesNetworkOf = ""
@@ -191,9 +191,10 @@ func isTrue(v string) bool {
 // temporary says whether a name is one that the SDK gives a container until it
 // has taken the old one's place: the first 12 digits of the old one's id, an
 // underscore, and the name to be.
-func temporary(name string) bool {
+// A project may have a name like that itself.
+func temporary(name, project string) bool {
 	id, rest, ok := strings.Cut(name, "_")
-	return ok && rest != "" && len(id) == 12 && strings.Trim(id, "0123456789abcdef") == ""
+	return ok && !strings.HasPrefix(name, project+"-") && rest != "" && len(id) == 12 && strings.Trim(id, "0123456789abcdef") == ""
 }
 
 func containerName(c container.Summary) string {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +24,11 @@ const (
 	lookAgain = 3 * time.Second
 	// crashLoop is how many restarts count as a loop.
 	crashLoop = 3
+	// firstAge is for how long a container without a healthcheck has to run
+	// before it counts as up, provenAge the same for one that has ended before.
+	// After as long the engine itself begins to count anew.
+	firstAge  = time.Second
+	provenAge = 10 * time.Second
 	// logLines of a container that failed go into the error.
 	logLines = 10
 	// logBytes bounds them.
@@ -62,72 +68,134 @@ func (e *Engine) Settle(ctx context.Context, p render.Project) error {
 	s := p.Stack
 	changes, stop := e.watch(ctx, s.Name)
 	defer stop()
-	tick := time.NewTicker(lookAgain)
-	defer tick.Stop()
+	timer := time.NewTimer(lookAgain)
+	defer timer.Stop()
 	for {
-		r, err := e.project(ctx, s.Name)
-		if err != nil {
-			return explain(ctx, err)
-		}
-		done, reason, err := e.verdict(ctx, s, r)
-		if err != nil {
-			return e.withLogs(ctx, s.Name, err)
-		}
-		if done {
+		v, err := e.judge(ctx, s)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			return err
+		case v.failed != nil:
+			return e.withLogs(ctx, s.Name, v.failed, v.service)
+		case v.pending == "" && err == nil:
 			return nil
 		}
+		timer.Reset(v.again)
 		select {
 		case <-changes:
-		case <-tick.C:
+		case <-timer.C:
 		case <-ctx.Done():
-			return e.withLogs(ctx, s.Name, fmt.Errorf("%s: %w", reason, context.Cause(ctx)))
+			return e.withLogs(ctx, s.Name, fmt.Errorf("%s: %w", v.pending, context.Cause(ctx)), v.service)
 		}
 	}
 }
 
-// verdict says whether a project has settled, why not yet, or why never.
-func (e *Engine) verdict(ctx context.Context, s plan.Stack, r plan.Running) (done bool, reason string, err error) {
-	done = true
+// verdict is what one look at a project that is coming up says.
+type verdict struct {
+	// failed says why it will never be up.
+	failed error
+	// pending says why it is not up yet; empty if it is.
+	pending string
+	// service is the one that either is about.
+	service string
+	// again is when to look again at the latest.
+	again time.Duration
+}
+
+func (e *Engine) judge(ctx context.Context, s plan.Stack) (verdict, error) {
+	all := verdict{again: lookAgain}
+	r, err := e.project(ctx, s.Name)
+	if err != nil {
+		all.pending = "the engine does not answer"
+		return all, explain(ctx, err)
+	}
 	for _, svc := range s.Services {
-		for _, c := range containersOf(r, svc.Name) {
-			switch {
-			case c.State == "exited" && c.ExitCode == 0 && svc.Completes:
-			case c.State == "exited" && svc.Completes, c.State == "dead":
-				return false, "", fmt.Errorf("%s exited (%d)", svc.Name, c.ExitCode)
-			case c.State == "running" && c.Health == "unhealthy":
-				return false, "", fmt.Errorf("%s is unhealthy", svc.Name)
-			case c.State == "running" && c.Health != "starting":
-			default:
-				done, reason = false, fmt.Sprintf("%s is %s", svc.Name, words(c))
-				if c.State == "restarting" || c.State == "exited" {
-					if n := e.restarts(ctx, c.ID); n >= crashLoop {
-						return false, "", fmt.Errorf("%s ends again and again (exit code %d, %d restarts)", svc.Name, c.ExitCode, n)
-					}
-				}
+		of := containersOf(r, svc.Name)
+		if len(of) < svc.Scale {
+			all.pending, all.service = fmt.Sprintf("%s has %d of %d containers", svc.Name, len(of), svc.Scale), svc.Name
+		}
+		for _, c := range of {
+			v := e.judgeContainer(ctx, svc, c)
+			if v.failed != nil {
+				return v, nil
+			}
+			if v.pending != "" {
+				all.pending, all.service = v.pending, svc.Name
+				all.again = min(all.again, v.again)
 			}
 		}
 	}
-	return done, reason, nil
+	return all, nil
 }
 
-func words(c plan.Container) string {
-	if c.Health == "starting" {
-		return "not healthy yet"
+// judgeContainer looks at one container.
+//
+//	container                             verdict
+//	---------                             -------
+//	exited 0, restart "no"/"on-failure"   up: it is done
+//	exited otherwise, restart "no"/...    failed
+//	dead, unhealthy                       failed
+//	restarted 3 times, within 10 s        failed: a crash loop
+//	restarted, within 10 s                not yet
+//	running, healthy                      up
+//	running, no healthcheck, within 1 s   not yet: most that crash do so at once
+//	running, no healthcheck               up
+//	anything else                         not yet
+func (e *Engine) judgeContainer(ctx context.Context, svc plan.Service, c plan.Container) verdict {
+	v := verdict{service: svc.Name, again: lookAgain}
+	switch {
+	case finished(svc, c):
+		return v
+	case c.State == "exited" && svc.Completes, c.State == "dead":
+		v.failed = fmt.Errorf("%s exited (%d)", svc.Name, c.ExitCode)
+		return v
+	case c.State == "running" && c.Health == "unhealthy":
+		v.failed = fmt.Errorf("%s is unhealthy", svc.Name)
+		return v
 	}
-	return c.State
+	restarts, age := e.life(ctx, c.ID)
+	switch {
+	case restarts >= crashLoop && age < provenAge:
+		v.failed = fmt.Errorf("%s ends again and again (%d restarts%s)", svc.Name, restarts, exitCode(c))
+	case c.State != "running":
+		v.pending = fmt.Sprintf("%s is %s", svc.Name, c.State)
+	case c.Health == "starting":
+		v.pending = svc.Name + " is not healthy yet"
+	case restarts > 0 && age < provenAge:
+		v.pending, v.again = svc.Name+" has just been restarted", provenAge-age
+	case c.Health == "" && age < firstAge:
+		v.pending, v.again = svc.Name+" has just been started", firstAge-age
+	}
+	return v
 }
 
-func (e *Engine) restarts(ctx context.Context, id string) int {
+func exitCode(c plan.Container) string {
+	if c.ExitCode == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", exit code %d", c.ExitCode)
+}
+
+// life tells how often a container was restarted since somebody started it,
+// and for how long it has been running; unknown counts as long.
+func (e *Engine) life(ctx context.Context, id string) (restarts int, age time.Duration) {
 	c, err := e.api.ContainerInspect(ctx, id)
-	if err != nil {
-		return 0
+	if err != nil || c.ContainerJSONBase == nil || c.State == nil {
+		return 0, provenAge
 	}
-	return c.RestartCount
+	started, err := time.Parse(time.RFC3339Nano, c.State.StartedAt)
+	if err != nil {
+		return c.RestartCount, provenAge
+	}
+	if !c.State.Running {
+		return c.RestartCount, 0
+	}
+	return c.RestartCount, max(time.Since(started), 0)
 }
 
 // withLogs adds the last lines of the containers that are not well to an
-// error about their project.
-func (e *Engine) withLogs(ctx context.Context, name string, err error) error {
+// error about their project: the services named, and all that don't run.
+func (e *Engine) withLogs(ctx context.Context, name string, err error, services ...string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	r, observeErr := e.project(ctx, name)
@@ -135,14 +203,32 @@ func (e *Engine) withLogs(ctx context.Context, name string, err error) error {
 		return err
 	}
 	for _, c := range r.Containers {
-		if c.OneOff || (c.State == "running" && c.Health != "unhealthy" && c.Health != "starting") || (c.State == "exited" && c.ExitCode == 0) || c.State == "created" {
+		well := c.State == "running" && c.Health != "unhealthy" && c.Health != "starting" || c.State == "exited" && c.ExitCode == 0 || c.State == "created"
+		if c.OneOff || well && !slices.Contains(services, c.Service) {
 			continue
+		}
+		if said := e.lastProbe(ctx, c); said != "" {
+			err = fmt.Errorf("%w\nthe healthcheck of %s says: %s", err, c.Service, said)
 		}
 		if lines := e.lastLines(ctx, c.ID); lines != "" {
 			err = fmt.Errorf("%w\n%s says: %s", err, c.Service, lines)
 		}
 	}
 	return err
+}
+
+// lastProbe gives the output of the last healthcheck of a container that is
+// not healthy.
+func (e *Engine) lastProbe(ctx context.Context, c plan.Container) string {
+	if c.Health != "unhealthy" && c.Health != "starting" {
+		return ""
+	}
+	i, err := e.api.ContainerInspect(ctx, c.ID)
+	if err != nil || i.ContainerJSONBase == nil || i.State == nil || i.State.Health == nil || len(i.State.Health.Log) == 0 {
+		return ""
+	}
+	text := strings.TrimSpace(i.State.Health.Log[len(i.State.Health.Log)-1].Output)
+	return text[:min(len(text), logBytes)]
 }
 
 func (e *Engine) lastLines(ctx context.Context, id string) string {

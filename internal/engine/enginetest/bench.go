@@ -1,0 +1,192 @@
+package enginetest
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+)
+
+// patience is how long an operation of the suite may take.
+const patience = 2 * time.Minute
+
+// bench is one case of the suite: a clone with one stack of a name that nobody
+// else has.
+type bench struct {
+	testing.TB
+	Host
+	setup Setup
+	root  string
+	name  string
+	image string
+}
+
+// Unique gives a name that no other test has.
+func Unique() string {
+	b := make([]byte, 5)
+	_, _ = rand.Read(b) // never fails
+	return "gct" + hex.EncodeToString(b)
+}
+
+// tree shows the folder as a commit that tracks everything in it.
+type tree struct{ root string }
+
+func (tree) Commit() string { return rand.Text() } // never from a cache
+func (f tree) Dir() string  { return f.root }
+func (f tree) Find(names ...string) []string {
+	var out []string
+	for _, name := range names {
+		found, _ := filepath.Glob(filepath.Join(f.root, "*", name))
+		for _, full := range found {
+			out = append(out, path.Join(filepath.Base(filepath.Dir(full)), name))
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func (f tree) ID(name string) string {
+	b, err := os.ReadFile(filepath.Join(f.root, name))
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+func (b *bench) ctx() context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	b.Cleanup(cancel)
+	return ctx
+}
+
+func (b *bench) ok(err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+func (b *bench) fails(err error, parts ...string) {
+	b.Helper()
+	if err == nil {
+		b.Fatal("there was no error")
+	}
+	for _, part := range parts {
+		if !strings.Contains(err.Error(), part) {
+			b.Errorf("the error does not say %q: %v", part, err)
+		}
+	}
+}
+
+func (b *bench) write(name, text string) {
+	b.Helper()
+	full := filepath.Join(b.root, b.name, name)
+	b.ok(os.MkdirAll(filepath.Dir(full), 0o755))
+	b.ok(os.WriteFile(full, []byte(text), 0o644))
+}
+
+// stack loads a compose file with SLEEP, RUN, IMAGE and NAME replaced.
+func (b *bench) stack(text string) render.Project {
+	b.Helper()
+	text = strings.NewReplacer(
+		"SLEEP", `RUN, command: [/bin/busybox, sleep, "1000"]`,
+	).Replace(text)
+	text = strings.NewReplacer("RUN", "image: IMAGE, stop_signal: SIGKILL").Replace(text)
+	text = strings.NewReplacer("IMAGE", b.image, "NAME", b.name).Replace(text)
+	b.write("compose.yaml", text)
+	l := render.New(render.Options{Root: b.root, HostRoot: b.root, HostHome: "/root", Repository: b.setup.Repository, Hasher: b.setup.Hasher})
+	ps, err := l.Load(b.ctx(), tree{b.root})
+	b.ok(err)
+	if len(ps) != 1 || ps[0].Invalid != "" {
+		b.Fatalf("the stack does not load: %v", ps)
+	}
+	return ps[0]
+}
+
+// up brings a stack up, which has to work and leave nothing to do.
+func (b *bench) up(p render.Project) plan.Running {
+	b.Helper()
+	ctx := b.ctx()
+	b.ok(b.Pull(ctx, p))
+	b.ok(b.Up(ctx, p))
+	b.ok(b.Settle(ctx, p))
+	if ds := b.differences(p); len(ds) > 0 {
+		b.Fatalf("after Up there is still something to do: %v", ds)
+	}
+	return b.running()
+}
+
+func (b *bench) differences(p render.Project) []plan.Difference {
+	b.Helper()
+	o, err := b.Observe(b.ctx())
+	b.ok(err)
+	return plan.Differences(p.Stack, find(o, p.Name), o)
+}
+
+func (b *bench) running() plan.Running {
+	b.Helper()
+	o, err := b.Observe(b.ctx())
+	b.ok(err)
+	return find(o, b.name)
+}
+
+func find(o plan.Observed, project string) plan.Running {
+	i := slices.IndexFunc(o.Running, func(r plan.Running) bool { return r.Project == project })
+	if i < 0 {
+		return plan.Running{}
+	}
+	return o.Running[i]
+}
+
+// id is the container of a service, of which there has to be one.
+func (b *bench) id(r plan.Running, service string) string {
+	b.Helper()
+	ids := ids(r, service)
+	if len(ids) != 1 {
+		b.Fatalf("%s has %d containers: %v", service, len(ids), r.Containers)
+	}
+	return ids[0]
+}
+
+func ids(r plan.Running, service string) []string {
+	var out []string
+	for _, c := range r.Containers {
+		if c.Service == service {
+			out = append(out, c.ID)
+		}
+	}
+	return out
+}
+
+// differ says which services have another container.
+func (b *bench) differ(before, after plan.Running) string {
+	b.Helper()
+	var out []string
+	for _, c := range before.Containers {
+		if !slices.Contains(ids(after, c.Service), c.ID) {
+			out = append(out, c.Service)
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
+
+// broken wants something to be done, and done by up.
+func (b *bench) broken(p render.Project) plan.Running {
+	b.Helper()
+	if len(b.differences(p)) == 0 {
+		b.Fatal("nothing is seen of what was broken")
+	}
+	return b.up(p)
+}

@@ -1,0 +1,45 @@
+// Package enginetest has the contract that an engine keeps, as a suite of
+// tests, and an engine in memory that passes it as the real one does.
+package enginetest
+
+import (
+	"context"
+	"testing"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+)
+
+// Engine is what the reconciler needs of an engine, see reconcile.Engine.
+type Engine interface {
+	Observe(ctx context.Context) (plan.Observed, error)
+	Pull(ctx context.Context, p render.Project) error
+	Up(ctx context.Context, p render.Project) error
+	Settle(ctx context.Context, p render.Project) error
+	Down(ctx context.Context, project string) error
+}
+
+// Host is an engine, and what a person at the host does to it by hand. The
+// methods that take a test end it when they fail.
+type Host interface {
+	Engine
+	// Import makes an image of busybox under a name, for the length of a test.
+	Import(t testing.TB, ref string)
+	// Make creates and starts a container.
+	Make(t testing.TB, name, image string, labels map[string]string)
+	// Copy makes a second container like one, with the next number.
+	Copy(t testing.TB, id, name string)
+	Kill(t testing.TB, id string)
+	Pause(t testing.TB, id string)
+	Rename(t testing.TB, id, name string)
+	Remove(t testing.TB, id string)
+	MakeNetwork(t testing.TB, name string, labels map[string]string)
+	// DropNetwork removes a network, whoever uses it.
+	DropNetwork(t testing.TB, name string)
+	// Volumes are the names of the volumes that a container has, by where.
+	Volumes(t testing.TB, id string) map[string]string
+	// Started tells one start of a container from another.
+	Started(t testing.TB, id string) string
+	// Clean removes all that carries a project's label, its volumes too.
+	Clean(t testing.TB, project string)
+}
