@@ -25,7 +25,7 @@ func daemonCommand(environ []string, stderr io.Writer) *cobra.Command {
 			log := logger(c, stderr)
 			log.LogAttrs(cmd.Context(), slog.LevelInfo, "starting", append([]slog.Attr{slog.String("version", version)}, c.Banner()...)...)
 			for _, w := range c.Warnings {
-				log.Warn(w)
+				log.Warn("configuration", "cause", w)
 			}
 			a, err := app.New(cmd.Context(), app.Options{Config: c, Logger: log, Version: version})
 			if err != nil {

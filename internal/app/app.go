@@ -13,8 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/docker/docker/client"
-
 	"github.com/korbiniankuhn/gitops-compose/internal/config"
 	"github.com/korbiniankuhn/gitops-compose/internal/engine"
 	"github.com/korbiniankuhn/gitops-compose/internal/metrics"
@@ -170,7 +168,9 @@ func open(ctx context.Context, o Options, readOnly bool) (p parts, err error) {
 	p.teardown = append(p.teardown, step{"repository", p.repo.Close})
 	p.journal = journal(p.repo, c.RepositoryPath)
 
-	place, root := locate(ctx, api, c.RepositoryPath, o.Logger)
+	root := realPath(c.RepositoryPath)
+	place := engine.Locate(ctx, api, root)
+	tellPlace(place, o.Logger)
 	home := ""
 	if place.Container == "" {
 		home, _ = os.UserHomeDir()
@@ -186,23 +186,25 @@ func open(ctx context.Context, o Options, readOnly bool) (p parts, err error) {
 	return p, nil
 }
 
-// locate finds the clone on the host. Not to find it is no reason to end:
-// stacks that mount nothing of the clone work all the same.
-func locate(ctx context.Context, api client.APIClient, path string, log *slog.Logger) (place engine.Place, root string) {
-	root, err := filepath.Abs(path)
-	if err != nil {
-		root = path
+// realPath follows links, as the loader does: paths are compared with it.
+func realPath(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
 	}
-	if real, err := filepath.EvalSymlinks(root); err == nil {
-		root = real
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
 	}
-	place = engine.Locate(ctx, api, root)
+	return path
+}
+
+// tellPlace says when it is not known where the clone is on the host. That is
+// no reason to end: stacks that mount nothing of the clone work all the same.
+func tellPlace(place engine.Place, log *slog.Logger) {
 	if place.HostRoot == "" {
-		log.Warn("it could not be found out where the clone is on the engine's host; stacks that mount files of the clone are refused", "path", path, "cause", place.Unknown)
-	} else {
-		log.Debug("the clone on the engine's host", "path", place.HostRoot)
+		log.Warn("it could not be found out where the clone is on the engine's host; stacks that mount files of the clone are refused", "cause", place.Unknown)
+		return
 	}
-	return place, root
+	log.Debug("the clone on the engine's host", "path", place.HostRoot)
 }
 
 func (p parts) options(o Options, more func(*reconcile.Options)) reconcile.Options {
