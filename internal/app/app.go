@@ -76,8 +76,8 @@ func (a *App) build(ctx context.Context, o Options) error {
 		r.Source = source{repo: p.repo, fetched: counters.Fetched}
 		r.Reporter = report.Fan{counters, history}
 		r.Events = events
-		//r.Scheduled = history.Scheduled
-		//r.Describe = describe(p.repo)
+		r.Scheduled = history.Scheduled
+		r.Describe = describe(p.repo)
 	}))
 
 	var gatherer prometheus.Gatherer = registry
