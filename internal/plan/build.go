@@ -136,7 +136,7 @@ func (b *builder) decide(s Stack) {
 		b.hold(s, HeldRetry, rec.Error)
 		return
 	}
-	b.up[s.Name] = Op{Kind: Up, Stack: s.Name, File: s.File, Cause: cause, Fresh: !hasContainers(r)}
+	b.up[s.Name] = Op{Kind: Up, Stack: s.Name, File: s.File, Cause: cause, Fresh: !hasContainers(r), Crashed: slices.ContainsFunc(diffs, func(d Difference) bool { return d.Crashed })}
 }
 
 // strands finds a project that comes from the stack's file under another

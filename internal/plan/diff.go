@@ -13,7 +13,9 @@ type Difference struct {
 	// Config says that the wanted definition and the running one differ, as
 	// after a change in git; otherwise the state does, as after a crash.
 	Config bool
-	Text   string
+	// Crashed says that a container ended that should run.
+	Crashed bool
+	Text    string
 }
 
 // Differences compares a stack with what runs of it. An empty result means
@@ -87,7 +89,7 @@ func serviceDifferences(svc Service, all map[string][]Container, o Observed) []D
 	for _, c := range have {
 		image, here := o.Images[svc.Image]
 		switch {
-		case c.Hash != svc.Hash:
+		case !svc.Made(c):
 			add(true, "has another configuration")
 		case here && c.Image != "" && c.Image != image:
 			add(true, "has another image")
@@ -96,6 +98,7 @@ func serviceDifferences(svc Service, all map[string][]Container, o Observed) []D
 		case c.State == "exited" && c.ExitCode == 0 && svc.Completes:
 		case c.State == "exited":
 			add(false, "exited (%d)", c.ExitCode)
+			ds[len(ds)-1].Crashed = true
 		case c.State == "created" || c.State == "dead" || c.State == "paused":
 			add(false, "is %s", c.State)
 		case c.State == "running" && offNetwork(svc, c, o) != "":

@@ -54,6 +54,12 @@ type Service struct {
 	// Hash is compose's hash of the service's configuration, with references
 	// to other services (network_mode: service:x) left as they are written.
 	Hash string
+	// Bare is Hash without the label that digests the files that the service
+	// uses; empty if it uses none. A container that was started by hand has no
+	// such label.
+	Bare string
+	// Touched is when those files were last written; zero if that can't be told.
+	Touched time.Time
 	// Image is the image reference as the engine lists it (familiar name with
 	// a tag, or with a digest).
 	Image string
@@ -69,6 +75,16 @@ type Service struct {
 	Follows []string
 	// Networks are the engine's names of the networks that the service joins.
 	Networks []string
+}
+
+// Made says whether a container was made from what the service is now. One that
+// was started by hand carries no digest of the files that it uses; they are as
+// it found them if they were last written before it was made.
+func (s Service) Made(c Container) bool {
+	if c.Hash == s.Hash {
+		return true
+	}
+	return s.Bare != "" && !c.Digested && c.Hash == s.Bare && !s.Touched.IsZero() && s.Touched.Before(c.Created)
 }
 
 // PullPolicy says when a service's image is pulled before Up.
@@ -140,6 +156,8 @@ type Container struct {
 	ExitCode int
 	// Hash is the hash of the configuration that it was created from.
 	Hash string
+	// Digested says that it carries the digest of the files that it uses.
+	Digested bool
 	// Image is the id of the image that it was created from.
 	Image string
 	// Networks are the ids of the networks it is attached to, by name.
@@ -255,6 +273,8 @@ type Op struct {
 	After []string
 	// Fresh says of an Up that no container of the stack existed.
 	Fresh bool
+	// Crashed says of an Up that a container had ended that should run.
+	Crashed bool
 }
 
 // Reason is the kind of a hold.

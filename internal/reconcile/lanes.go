@@ -39,9 +39,11 @@ type turn struct {
 	project render.Project
 	pull    *plan.Op
 	op      plan.Op
-	after   []*turn
-	done    chan struct{}
-	err     error
+	// again says that the stack ended soon after it had been brought up.
+	again bool
+	after []*turn
+	done  chan struct{}
+	err   error
 }
 
 // ended says whether the operations have, even if nobody took that in yet.
@@ -78,7 +80,9 @@ func (r *Reconciler) launch(ctx context.Context, c *check, kind plan.Kind) {
 		}
 		t := &turn{
 			check: c, stack: op.Stack, file: op.File, commit: c.To, project: c.view.projects[op.Stack],
-			pull: pulls[op.Stack], op: op, done: make(chan struct{}),
+			pull: pulls[op.Stack], op: op,
+			again: op.Crashed && r.flaps(op.Stack, c.view.projects[op.Stack].Digest, c.At),
+			done:  make(chan struct{}),
 		}
 		for _, name := range op.After { // the plan has them before this one
 			if other := c.pending[name]; other != nil && other.op.Kind == kind {
@@ -163,13 +167,29 @@ func (r *Reconciler) runUp(ctx context.Context, t *turn, res *result) error {
 		})
 		release() // waiting for health costs nothing and may last
 		if err == nil {
-			err = r.o.Engine.Settle(ctx, t.project)
+			err = r.settle(ctx, t)
 		}
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		}
 		return err
 	})
+}
+
+// settle waits until a stack runs. One that ended again soon after it had been
+// brought up is watched for longer, so that its end is seen, with its last
+// words, before it counts as up.
+func (r *Reconciler) settle(ctx context.Context, t *turn) error {
+	if err := r.o.Engine.Settle(ctx, t.project); err != nil || !t.again {
+		return err
+	}
+	watch := time.NewTimer(steady)
+	defer watch.Stop()
+	select {
+	case <-watch.C:
+	case <-ctx.Done():
+	}
+	return r.o.Engine.Settle(ctx, t.project)
 }
 
 // pullImages has its own limit, so that slow pulls keep no stack from coming

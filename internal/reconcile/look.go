@@ -165,16 +165,19 @@ func (r *Reconciler) checkout(ctx context.Context, c *check) error {
 	if ctx.Err() != nil {
 		return nil
 	}
+	// When patience was over before it is alone, nothing is begun at least.
+	r.head.Store("")
 	started := time.Now()
 	// A checkout survives being killed, but is not to be cut short.
 	err := r.o.Source.Checkout(context.WithoutCancel(ctx), c.view.heads.Remote)
 	took := time.Since(started)
 	c.add(report.Operation{Kind: string(op.Kind), Cause: op.Cause.String(), Started: started, Took: took, Error: text(err)})
 	if err != nil {
+		r.head.Store(c.view.heads.Local)
 		return err // which is logged once, as the check's
 	}
-	r.logOperation(op, string(op.Kind), took, c.To, nil)
 	r.head.Store(c.view.heads.Remote)
+	r.logOperation(op, string(op.Kind), took, c.To, nil)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -163,7 +164,7 @@ func TestAChecksFailure(t *testing.T) {
 		w.push("c2", version(2, stack("web")))
 		pass(time.Hour)
 		d.expect("did", w.did(), "")
-		for _, l := range d.looked[1:] {
+		for _, l := range d.looksSoFar()[1:] {
 			if l.Error != "checkout: the clone is dirty" || !l.Blocked || l.Stacks == nil {
 				t.Fatalf("look: %+v", l)
 			}
@@ -200,7 +201,7 @@ func TestAChecksFailure(t *testing.T) {
 		w.push("c2", stack("web"))
 		d.look()
 		pass(70 * time.Second)
-		d.expect("ended before the stop", fmt.Sprint(len(d.looked)-len(d.ended) > 0), "true")
+		d.expect("ended before the stop", fmt.Sprint(d.open() > 0), "true")
 		pass(10 * time.Minute)
 		d.expect("counts", d.counts(), "started old, started web, stopped old")
 		d.stop()
@@ -232,7 +233,7 @@ func TestAStacksFailure(t *testing.T) {
 		if n := tries.Load(); n < 25 || n > 35 {
 			t.Errorf("%d tries in a day", n)
 		}
-		d.expect("counts", d.counts(), "started db, started web, updated db, failed web")
+		d.expect("counts", d.counts(), "started db, started web, failed web, updated db")
 		w.on("pull web", nil)
 		pass(time.Hour)
 		d.expect("runs", d.runs(), "db=db2 web=web2")
@@ -289,10 +290,10 @@ func TestAStacksFailure(t *testing.T) {
 		w.on("settle web", takes(time.Hour))
 		d := start(t, w)
 		pass(5 * time.Minute)
+		d.stop()
 		if e := d.r.journal.peek("web"); !strings.Contains(e.Error, "not up within 5m0s (DEPLOY_TIMEOUT_IN_SECONDS)") {
 			t.Errorf("error: %q", e.Error)
 		}
-		d.stop()
 	})
 	bubble(t, "a stack that runs, but is unhealthy, is failed and not tried again and again", func(t *testing.T) {
 		w := newWorld(t, stack("web"))
@@ -384,7 +385,7 @@ func TestSlowStacks(t *testing.T) {
 		w.push("c3", version(3, stack("web")), version(3, stack("db")), version(2, stack("slow")))
 		d.look()
 		d.expect("runs", d.runs(), "db=db3 slow=slow2 web=web2")
-		d.expect("checkouts", w.local, "c3")
+		d.expect("checkouts", w.head(), "c3")
 		w.on("settle web", nil)
 		pass(2 * time.Minute)
 		d.expect("runs", d.runs(), "db=db3 slow=slow2 web=web3")
@@ -446,11 +447,11 @@ func TestWhatIsCounted(t *testing.T) {
 		w := newWorld(t, invalid(stack("bad")), ignored(stack("own")), stack("web"))
 		d := start(t, w, every(time.Minute))
 		pass(time.Hour)
-		d.expect("counts", d.counts(), "invalid bad, ignored own, started web")
+		d.expect("counts", d.counts(), "ignored own, invalid bad, started web")
 		d.expect("picture", d.last(), "bad=invalid/held(invalid) own=ignored/unknown web=running/synced")
 		w.push("c2", invalid(stack("bad")), ignored(stack("own")), stack("web"))
 		pass(time.Hour)
-		d.expect("counts at another commit", d.counts(), "invalid bad, ignored own, started web, invalid bad")
+		d.expect("counts at another commit", d.counts(), "ignored own, invalid bad, started web, invalid bad")
 		d.stop()
 	})
 	bubble(t, "a failure is counted once for the same reason at the same commit", func(t *testing.T) {
@@ -477,7 +478,7 @@ func TestAnEmptyRepositoryIsAPictureToo(t *testing.T) {
 		w.push("c2")
 		d.look()
 		d.expect("runs", d.runs(), "")
-		if s := d.looked[1].Stacks; s == nil || len(s) > 0 {
+		if s := d.looksSoFar()[1].Stacks; s == nil || len(s) > 0 {
 			t.Errorf("picture: %v", s)
 		}
 		d.stop()
@@ -578,10 +579,11 @@ func TestTheJournal(t *testing.T) {
 func TestWhatTheStatusPageIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, stack("web"))
-		var due []time.Time
+		var mu sync.Mutex
+		var due time.Time
 		begin := time.Now()
 		d := start(t, w, every(time.Minute), func(o *Options) {
-			o.Scheduled = func(next time.Time) { due = append(due, next) }
+			o.Scheduled = func(next time.Time) { mu.Lock(); defer mu.Unlock(); due = next }
 			o.Describe = func(commit string) (report.Commit, error) {
 				if commit == "c1" {
 					return report.Commit{}, errors.New("unknown")
@@ -589,21 +591,25 @@ func TestWhatTheStatusPageIsTold(t *testing.T) {
 				return report.Commit{Hash: commit, Subject: "more"}, nil
 			}
 		})
-		if last := due[len(due)-1]; !last.Equal(begin.Add(time.Minute)) {
-			t.Errorf("due %s, and should be %s", last, begin.Add(time.Minute))
+		expectDue := func(want time.Time) {
+			t.Helper()
+			mu.Lock()
+			defer mu.Unlock()
+			if !due.Equal(want) {
+				t.Errorf("due %s, and should be %s", due, want)
+			}
 		}
+		expectDue(begin.Add(time.Minute))
 		w.on("fetch", fails("remote is down"))
 		d.look()
-		if last := due[len(due)-1]; !last.Equal(begin.Add(5 * time.Second)) {
-			t.Errorf("due %s, and should be %s", last, begin.Add(5*time.Second))
-		}
+		expectDue(begin.Add(5 * time.Second))
 		w.on("fetch", nil)
 		w.push("c2", version(2, stack("web")))
 		pass(5 * time.Second)
-		if got := fmt.Sprint(d.looked[2].Commits); !strings.Contains(got, "c2 more") || len(d.looked[2].Commits) != 1 {
+		if got := fmt.Sprint(d.looksSoFar()[2].Commits); !strings.Contains(got, "c2 more") || len(d.looksSoFar()[2].Commits) != 1 {
 			t.Errorf("commits: %s", got)
 		}
-		d.expect("look", words(d.looked[2].Stacks), "web=running/applying")
+		d.expect("look", words(d.looksSoFar()[2].Stacks), "web=running/applying")
 		d.stop()
 	})
 }

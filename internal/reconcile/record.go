@@ -17,6 +17,9 @@ import (
 // stack counts as a failure: what was repaired does not stay repaired.
 const flapping = 5 * time.Minute
 
+// steady is how much longer a stack is watched then.
+const steady = 10 * time.Second
+
 // looked takes a successful look in: status of every stack, what is remembered,
 // what is counted once.
 func (r *Reconciler) looked(c *check) {
@@ -234,10 +237,16 @@ func (r *Reconciler) stopped(t *turn) {
 	t.check.count(t.stack, report.ResultStopped)
 }
 
+// flaps says whether a stack that has drifted was brought up only a while ago.
+func (r *Reconciler) flaps(stack, digest string, now time.Time) bool {
+	e := r.journal.peek(stack)
+	return r.o.Heal && e.Applied == digest && (e.Flaps > 0 || now.Sub(e.LastSuccess) < flapping)
+}
+
 func (r *Reconciler) applied(t *turn) {
 	e := r.journal.at(t.stack)
 	now := time.Now()
-	again := r.o.Heal && t.op.Cause.Why == plan.Drifted && e.Applied == t.project.Digest && (e.Flaps > 0 || now.Sub(e.LastSuccess) < flapping)
+	again := t.op.Cause.Why == plan.Drifted && r.flaps(t.stack, t.project.Digest, now)
 	flaps := e.Flaps + 1
 	e.Record = plan.Record{File: t.project.File, Applied: t.project.Digest, Tried: t.project.Digest}
 	e.Commit, e.Attempted, e.LastSuccess, e.Flaps = t.commit, t.commit, now, 0

@@ -125,6 +125,12 @@ func (w *world) did() string {
 	return log
 }
 
+func (w *world) head() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.local
+}
+
 func (w *world) looks() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -253,15 +259,18 @@ func (w *world) Pull(ctx context.Context, p render.Project) error {
 }
 
 func (w *world) Up(ctx context.Context, p render.Project) error {
+	w.mu.Lock()
+	if p.Commit != w.local { // a checkout may overtake it later, when patience is over
+		w.t.Errorf("%s is brought up at %s from a clone at %s", p.Name, p.Commit, w.local)
+	}
+	for _, req := range p.Requires {
+		if provider, _, _ := strings.Cut(req.Name, "_"); len(w.running[provider].Networks) == 0 {
+			w.mu.Unlock()
+			return fmt.Errorf("network %s not found", req.Name)
+		}
+	}
+	w.mu.Unlock()
 	return w.operation(ctx, "up "+p.Name, p.Name, func() {
-		if p.Commit != w.local {
-			w.t.Errorf("%s is brought up at %s from a clone at %s", p.Name, p.Commit, w.local)
-		}
-		for _, req := range p.Requires {
-			if provider, _, _ := strings.Cut(req.Name, "_"); len(w.running[provider].Networks) == 0 {
-				w.t.Errorf("%s is brought up before %s", p.Name, provider)
-			}
-		}
 		svc := p.Services[0]
 		w.running[p.Name] = plan.Running{
 			Project: p.Name, File: p.File, Ours: true, Labelled: true, Networks: p.Networks,
@@ -322,15 +331,19 @@ func (r *recorder) Ended(c report.Check) {
 	r.ended = append(r.ended, c)
 }
 
-// counts gives what was counted, "started web, failed db".
+// counts gives what was counted, "failed db, started web", sorted within each
+// check.
 func (r *recorder) counts() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []string
 	for _, c := range r.ended {
+		var of []string
 		for _, n := range c.Counts {
-			out = append(out, string(n.Result)+" "+n.Stack)
+			of = append(of, string(n.Result)+" "+n.Stack)
 		}
+		slices.Sort(of)
+		out = append(out, of...)
 	}
 	return strings.Join(out, ", ")
 }
@@ -343,6 +356,20 @@ func (r *recorder) last() string {
 		return "no check"
 	}
 	return words(r.ended[len(r.ended)-1].Final)
+}
+
+// looksSoFar are the looks that the recorder heard of.
+func (r *recorder) looksSoFar() []report.Look {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.looked)
+}
+
+// open is how many checks have not ended.
+func (r *recorder) open() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.looked) - len(r.ended)
 }
 
 func words(stacks []report.Stack) string {
@@ -367,6 +394,24 @@ func (r *recorder) triggers() string {
 	return strings.Join(out, " ")
 }
 
+// logs is a buffer that may be read while it is written.
+type logs struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logs) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // daemon is a Reconciler that runs in a world.
 type daemon struct {
 	*world
@@ -374,14 +419,14 @@ type daemon struct {
 	t       *testing.T
 	r       *Reconciler
 	o       Options
-	logs    *bytes.Buffer // to be read when all is quiet
+	logs    *logs
 	cancel  context.CancelFunc
 	stopped chan struct{}
 }
 
 // start runs a daemon in a world, until all is quiet.
 func start(t *testing.T, w *world, change ...func(*Options)) *daemon {
-	logs := &bytes.Buffer{}
+	logs := &logs{}
 	rec := &recorder{t: t}
 	d := &daemon{world: w, recorder: rec, t: t, logs: logs, stopped: make(chan struct{})}
 	d.o = Options{
