@@ -45,8 +45,15 @@ func (e *Engine) Up(ctx context.Context, p render.Project) error {
 	if err != nil {
 		return err
 	}
+	adopted, err := e.adopted(ctx, p.Stack)
+	if err != nil {
+		return err
+	}
 	for name, s := range project.Services {
 		s.PullPolicy = types.PullPolicyNever // Pull has seen to it
+		if adopted[name] {
+			delete(s.Labels, render.LabelContent) // or it would differ by it
+		}
 		project.Services[name] = s
 	}
 	options := api.CreateOptions{
@@ -90,10 +97,25 @@ func (e *Engine) stale(ctx context.Context, s plan.Stack) ([]string, error) {
 	var out []string
 	for _, svc := range s.Services {
 		if slices.ContainsFunc(containersOf(r, svc.Name), func(c plan.Container) bool {
-			return c.Hash != svc.Hash || c.State != "running" && !finished(svc, c) && cutOff(c, there) || outlived(svc, c, r)
+			return !svc.Made(c) || c.State != "running" && !finished(svc, c) && cutOff(c, there) || outlived(svc, c, r)
 		}) {
 			out = append(out, svc.Name)
 		}
+	}
+	return out, nil
+}
+
+// adopted finds the services whose containers were started by hand and are
+// what is wanted but for the label that they could not have.
+func (e *Engine) adopted(ctx context.Context, s plan.Stack) (map[string]bool, error) {
+	r, err := e.project(ctx, s.Name)
+	if err != nil {
+		return nil, explain(ctx, err)
+	}
+	out := map[string]bool{}
+	for _, svc := range s.Services {
+		of := containersOf(r, svc.Name)
+		out[svc.Name] = len(of) > 0 && !slices.ContainsFunc(of, func(c plan.Container) bool { return c.Hash == svc.Hash || !svc.Made(c) })
 	}
 	return out, nil
 }

@@ -201,6 +201,13 @@ func (h host) Clean(t testing.TB, project string) {
 			t.Error(err)
 		}
 	}
+	built, err := h.api.ImageList(ctx, image.ListOptions{All: true, Filters: of})
+	if err != nil {
+		t.Error(err)
+	}
+	for _, i := range built {
+		_, _ = h.api.ImageRemove(ctx, i.ID, image.RemoveOptions{Force: true})
+	}
 	volumes, err := h.api.VolumeList(ctx, volume.ListOptions{Filters: of})
 	if err != nil {
 		t.Error(err)

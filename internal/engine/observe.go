@@ -130,6 +130,7 @@ func (e *Engine) addContainer(f *found, c container.Summary) {
 	if con.Image == "" {
 		con.Image = c.ImageID
 	}
+	con.Digested = labels[render.LabelContent] != ""
 	con.Health, con.ExitCode = readStatus(c.Status)
 	con.Replacing = temporary(con.Name, f.Project)
 	con.SharesNetworkOf, _ = strings.CutPrefix(c.HostConfig.NetworkMode, "container:")

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"os"
 	"path"
 	"path/filepath"
@@ -96,22 +97,41 @@ func (b *bench) write(name, text string) {
 	b.ok(os.WriteFile(full, []byte(text), 0o644))
 }
 
-// stack loads a compose file with SLEEP, RUN, IMAGE and NAME replaced.
+// Stack is a compose file for Load, in which SLEEP, RUN, IMAGE and NAME are
+// replaced: a service's image and command, its image, the image's name, the
+// project's name.
+type Stack struct {
+	Root, Name, Image, Repository string
+	Hasher                        render.Hasher
+}
+
 func (b *bench) stack(text string) render.Project {
 	b.Helper()
+	return Stack{b.root, b.name, b.image, b.setup.Repository, b.setup.Hasher}.Load(b, text)
+}
+
+// Load writes the compose file and loads it.
+func (s Stack) Load(t testing.TB, text string) render.Project {
+	t.Helper()
 	text = strings.NewReplacer(
 		"SLEEP", `RUN, command: [/bin/busybox, sleep, "1000"]`,
 	).Replace(text)
 	text = strings.NewReplacer("RUN", "image: IMAGE, stop_signal: SIGKILL").Replace(text)
-	text = strings.NewReplacer("IMAGE", b.image, "NAME", b.name).Replace(text)
-	b.write("compose.yaml", text)
-	l := render.New(render.Options{Root: b.root, HostRoot: b.root, HostHome: "/root", Repository: b.setup.Repository, Hasher: b.setup.Hasher})
-	ps, err := l.Load(b.ctx(), tree{b.root})
-	b.ok(err)
-	if len(ps) != 1 || ps[0].Invalid != "" {
-		b.Fatalf("the stack does not load: %v", ps)
+	text = strings.NewReplacer("IMAGE", s.Image, "NAME", s.Name).Replace(text)
+	file := filepath.Join(s.Root, s.Name, "compose.yaml")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
+		t.Fatal(err)
 	}
-	return ps[0]
+	l := render.New(render.Options{Root: s.Root, HostRoot: s.Root, HostHome: "/root", Repository: s.Repository, Hasher: s.Hasher})
+	ps, err := l.Load(context.Background(), tree{s.Root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(ps, func(p render.Project) bool { return p.Name == s.Name })
+	if i < 0 || ps[i].Invalid != "" {
+		t.Fatalf("the stack does not load: %v", ps)
+	}
+	return ps[i]
 }
 
 // up brings a stack up, which has to work and leave nothing to do.

@@ -1,0 +1,325 @@
+//go:build engine
+
+package engine_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/docker/cli/cli/command"
+	"github.com/docker/cli/cli/flags"
+	"github.com/docker/compose/v2/pkg/api"
+	"github.com/docker/compose/v2/pkg/compose"
+	"github.com/docker/docker/api/types/image"
+	"github.com/sirupsen/logrus"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/engine"
+	"github.com/korbiniankuhn/gitops-compose/internal/engine/enginetest"
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+)
+
+// place is a clone, an image and an engine of one test.
+type place struct {
+	host
+	t     testing.TB
+	root  string
+	image string
+}
+
+func newPlace(t testing.TB) *place {
+	t.Helper()
+	root, err := filepath.EvalSymlinks(t.TempDir())
+	ok(t, err)
+	p := &place{host: newHost(t, root), t: t, root: root, image: enginetest.Unique() + ":1"}
+	p.Import(t, p.image)
+	return p
+}
+
+func (p *place) name() string {
+	name := enginetest.Unique()
+	p.t.Cleanup(func() { p.Clean(p.t, name) })
+	return name
+}
+
+func (p *place) load(name, text string) render.Project {
+	p.t.Helper()
+	return enginetest.Stack{Root: p.root, Name: name, Image: p.image, Repository: repository, Hasher: engine.Hasher{}}.Load(p.t, text)
+}
+
+func (p *place) up(project render.Project) {
+	p.t.Helper()
+	ctx := context.Background()
+	ok(p.t, p.Pull(ctx, project))
+	ok(p.t, p.Up(ctx, project))
+	ok(p.t, p.Settle(ctx, project))
+	p.same(project)
+}
+
+func (p *place) same(project render.Project) {
+	p.t.Helper()
+	r, o := p.observe(project.Name)
+	if ds := plan.Differences(project.Stack, r, o); len(ds) > 0 {
+		p.t.Fatalf("there is something to do: %v", ds)
+	}
+}
+
+func (p *place) observe(name string) (plan.Running, plan.Observed) {
+	p.t.Helper()
+	o, err := p.Observe(context.Background())
+	ok(p.t, err)
+	for _, r := range o.Running {
+		if r.Project == name {
+			return r, o
+		}
+	}
+	return plan.Running{}, o
+}
+
+// read gives a file in the container of a service.
+func (p *place) read(name, service, path string) string {
+	p.t.Helper()
+	r, _ := p.observe(name)
+	for _, c := range r.Containers {
+		if c.Service != service {
+			continue
+		}
+		stream, _, err := p.api.CopyFromContainer(context.Background(), c.ID, path)
+		ok(p.t, err)
+		defer stream.Close()
+		files := tar.NewReader(stream)
+		_, err = files.Next()
+		ok(p.t, err)
+		b, err := io.ReadAll(files)
+		ok(p.t, err)
+		return string(b)
+	}
+	p.t.Fatalf("no container of %s", service)
+	return ""
+}
+
+func TestManyStacksComeUpAtTheSameTime(t *testing.T) {
+	p := newPlace(t)
+	projects := make([]render.Project, 12)
+	for i := range projects {
+		projects[i] = p.load(p.name(), "services: {a: {SLEEP}, b: {SLEEP, depends_on: [a]}}")
+	}
+	all := func(do func(render.Project) error) {
+		t.Helper()
+		var wg sync.WaitGroup
+		for _, project := range projects {
+			wg.Go(func() {
+				if err := do(project); err != nil {
+					t.Errorf("%s: %v", project.Name, err)
+				}
+			})
+		}
+		wg.Wait()
+	}
+	started := time.Now()
+	all(func(project render.Project) error { return p.Up(t.Context(), project) })
+	t.Logf("12 stacks of 2 services: %s", time.Since(started))
+	all(func(project render.Project) error { return p.Settle(t.Context(), project) })
+	for _, project := range projects {
+		p.same(project)
+	}
+	all(func(project render.Project) error { return p.Down(t.Context(), project.Name) })
+}
+
+func TestConfigsAndSecretsGetIntoContainersAndChangesDoToo(t *testing.T) {
+	p := newPlace(t)
+	name := p.name()
+	const text = `
+services: {a: {SLEEP, configs: [inline, variable, file], secrets: [token]}}
+configs: {inline: {content: "INLINE"}, variable: {environment: COLOUR}, file: {file: ./f.conf}}
+secrets: {token: {environment: TOKEN}}
+`
+	write := func(file, content string) {
+		ok(t, os.MkdirAll(filepath.Join(p.root, name), 0o755))
+		ok(t, os.WriteFile(filepath.Join(p.root, name, file), []byte(content), 0o644))
+	}
+	for _, v := range []string{"one", "two"} {
+		write(".env", "COLOUR="+v+"\nTOKEN="+v)
+		write("f.conf", v)
+		p.up(p.load(name, strings.ReplaceAll(text, "INLINE", v)))
+		for _, file := range []string{"/inline", "/variable", "/file", "/run/secrets/token"} {
+			if file == "/file" { // a mount, which a copy out does not show
+				continue
+			}
+			if got := p.read(name, "a", file); got != v {
+				t.Errorf("%s is %q, want %q", file, got, v)
+			}
+		}
+	}
+}
+
+func TestAProjectThatDockerComposeStartedIsAdoptedAsItIs(t *testing.T) {
+	p := newPlace(t)
+	name := p.name()
+	const text = "services: {a: {SLEEP, scale: 2, volumes: ['data:/data', './x:/x'], environment: {X: y}, restart: always}, b: {SLEEP, network_mode: 'service:a'}}\nvolumes: {data: {}}"
+	project := p.load(name, text)
+	ok(t, os.MkdirAll(filepath.Join(p.root, name, "x"), 0o755))
+
+	dir := filepath.Join(p.root, name)
+	o, err := cli.NewProjectOptions(nil, cli.WithWorkingDirectory(dir), cli.WithDefaultConfigPath, cli.WithName(""), cli.WithResolvedPaths(true), cli.WithoutEnvironmentResolution)
+	ok(t, err)
+	byHand, err := o.LoadProject(t.Context())
+	ok(t, err)
+	byHand, err = byHand.WithoutUnnecessaryResources().WithServicesEnvironmentResolved(true)
+	ok(t, err)
+	for name, s := range byHand.Services {
+		s.CustomLabels = map[string]string{
+			api.ProjectLabel: byHand.Name, api.ServiceLabel: name, api.VersionLabel: "2.0", api.OneoffLabel: "False",
+			api.WorkingDirLabel: byHand.WorkingDir, api.ConfigFilesLabel: strings.Join(byHand.ComposeFiles, ","),
+		}
+		byHand.Services[name] = s
+	}
+	docker, err := command.NewDockerCli(command.WithAPIClient(p.api), command.WithCombinedStreams(io.Discard))
+	ok(t, err)
+	ok(t, docker.Initialize(flags.NewClientOptions()))
+	ok(t, compose.NewComposeService(docker).Up(t.Context(), byHand, api.UpOptions{Start: api.StartOptions{Project: byHand}}))
+
+	before, observed := p.observe(name)
+	if !before.Ours || before.Labelled || before.File != name+"/compose.yaml" {
+		t.Errorf("observed %+v", before)
+	}
+	// Only b, whose hash says which container it lives with, is made anew.
+	for _, d := range plan.Differences(project.Stack, before, observed) {
+		if d.Service != "b" {
+			t.Errorf("a difference: %s", d.Text)
+		}
+	}
+	p.up(project)
+	after, _ := p.observe(name)
+	for _, c := range before.Containers {
+		if c.Service != "a" {
+			continue
+		}
+		kept := false
+		for _, d := range after.Containers {
+			kept = kept || c.ID == d.ID
+		}
+		if !kept {
+			t.Errorf("%s was recreated", c.Name)
+		}
+	}
+}
+
+func TestImagesAreBuiltFromTheClone(t *testing.T) {
+	for _, kit := range []string{"0", "1"} {
+		t.Run("DOCKER_BUILDKIT="+kit, func(t *testing.T) {
+			t.Setenv("DOCKER_BUILDKIT", kit)
+			t.Setenv("DOCKER_CONFIG", t.TempDir())
+			p := newPlace(t)
+			name := p.name()
+			t.Cleanup(func() {
+				_, _ = p.api.ImageRemove(context.Background(), name+"-app:latest", image.RemoveOptions{Force: true})
+			})
+			text := `services: {app: {build: {context: ./src}, stop_signal: SIGKILL, command: [/bin/busybox, sleep, "1000"]}, other: {SLEEP}}`
+			var ids []string
+			for _, v := range []string{"one", "one", "two"} {
+				ok(t, os.MkdirAll(filepath.Join(p.root, name, "src"), 0o755))
+				ok(t, os.WriteFile(filepath.Join(p.root, name, "src", "Dockerfile"), []byte("FROM "+p.image+"\nCOPY file /file\n"), 0o644))
+				ok(t, os.WriteFile(filepath.Join(p.root, name, "src", "file"), []byte(v), 0o644))
+				project := p.load(name, text)
+				out := capture(t, func() { p.up(project) })
+				if out != "" {
+					t.Errorf("on the standard streams: %s", out)
+				}
+				if got := p.read(name, "app", "/file"); got != v {
+					t.Errorf("the file is %q, want %q", got, v)
+				}
+				r, _ := p.observe(name)
+				for _, c := range r.Containers {
+					ids = append(ids, c.Service+" "+c.ID)
+				}
+			}
+			t.Log(strings.Join(ids, "\n"))
+		})
+	}
+}
+
+func TestABuildThatFailsSaysWhy(t *testing.T) {
+	for _, kit := range []string{"0", "1"} {
+		t.Run("DOCKER_BUILDKIT="+kit, func(t *testing.T) {
+			t.Setenv("DOCKER_BUILDKIT", kit)
+			t.Setenv("DOCKER_CONFIG", t.TempDir())
+			p := newPlace(t)
+			name := p.name()
+			ok(t, os.MkdirAll(filepath.Join(p.root, name), 0o755))
+			ok(t, os.WriteFile(filepath.Join(p.root, name, "Dockerfile"), []byte("FROM "+p.image+"\nCOPY gone /gone\n"), 0o644))
+			err := p.Pull(t.Context(), p.load(name, "services: {app: {build: .}}"))
+			if err == nil || !strings.Contains(err.Error(), "app") || !strings.Contains(err.Error(), "gone") {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
+
+// capture gives what is written to the process's own streams meanwhile.
+func capture(t *testing.T, do func()) string {
+	t.Helper()
+	r, w, err := os.Pipe()
+	ok(t, err)
+	out, errs := os.Stdout, os.Stderr
+	os.Stdout, os.Stderr = w, w
+	defer func() { os.Stdout, os.Stderr = out, errs }()
+	said := make(chan string)
+	go func() {
+		b, _ := io.ReadAll(r)
+		said <- string(b)
+	}()
+	do()
+	_ = w.Close()
+	return <-said
+}
+
+func TestEventsTellOfChangesByHand(t *testing.T) {
+	p := newPlace(t)
+	name := p.name()
+	p.up(p.load(name, "services: {a: {SLEEP}}"))
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	events := p.Events(ctx)
+	r, _ := p.observe(name)
+	// The first kill may come before the watch begins: what runs is started again.
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		_ = p.api.ContainerKill(ctx, r.Containers[0].ID, "KILL")
+		select {
+		case got := <-events:
+			if got == name {
+				return
+			}
+		case <-time.After(500 * time.Millisecond):
+			p.up(p.load(name, "services: {a: {SLEEP}}"))
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nobody was told")
+		}
+	}
+}
+
+func TestWhatTheSDKLogsGoesToTheLog(t *testing.T) {
+	var b bytes.Buffer
+	api, err := engine.Connect(t.Context())
+	ok(t, err)
+	defer api.Close()
+	engine.New(api, engine.Options{Logger: slog.New(slog.NewTextHandler(&b, nil))})
+	defer engine.New(api, engine.Options{})
+	if out := capture(t, func() { logrus.Warn("beware"); logrus.Warn("beware") }); out != "" {
+		t.Errorf("on the standard streams: %s", out)
+	}
+	if n := strings.Count(b.String(), "beware"); n != 1 {
+		t.Errorf("said %d times: %s", n, b.String())
+	}
+}
