@@ -319,7 +319,7 @@ func TestAStacksFailure(t *testing.T) {
 		w := newWorld(t, stack("web"))
 		d := start(t, w, every(30*time.Second), w.watched)
 		var repairs atomic.Int32
-		w.on("settle web", func(context.Context) error { repairs.Add(1); return nil })
+		w.on("up web", func(context.Context) error { repairs.Add(1); return nil })
 		for range 24 * 60 {
 			if w.runs() == "web=web1" {
 				w.crash("web")

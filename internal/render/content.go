@@ -9,9 +9,11 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
 )
@@ -22,8 +24,8 @@ import (
 // file is read; of untracked ones only configs and secrets count, as nobody
 // but a person writes those. built is the project with the paths that stay the
 // same wherever the tree lies.
-func (l *Loader) contents(p, built *types.Project, tree Tree) (map[string]string, error) {
-	out := map[string]string{}
+func (l *Loader) contents(p, built *types.Project, tree Tree) (map[string]contentOf, error) {
+	out := map[string]contentOf{}
 	for name, s := range p.Services {
 		c := content{loader: l, tree: tree, env: p.Environment}
 		for _, v := range s.Volumes {
@@ -54,10 +56,20 @@ func (l *Loader) contents(p, built *types.Project, tree Tree) (map[string]string
 		}
 		if len(c.lines) > 0 {
 			slices.Sort(c.lines)
-			out[name] = sumOf(strings.Join(slices.Compact(c.lines), "\n"))[:32]
+			out[name] = contentOf{digest: sumOf(strings.Join(slices.Compact(c.lines), "\n"))[:32], touched: c.touched}
+			if c.ageless {
+				out[name] = contentOf{digest: out[name].digest}
+			}
 		}
 	}
 	return out, nil
+}
+
+// contentOf is the digest of what a service uses, and when that was last
+// written; zero if it can't be told.
+type contentOf struct {
+	digest  string
+	touched time.Time
 }
 
 // content collects what one service's digest is made of.
@@ -66,9 +78,45 @@ type content struct {
 	tree   Tree
 	env    types.Mapping
 	lines  []string
+	// touched is the newest time of what was added, ageless says that some of
+	// it has none.
+	touched time.Time
+	ageless bool
 }
 
-func (c *content) add(kind, name, id string) { c.lines = append(c.lines, kind+" "+name+" "+id) }
+// add adds what has no time of its own.
+func (c *content) add(kind, name, id string) {
+	c.ageless = true
+	c.line(kind, name, id)
+}
+
+func (c *content) line(kind, name, id string) { c.lines = append(c.lines, kind+" "+name+" "+id) }
+
+// age takes in when a tracked file, or anything tracked below a folder, was
+// last written.
+func (c *content) age(rel string) {
+	info, err := os.Stat(filepath.Join(c.tree.Dir(), rel))
+	if err != nil {
+		c.ageless = true
+		return
+	}
+	if !info.IsDir() {
+		if info.ModTime().After(c.touched) {
+			c.touched = info.ModTime()
+		}
+		return
+	}
+	entries, err := os.ReadDir(filepath.Join(c.tree.Dir(), rel))
+	if err != nil {
+		c.ageless = true
+		return
+	}
+	for _, e := range entries {
+		if sub := path.Join(rel, e.Name()); e.Name() != ".git" && c.tree.ID(sub) != "" {
+			c.age(sub)
+		}
+	}
+}
 
 // tracked adds git's id of a path, and that of what it is a link to.
 func (c *content) tracked(kind, full string) (found bool) {
@@ -79,7 +127,8 @@ func (c *content) tracked(kind, full string) (found bool) {
 	for _, place := range places {
 		if rel, ok := c.loader.rel(c.tree, place); ok {
 			if id := c.tree.ID(rel); id != "" {
-				c.add(kind, rel, id)
+				c.line(kind, rel, id)
+				c.age(rel)
 				found = true
 			}
 		}

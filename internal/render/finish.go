@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/distribution/reference"
@@ -53,8 +54,12 @@ func (l *Loader) finish(p *Project, project *types.Project, tree Tree) error {
 	// The SDK reads what lies relative to these by itself (seccomp profiles).
 	p.compose.WorkingDir = p.build.WorkingDir
 	for name, s := range p.compose.Services {
-		if content[name] != "" {
-			s.Labels = s.Labels.Add(LabelContent, content[name])
+		bare := ""
+		if content[name].digest != "" {
+			if bare, err = l.o.Hasher.Service(s); err != nil {
+				return fmt.Errorf("services.%s: %w", name, err)
+			}
+			s.Labels = s.Labels.Add(LabelContent, content[name].digest)
 		}
 		hash, err := l.o.Hasher.Service(s)
 		if err != nil {
@@ -80,6 +85,7 @@ func (l *Loader) finish(p *Project, project *types.Project, tree Tree) error {
 		if err != nil {
 			return fmt.Errorf("services.%s: %w", name, err)
 		}
+		svc.Bare, svc.Touched = bare, content[name].touched
 		p.Services = append(p.Services, svc)
 	}
 	slices.SortFunc(p.Services, func(a, b plan.Service) int { return strings.Compare(a.Name, b.Name) })
@@ -243,6 +249,10 @@ func (l *Loader) resources(p *Project) error {
 // compose's hash, but of what should run.
 func digestOf(s plan.Stack) string {
 	s.Invalid, s.Digest = "", ""
+	s.Services = slices.Clone(s.Services)
+	for i := range s.Services {
+		s.Services[i].Touched = time.Time{} // the same content may be written twice
+	}
 	b, err := json.Marshal(s)
 	if err != nil {
 		panic(err) // strings, numbers and lists of them
