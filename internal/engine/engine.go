@@ -68,18 +68,18 @@ func Connect(ctx context.Context) (client.APIClient, error) {
 	defer cancel()
 	ping, err := c.Ping(ctx)
 	if err != nil {
-		return nil, errors.Join(unreachable(c.DaemonHost(), err), c.Close())
+		return nil, errors.Join(unreachable(ctx, c.DaemonHost(), err), c.Close())
 	}
 	if versions.LessThan(ping.APIVersion, OldestAPI) {
 		return nil, errors.Join(fmt.Errorf("the engine at %s speaks API %s, and at least %s is needed: update it to 20.10 or newer", c.DaemonHost(), ping.APIVersion, OldestAPI), c.Close())
 	}
 	version, err := c.ServerVersion(ctx)
 	if err != nil {
-		return nil, errors.Join(unreachable(c.DaemonHost(), err), c.Close())
+		return nil, errors.Join(unreachable(ctx, c.DaemonHost(), err), c.Close())
 	}
 	info, err := c.Info(ctx)
 	if err != nil {
-		return nil, errors.Join(unreachable(c.DaemonHost(), err), c.Close())
+		return nil, errors.Join(unreachable(ctx, c.DaemonHost(), err), c.Close())
 	}
 	return steady{APIClient: c, version: version, info: info}, nil
 }
@@ -87,6 +87,9 @@ func Connect(ctx context.Context) (client.APIClient, error) {
 // New makes an Engine on a client that Connect made. What the SDK logs by itself
 // goes to the logger from then on.
 func New(api client.APIClient, o Options) *Engine {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	takeLogs(o.Logger)
 	return &Engine{o: o, api: api}
 }
@@ -94,7 +97,7 @@ func New(api client.APIClient, o Options) *Engine {
 // Ping says whether the engine answers.
 func (e *Engine) Ping(ctx context.Context) error {
 	if _, err := e.api.Ping(ctx); err != nil {
-		return unreachable(e.api.DaemonHost(), err)
+		return unreachable(ctx, e.api.DaemonHost(), err)
 	}
 	return nil
 }
@@ -125,13 +128,15 @@ func (s steady) Info(ctx context.Context) (system.Info, error) {
 }
 
 // unreachable says why the engine can't be reached and what to do.
-func unreachable(host string, err error) error {
+func unreachable(ctx context.Context, host string, err error) error {
 	socket, isSocket := strings.CutPrefix(host, "unix://")
 	if !isSocket {
 		return fmt.Errorf("no engine answers at %s: %w; check DOCKER_HOST", withoutPassword(host), err)
 	}
 	// The client's own errors have lost the cause.
-	conn, dialErr := net.DialTimeout("unix", socket, 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	conn, dialErr := (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	switch {
 	case dialErr == nil:
 		_ = conn.Close()

@@ -12,9 +12,6 @@ import (
 // takeLogs leads what the SDK and its loader say through logrus' standard
 // logger, which writes to our stderr, into our log.
 func takeLogs(logger *slog.Logger) {
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
-	}
 	logrus.SetOutput(io.Discard)
 	hooks := logrus.LevelHooks{}
 	hooks.Add(&relay{log: logger, said: map[string]bool{}})

@@ -53,7 +53,7 @@ func (e *Engine) sdk(out io.Writer) (api.Compose, error) {
 		return nil, err
 	}
 	// Initialize reads contexts, which the client that we give it overrules.
-	if err := cli.Initialize(flags.NewClientOptions(), func(c *command.DockerCli) error { return nil }); err != nil {
+	if err := cli.Initialize(flags.NewClientOptions(), func(*command.DockerCli) error { return nil }); err != nil {
 		return nil, fmt.Errorf("prepare the compose SDK: %w", err)
 	}
 	return compose.NewComposeService(&fixedCli{DockerCli: cli, api: e.api, file: file},

@@ -51,7 +51,8 @@ func (e *Engine) watch(ctx context.Context, name string) (changes <-chan struct{
 				case ch <- struct{}{}:
 				default:
 				}
-			case <-errs: // the ticker goes on
+			case err := <-errs: // looking again after a while goes on
+				e.o.Logger.Debug("the engine's events ended", "stack", name, "err", err)
 				return
 			case <-ctx.Done():
 				return
@@ -285,7 +286,8 @@ func (e *Engine) listen(ctx context.Context, ch chan<- string) {
 			case ch <- m.Actor.Attributes[api.ProjectLabel]:
 			default:
 			}
-		case <-errs:
+		case err := <-errs:
+			e.o.Logger.Debug("the engine's events ended", "err", err)
 			return
 		case <-ctx.Done():
 			return
