@@ -338,6 +338,26 @@ func TestAStacksFailure(t *testing.T) {
 		d.expect("and then is repaired at once", d.runs(), "web=web1")
 		d.stop()
 	})
+	bubble(t, "a stack that ends again soon after it was repaired is failed, and its next repair waits", func(t *testing.T) {
+		w := newWorld(t, stack("web"))
+		d := start(t, w, w.watched)
+		var repairs atomic.Int32
+		w.on("up web", func(context.Context) error {
+			repairs.Add(1)
+			time.AfterFunc(3*time.Second, func() { w.crash("web"); w.tell("web") })
+			return nil
+		})
+		w.crash("web")
+		w.tell("web")
+		pass(15 * time.Second)
+		d.expect("picture", d.last(), "web=failed/retrying")
+		pass(24 * time.Hour)
+		if n := repairs.Load(); n < 20 || n > 40 {
+			t.Errorf("%d repairs in a day", n)
+		}
+		d.expect("counts", d.counts(), "started web, failed web")
+		d.stop()
+	})
 	bubble(t, "what is held is not brought up while healing is off, but failed repairs of the first look are repeated", func(t *testing.T) {
 		w := newWorld(t, stack("web"))
 		d := start(t, w)
@@ -468,6 +488,74 @@ func TestWhatIsCounted(t *testing.T) {
 		d.look()
 		d.expect("counts at another commit", d.counts(), "failed web, failed web, failed web")
 		d.stop()
+	})
+}
+
+func TestThePicture(t *testing.T) {
+	bubble(t, "has a removed stack that can't be stopped beside the one that took its file", func(t *testing.T) {
+		w := newWorld(t, stack("old"))
+		d := start(t, w)
+		w.on("down old", fails("the engine hung up"))
+		renamed := stack("new")
+		renamed.File = "old/compose.yaml"
+		w.push("c2", renamed)
+		d.look()
+		d.expect("picture", d.last(), "new=running/synced old=failed/retrying")
+		d.look()
+		d.expect("picture", d.last(), "new=running/synced old=failed/retrying(retry)")
+		w.on("down old", nil)
+		pass(10 * time.Second)
+		d.expect("picture", d.last(), "new=running/synced")
+		d.stop()
+	})
+	bubble(t, "has two files with one name as two", func(t *testing.T) {
+		other := invalid(stack("web"))
+		other.File = "other/compose.yaml"
+		d := start(t, newWorld(t, invalid(stack("web")), other))
+		d.expect("picture", d.last(), "web=invalid/held(invalid) web=invalid/held(invalid)")
+		d.stop()
+	})
+	bubble(t, "shows a stack as running while it is updated, and as what it was while its healthcheck is quiet", func(t *testing.T) {
+		w := newWorld(t, stack("web"))
+		d := start(t, w)
+		w.on("settle web", takes(time.Minute))
+		w.push("c2", version(2, stack("web")))
+		d.look()
+		d.expect("look", words(d.looksSoFar()[1].Stacks), "web=running/applying")
+		d.look()
+		d.expect("look while it is busy", words(d.looksSoFar()[2].Stacks), "web=running/applying")
+		pass(time.Minute)
+		w.host("web", func(c *plan.Container) { c.Health = "starting" })
+		d.look()
+		d.expect("picture", d.last(), "web=running/synced")
+		d.stop()
+	})
+	bubble(t, "keeps the reason and the commit of what failed beside what runs", func(t *testing.T) {
+		w := newWorld(t, stack("web"))
+		d := start(t, w)
+		w.on("pull web", fails("no such image"))
+		w.push("c2", version(2, stack("web")))
+		d.look()
+		d.stop()
+		s := d.ended[len(d.ended)-1].Final[0]
+		if s.Error != "no such image" || s.Reason != "pull failed" || s.Commit != "c1" || s.Attempted != "c2" || s.NextRetry.IsZero() || s.Outcomes[0].Operation != "pull" {
+			t.Errorf("stack: %+v", s)
+		}
+	})
+	bubble(t, "of a check that a newer one overtook is the one at its end", func(t *testing.T) {
+		w := newWorld(t, stack("web"), stack("db"))
+		d := start(t, w)
+		w.on("settle web", takes(time.Minute))
+		w.push("c2", version(2, stack("web")), stack("db"))
+		d.look()
+		w.push("c3", version(2, stack("web")), stack("new"))
+		d.look()
+		pass(time.Minute)
+		d.stop()
+		overtaken := d.ended[2]
+		if overtaken.To != "c2" || words(overtaken.Final) != "new=running/synced web=running/synced" {
+			t.Errorf("%s: %s", overtaken.To, words(overtaken.Final))
+		}
 	})
 }
 

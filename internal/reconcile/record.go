@@ -281,6 +281,9 @@ func (r *Reconciler) failed(t *turn, res result) {
 	}
 	e.Failed, e.Error, e.Attempted = digest, t.err.Error(), t.commit
 	e.Failures++
+	if t.again { // which is true of the next repair too, however long it waits
+		e.Flaps = e.Failures
+	}
 	e.RetryAt = time.Now().Add(backoff(e.Failures))
 	if e.File == "" {
 		e.File = t.file

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -282,7 +283,16 @@ func (w *world) Up(ctx context.Context, p render.Project) error {
 }
 
 func (w *world) Settle(ctx context.Context, p render.Project) error {
-	return w.operation(ctx, "settle "+p.Name, p.Name, func() {})
+	exited := false
+	err := w.operation(ctx, "settle "+p.Name, p.Name, func() {
+		for _, c := range w.running[p.Name].Containers {
+			exited = exited || c.State == "exited"
+		}
+	})
+	if exited {
+		return errors.New("app exited (1)")
+	}
+	return err
 }
 
 func (w *world) Down(ctx context.Context, project string) error {

@@ -114,21 +114,22 @@ type Count struct {
 	Result Result `json:"result"`
 }
 
-// Look is the observing and planning half of a check. It ends before the
-// operations that it started do.
+// Look is the observing and planning half of a check. It ends with the
+// checkout, before the operations on stacks that follow do.
 type Look struct {
 	At      time.Time `json:"at"`
 	Trigger string    `json:"trigger"` // start, tick, webhook, retry, engine, lane
 	From    string    `json:"from,omitempty"`
 	To      string    `json:"to,omitempty"`
-	// Error is why the look ended before anything was touched; empty if it
-	// did not. Blocked says that a person is needed.
+	// Error is why the look ended before anything was started: nothing could be
+	// compared, or the clone not moved. Empty if it did not. Blocked says that a
+	// person is needed.
 	Error   string `json:"error,omitempty"`
 	Blocked bool   `json:"blocked,omitempty"`
 	// Commits say more of From and To, as far as that is known.
 	Commits []Commit `json:"commits,omitempty"`
-	// Stacks is the whole picture; nil when the look failed: what was known
-	// before still holds.
+	// Stacks is the whole picture; nil when the look failed before it saw one:
+	// what was known before still holds.
 	Stacks []Stack `json:"-"`
 }
 
