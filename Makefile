@@ -40,8 +40,8 @@ e2e: engine ## the real binary, git server, registry, engine and image
 	$(GO_TEST) -tags engine ./internal/e2e/...
 
 .PHONY: bench
-bench: engine ## the benchmarks, those on the real engine too
-	go test -tags engine -timeout 60m -run '^$$' -bench . -benchmem ./...
+bench: engine ## the benchmarks, those beside the raw engine too; one package at a time, as they measure
+	go test -p 1 -tags engine -timeout 60m -run '^$$' -bench . -benchmem ./...
 
 .PHONY: demo
 demo: engine build ## a daemon with stacks to play with; Ctrl-C cleans up
