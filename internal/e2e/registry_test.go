@@ -65,7 +65,7 @@ func TestAnImageOfAPrivateRegistryIsPulledWithTheLoginForIt(t *testing.T) {
 	h.stack("web", strings.Replace(one, "BASE", ref, 1))
 	h.push("add web")
 	s := h.first()
-	if st := s.stack(t, h.project("web")); st.Status != report.Running {
+	if st := s.stack(t, h.project("web")); st.Status != report.Running || st.Sync != report.Synced {
 		t.Fatalf("web is %s: %s %s", st.Status, st.Reason, st.Error)
 	}
 	h.runs("web", "app")
@@ -111,7 +111,7 @@ services:
 		if err != nil {
 			return err
 		}
-		if st := s.stack(t, h.project("web")); st.Status != report.Running {
+		if st := s.stack(t, h.project("web")); st.Status != report.Running || st.Sync != report.Synced {
 			return errorString(string(st.Status) + ": " + st.Error)
 		}
 		return nil
