@@ -41,14 +41,15 @@ func (e *Engine) Up(ctx context.Context, p render.Project) error {
 	if err != nil {
 		return err
 	}
-	stale, err := e.stale(ctx, p.Stack)
+	r, err := e.project(ctx, project.Name)
 	if err != nil {
-		return err
+		return explain(ctx, err)
 	}
-	adopted, err := e.adopted(ctx, p.Stack)
+	stale, err := e.stale(ctx, p.Stack, r)
 	if err != nil {
-		return err
+		return explain(ctx, err)
 	}
+	adopted := adopted(p.Stack, r)
 	for name, s := range project.Services {
 		s.PullPolicy = types.PullPolicyNever // Pull has seen to it
 		if adopted[name] {
@@ -81,14 +82,10 @@ func (e *Engine) Up(ctx context.Context, p render.Project) error {
 // that was adopted and has references to other services), bound to a network
 // that is gone and so unable to start, or made before a container that they
 // share a namespace or volumes with.
-func (e *Engine) stale(ctx context.Context, s plan.Stack) ([]string, error) {
-	r, err := e.project(ctx, s.Name)
-	if err != nil {
-		return nil, explain(ctx, err)
-	}
+func (e *Engine) stale(ctx context.Context, s plan.Stack, r plan.Running) ([]string, error) {
 	networks, err := e.api.NetworkList(ctx, network.ListOptions{})
 	if err != nil {
-		return nil, explain(ctx, fmt.Errorf("list the networks: %w", err))
+		return nil, fmt.Errorf("list the networks: %w", err)
 	}
 	there := map[string]bool{"": true}
 	for _, n := range networks {
@@ -107,17 +104,13 @@ func (e *Engine) stale(ctx context.Context, s plan.Stack) ([]string, error) {
 
 // adopted finds the services whose containers were started by hand and are
 // what is wanted but for the label that they could not have.
-func (e *Engine) adopted(ctx context.Context, s plan.Stack) (map[string]bool, error) {
-	r, err := e.project(ctx, s.Name)
-	if err != nil {
-		return nil, explain(ctx, err)
-	}
+func adopted(s plan.Stack, r plan.Running) map[string]bool {
 	out := map[string]bool{}
 	for _, svc := range s.Services {
 		of := containersOf(r, svc.Name)
 		out[svc.Name] = len(of) > 0 && !slices.ContainsFunc(of, func(c plan.Container) bool { return c.Hash == svc.Hash || !svc.Made(c) })
 	}
-	return out, nil
+	return out
 }
 
 func cutOff(c plan.Container, there map[string]bool) bool {
@@ -131,9 +124,10 @@ func cutOff(c plan.Container, there map[string]bool) bool {
 
 func outlived(svc plan.Service, c plan.Container, r plan.Running) bool {
 	return slices.ContainsFunc(svc.Follows, func(name string) bool {
-		return slices.ContainsFunc(containersOf(r, name), func(leader plan.Container) bool {
-			return leader.Created.After(c.Created) && leader.ID != c.SharesNetworkOf
-		})
+		leaders := containersOf(r, name)
+		shares := func(leader plan.Container) bool { return leader.ID == c.SharesNetworkOf }
+		younger := func(leader plan.Container) bool { return leader.Created.After(c.Created) }
+		return !slices.ContainsFunc(leaders, shares) && slices.ContainsFunc(leaders, younger)
 	})
 }
 

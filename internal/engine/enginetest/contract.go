@@ -3,7 +3,9 @@ package enginetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -385,6 +387,31 @@ func observeCases() map[string]func(*bench) {
 			check(b, plan.Running{File: b.name + "/compose.yaml", Ours: true})
 			b.broken(p)
 			check(b, plan.Running{File: b.name + "/compose.yaml", Ours: true, Labelled: true})
+		},
+		"what was started by hand with files as they are is left as it is": func(b *bench) {
+			b.write("conf", "1")
+			old := time.Now().Add(-time.Hour)
+			b.ok(os.Chtimes(filepath.Join(b.root, b.name, "conf"), old, old))
+			const text = "services: {a: {SLEEP, network_mode: none, volumes: ['./conf:/conf']}, b: {SLEEP, network_mode: none, environment: {X: %s}}}"
+			p := b.stack(fmt.Sprintf(text, "y"))
+			o, err := b.Observe(b.ctx())
+			b.ok(err)
+			for _, s := range p.Services {
+				hash := s.Bare
+				if hash == "" {
+					hash = s.Hash
+				}
+				byHand(b, s.Name, filepath.Join(b.root, b.name), map[string]string{
+					"com.docker.compose.config-hash": hash, "com.docker.compose.image": o.Images[b.image],
+				})
+			}
+			if ds := b.differences(p); len(ds) > 0 {
+				b.Errorf("something to do: %v", ds)
+			}
+			before := b.running()
+			if got := b.differ(before, b.broken(b.stack(fmt.Sprintf(text, "z")))); got != "b" {
+				b.Errorf("recreated: %s", got)
+			}
 		},
 		"a project of another folder is not ours": func(b *bench) {
 			byHand(b, "a", "/somewhere/else", nil)

@@ -300,7 +300,7 @@ func (f *Fake) converge(s types.ServiceConfig, p render.Project) error {
 			continue
 		}
 		done := c.State == "exited" && c.ExitCode == 0 && want.Completes
-		if c.Hash != want.Hash || c.Image != f.images[want.Image] || c.SharesNetworkOf != leader || !done && f.cutOff(c, want) {
+		if !want.Made(c.Container) || c.Image != f.images[want.Image] || c.SharesNetworkOf != leader || !done && f.cutOff(c, want) {
 			f.remove(c)
 			made := f.make(s, want, p, c.Number, leader)
 			maps.Copy(made.mounts, c.mounts)
@@ -320,7 +320,7 @@ func (f *Fake) make(s types.ServiceConfig, want plan.Service, p render.Project, 
 	c := &fakeContainer{
 		Container: plan.Container{
 			ID: f.id(), Name: fmt.Sprintf("%s-%s-%d", p.Name, s.Name, number), Service: s.Name, Number: number, State: "created",
-			Hash: want.Hash, Image: f.images[want.Image], Networks: map[string]string{}, SharesNetworkOf: leader, Created: time.Now(),
+			Hash: want.Hash, Digested: want.Bare != "", Image: f.images[want.Image], Networks: map[string]string{}, SharesNetworkOf: leader, Created: time.Now(),
 		},
 		project: p.Name, labels: map[string]string{}, command: s.Command, probe: s.HealthCheck, mounts: map[string]string{},
 		restart: !want.Completes,
