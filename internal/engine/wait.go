@@ -255,13 +255,17 @@ func (e *Engine) lastLines(ctx context.Context, id string) string {
 }
 
 // Events tells the projects whose containers changed on the host. It
-// reconnects by itself and ends with ctx. A name that nobody takes in time is
-// dropped: callers still have to look from time to time.
+// reconnects by itself and ends with ctx. After a time in which nobody
+// listened it tells an empty name: anything may have happened. A name that
+// nobody takes in time is dropped: callers still have to look from time to
+// time.
 func (e *Engine) Events(ctx context.Context) <-chan string {
 	ch := make(chan string, 64)
 	go func() {
-		for ctx.Err() == nil {
-			e.listen(ctx, ch)
+		for again := false; ctx.Err() == nil; again = true {
+			if !again || e.back(ctx, ch) {
+				e.listen(ctx, ch)
+			}
 			select {
 			case <-time.After(lookAgain):
 			case <-ctx.Done():
@@ -269,6 +273,20 @@ func (e *Engine) Events(ctx context.Context) <-chan string {
 		}
 	}()
 	return ch
+}
+
+// back says whether the engine answers again, and tells so.
+func (e *Engine) back(ctx context.Context, ch chan<- string) bool {
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
+	if e.Ping(ctx) != nil {
+		return false
+	}
+	select {
+	case ch <- "":
+	default:
+	}
+	return true
 }
 
 func (e *Engine) listen(ctx context.Context, ch chan<- string) {
