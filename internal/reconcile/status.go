@@ -58,6 +58,9 @@ func (r *Reconciler) statuses(c *check) []report.Stack {
 		switch h.Reason {
 		case plan.HeldBusy:
 			s.Sync, s.Held = report.Applying, ""
+			if before, ok := r.stacks[key(h.Stack, h.File)]; ok {
+				s.Status = before.Status
+			}
 		case plan.HeldRetry:
 			s.Sync = report.Waiting
 		case plan.HeldController:

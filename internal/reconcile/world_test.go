@@ -35,6 +35,7 @@ type world struct {
 	log     []string
 	fetches int
 	trees   int            // open ones
+	moving  bool           // a checkout runs
 	active  map[string]int // operations by stack
 	// hooks are called before an operation has its effect ("pull web", "fetch"),
 	// and can make it take time or fail.
@@ -220,6 +221,13 @@ func (w *world) Stage(_ context.Context, commit string) (Tree, error) {
 }
 
 func (w *world) Checkout(ctx context.Context, commit string) error {
+	move := func(on bool) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.moving = on
+	}
+	move(true)
+	defer move(false)
 	return w.operation(ctx, "checkout", "", func() {
 		w.local = commit
 		w.note("checkout %s", commit)
@@ -261,7 +269,7 @@ func (w *world) Pull(ctx context.Context, p render.Project) error {
 
 func (w *world) Up(ctx context.Context, p render.Project) error {
 	w.mu.Lock()
-	if p.Commit != w.local { // a checkout may overtake it later, when patience is over
+	if p.Commit != w.local || w.moving { // a checkout may overtake it later, when patience is over
 		w.t.Errorf("%s is brought up at %s from a clone at %s", p.Name, p.Commit, w.local)
 	}
 	for _, req := range p.Requires {
