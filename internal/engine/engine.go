@@ -60,6 +60,9 @@ type Engine struct {
 // Connect makes a client from Docker's own environment variables and sees
 // that an engine answers that is new enough. Its errors say what to do.
 func Connect(ctx context.Context) (client.APIClient, error) {
+	if err := refuseHost(os.Getenv("DOCKER_HOST")); err != nil {
+		return nil, err
+	}
 	c, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 	if err != nil {
 		return nil, fmt.Errorf("the engine's address can't be used (DOCKER_HOST=%s): %w", withoutPassword(os.Getenv("DOCKER_HOST")), err)
@@ -149,6 +152,22 @@ func unreachable(ctx context.Context, host string, err error) error {
 		return fmt.Errorf("no engine listens at %s: start it (systemctl start docker)", socket)
 	default:
 		return fmt.Errorf("the engine at %s can't be reached: %w", socket, dialErr)
+	}
+}
+
+// refuseHost refuses an address that the client would not use as it is meant:
+// it ignores a password, and shows it in its errors.
+func refuseHost(address string) error {
+	u, err := url.Parse(address)
+	switch {
+	case err != nil:
+		return nil // the client says it better
+	case u.Scheme == "ssh":
+		return errors.New("DOCKER_HOST is an ssh:// address, which is not supported: forward the engine's socket (ssh -L), or use tcp:// with TLS")
+	case u.User != nil:
+		return fmt.Errorf("DOCKER_HOST=%s has a user or a password in it, which Docker does not use: take them out", withoutPassword(address))
+	default:
+		return nil
 	}
 }
 
