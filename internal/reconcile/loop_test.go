@@ -296,6 +296,18 @@ func TestAStacksFailure(t *testing.T) {
 		d.expect("its own does", d.runs(), "db=db1 web=web3")
 		d.stop()
 	})
+	bubble(t, "pauses are short again for a commit that changed the stack", func(t *testing.T) {
+		w := newWorld(t, stack("web"))
+		w.on("pull web", fails("no such image"))
+		d := start(t, w)
+		pass(time.Hour)
+		w.push("c2", version(2, stack("web")))
+		d.look()
+		w.on("pull web", nil)
+		pass(10 * time.Second)
+		d.expect("runs", d.runs(), "web=web2")
+		d.stop()
+	})
 	bubble(t, "a failed stop is found again, also after a restart", func(t *testing.T) {
 		w := newWorld(t, stack("web"), stack("old"))
 		d := start(t, w)
@@ -338,6 +350,11 @@ func TestAStacksFailure(t *testing.T) {
 		w.host("web", func(c *plan.Container) { c.Health = "starting" })
 		d.look()
 		d.expect("while it starts it is what it was", d.last(), "web=failed/synced")
+		d.recorder.mu.Lock()
+		if s := d.ended[len(d.ended)-1].Final[0]; s.Error != "web is unhealthy" {
+			t.Errorf("its error is forgotten while it starts: %+v", s)
+		}
+		d.recorder.mu.Unlock()
 		w.host("web", func(c *plan.Container) { c.Health = "healthy" })
 		d.look()
 		d.expect("picture", d.last(), "web=running/synced")
@@ -701,6 +718,16 @@ func TestShutdown(t *testing.T) {
 			})
 		}
 	}
+	bubble(t, "lets a checkout end", func(t *testing.T) {
+		w := newWorld(t, stack("web"))
+		d := start(t, w)
+		w.on("checkout", takes(5*time.Second))
+		w.push("c2", version(2, stack("web")))
+		d.look()
+		d.stop()
+		d.expect("clone", w.head(), "c2")
+		d.expect("runs", d.runs(), "web=web1")
+	})
 	bubble(t, "nothing is begun after it", func(t *testing.T) {
 		w := newWorld(t, stack("web"), stack("old"))
 		d := start(t, w)
