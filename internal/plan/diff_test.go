@@ -3,7 +3,6 @@ package plan
 import (
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestDifferences(t *testing.T) {
@@ -108,31 +107,6 @@ func TestOnlyDefinitionsCountAsAChangeOfConfiguration(t *testing.T) {
 	}
 	if got, want := strings.Join(state, ", "), "volume web_data is missing, db exited (0)"; got != want {
 		t.Errorf("state: got %s, want %s", got, want)
-	}
-}
-
-func TestAContainerStartedByHandCarriesNoDigestOfTheFilesItUses(t *testing.T) {
-	made := noon()
-	svc := Service{Hash: "with files", Bare: "without", Touched: made.Add(-time.Minute)}
-	byHand := Container{Hash: "without", Created: made}
-	for _, c := range []struct {
-		name   string
-		change func(*Service, *Container)
-		want   bool
-	}{
-		{"as wanted, when the files are older than it", func(*Service, *Container) {}, true},
-		{"as wanted, when we made it", func(_ *Service, c *Container) { c.Hash, c.Digested = "with files", true }, true},
-		{"not as wanted, when the files are younger", func(s *Service, _ *Container) { s.Touched = made.Add(time.Minute) }, false},
-		{"not as wanted, when the age of the files can't be told", func(s *Service, _ *Container) { s.Touched = time.Time{} }, false},
-		{"not as wanted, when it carries another digest", func(_ *Service, c *Container) { c.Digested = true }, false},
-		{"not as wanted, when its configuration is another", func(_ *Service, c *Container) { c.Hash = "other" }, false},
-		{"not as wanted, when the service uses no files", func(s *Service, c *Container) { s.Bare, c.Hash = "", "" }, false},
-	} {
-		svc, con := svc, byHand
-		c.change(&svc, &con)
-		if got := svc.Made(con); got != c.want {
-			t.Errorf("%s: got %v", c.name, got)
-		}
 	}
 }
 

@@ -230,7 +230,9 @@ func (g generator) change(s Stack) Stack {
 			s.Volumes[0].Hash = "v2"
 		}
 	case 5:
-		s.Name = string(rune('a' + g.IntN(7)))
+		file := s.File // what a project makes has names that begin with its own
+		s = g.stack(string(rune('a' + g.IntN(7))))
+		s.File = file
 	case 6:
 		s.File = "moved/" + s.File
 	case 7:

@@ -1,0 +1,146 @@
+package reconcile
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+)
+
+func TestSlowStacks(t *testing.T) {
+	bubble(t, "a slow pull delays no other stack's next commit, and is taken up at that commit", func(t *testing.T) {
+		w := newWorld(t, stack("web"), stack("db"))
+		d := start(t, w)
+		w.did()
+		w.on("pull web", takes(10*time.Minute))
+		w.push("c2", version(2, stack("web")), stack("db"))
+		d.look()
+		w.push("c3", version(2, stack("web")), version(3, stack("db")))
+		pass(time.Minute)
+		d.look()
+		d.expect("did", w.did(), "checkout c2, checkout c3, pull db, up db c3")
+		pass(10 * time.Minute)
+		d.expect("did", w.did(), "pull web, up web c3")
+		d.expect("counts", d.counts(), "started db, started web, updated db, updated web")
+		d.expect("triggers", d.triggers(), "start webhook webhook lane")
+		d.stop()
+	})
+	bubble(t, "a slow healthcheck delays neither others nor, when it is over, the stack's own next commit", func(t *testing.T) {
+		w := newWorld(t, stack("web"), stack("db"), stack("slow"))
+		d := start(t, w)
+		w.on("settle web", takes(2*time.Minute))
+		w.on("settle slow", takes(4*time.Minute))
+		w.push("c2", version(2, stack("web")), stack("db"), version(2, stack("slow")))
+		d.look()
+		w.push("c3", version(3, stack("web")), version(3, stack("db")), version(2, stack("slow")))
+		d.look()
+		d.expect("runs", d.runs(), "db=db3 slow=slow2 web=web2")
+		d.expect("checkouts", w.head(), "c3")
+		w.on("settle web", nil)
+		pass(2 * time.Minute)
+		d.expect("runs", d.runs(), "db=db3 slow=slow2 web=web3")
+		pass(2 * time.Minute)
+		d.expect("picture", d.last(), "db=running/synced slow=running/synced web=running/synced")
+		d.stop()
+	})
+	bubble(t, "a slow stop delays the next commit by no more than patience", func(t *testing.T) {
+		w := newWorld(t, stack("web"), stack("old"))
+		d := start(t, w)
+		w.on("down old", takes(10*time.Minute))
+		w.push("c2", version(2, stack("web")))
+		d.look()
+		pass(2 * patience)
+		d.expect("runs", d.runs(), "old=old1 web=web2")
+		pass(10 * time.Minute)
+		d.expect("runs", d.runs(), "web=web2")
+		d.stop()
+	})
+	bubble(t, "a stack that was removed while its pull ran does not come up any more", func(t *testing.T) {
+		w := newWorld(t, stack("db"))
+		d := start(t, w)
+		w.did()
+		w.on("pull web", takes(10*time.Minute))
+		w.push("c2", stack("db"), stack("web"))
+		d.look()
+		w.push("c3", stack("db"))
+		d.look()
+		pass(time.Hour)
+		d.expect("did", w.did(), "checkout c2, checkout c3, pull web")
+		d.expect("picture", d.last(), "db=running/synced")
+		d.stop()
+	})
+	bubble(t, "a stack that was removed while its healthcheck was waited for is stopped after that", func(t *testing.T) {
+		w := newWorld(t, stack("db"))
+		d := start(t, w)
+		w.did()
+		w.on("settle web", takes(2*time.Minute))
+		w.push("c2", stack("db"), stack("web"))
+		d.look()
+		w.push("c3", stack("db"))
+		d.look()
+		d.expect("picture", words(d.looksSoFar()[2].Stacks), "db=running/synced web=failed/applying")
+		pass(time.Hour)
+		d.expect("did", w.did(), "checkout c2, pull web, up web c2, checkout c3, down web")
+		d.expect("picture", d.last(), "db=running/synced")
+		d.stop()
+	})
+	bubble(t, "nothing is begun while a checkout runs that could not wait any longer", func(t *testing.T) {
+		w := newWorld(t, stack("x"), stack("y"))
+		w.on("up x", takes(2*time.Minute))
+		w.on("pull y", takes(patience+10*time.Second))
+		d := start(t, w)
+		w.on("checkout", takes(20*time.Second))
+		w.push("c2", version(2, stack("x")), stack("y"))
+		d.look()
+		pass(time.Hour)
+		d.expect("runs", d.runs(), "x=x2 y=y1")
+		d.stop()
+	})
+	bubble(t, "images come while the stacks that are needed start", func(t *testing.T) {
+		w := newWorld(t, stack("a", "b"), stack("b"))
+		w.on("settle b", takes(time.Minute))
+		d := start(t, w)
+		if did := w.did(); !strings.Contains(did, "pull a") || strings.Contains(did, "up a") {
+			t.Errorf("did %s", did)
+		}
+		pass(time.Minute)
+		d.stop()
+	})
+	bubble(t, "a stack that others need is waited for", func(t *testing.T) {
+		w := newWorld(t, stack("a", "b"), stack("b"))
+		w.on("settle b", takes(time.Minute))
+		d := start(t, w)
+		d.expect("runs", d.runs(), "b=b1")
+		pass(time.Minute)
+		d.expect("runs", d.runs(), "a=a1 b=b1")
+		d.stop()
+	})
+	bubble(t, "a stack that needs a failed one is held with the reason, and comes up after it", func(t *testing.T) {
+		w := newWorld(t, stack("a", "b"), stack("b"), stack("c"))
+		w.on("up b", fails("port is taken"))
+		d := start(t, w)
+		d.expect("runs", d.runs(), "c=c1")
+		d.expect("picture", d.last(), "a=failed/held(needs) b=failed/retrying(retry) c=running/synced")
+		w.on("up b", nil)
+		pass(10 * time.Second)
+		d.expect("runs", d.runs(), "a=a1 b=b1 c=c1")
+		d.stop()
+	})
+	bubble(t, "no more stacks are brought up at once than allowed", func(t *testing.T) {
+		var all []plan.Stack
+		w := newWorld(t)
+		for i := range 10 {
+			s := stack(fmt.Sprint("s", i))
+			all = append(all, s)
+			w.on("up "+s.Name, takes(time.Minute))
+		}
+		w.commits["c1"] = all
+		d := start(t, w, func(o *Options) { o.Parallel = 2 })
+		pass(4*time.Minute + time.Second)
+		d.expect("up", fmt.Sprint(len(strings.Fields(d.runs()))), "8")
+		pass(time.Hour)
+		d.stop()
+	})
+}
