@@ -120,6 +120,13 @@ func TestAStackThatIsIgnoredIsLeftAlone(t *testing.T) {
 	if after := h.runs("web", "app"); after["app"] != ids["app"] {
 		t.Fatal("a stack that became ignored was touched")
 	}
+	// Its container is older than the label, and does not carry it.
+	h.remove("web")
+	h.push("remove web")
+	h.settle()
+	if after := h.runs("web", "app"); after["app"] != ids["app"] {
+		t.Fatal("a stack that was ignored was touched when it was removed from git")
+	}
 }
 
 func TestAnInvalidStackKeepsWhatRunsAndTheOthersGoOn(t *testing.T) {

@@ -317,7 +317,7 @@ const StopDigest = "stop"
 // that we have applied before; one that was started by hand from an untracked
 // folder of the clone is its owner's.
 func (b *builder) removed(r Running) bool {
-	if !r.Ours || r.Ignored || b.wants(r.Project) || !(hasContainers(r) || len(r.Networks) > 0) {
+	if !r.Ours || r.Ignored || b.state.Memory[r.Project].Ignored || b.wants(r.Project) || !(hasContainers(r) || len(r.Networks) > 0) {
 		return false
 	}
 	known := b.state.Memory[r.Project].File

@@ -314,6 +314,10 @@ func TestRemovedStacks(t *testing.T) {
 			state: world(stacks(db), projects(running(db), running(web, func(r *Running) { r.Ignored = true }))),
 		},
 		{
+			name:  "a removed stack that was ignored, from before it was, goes on",
+			state: world(stacks(db), projects(running(db), running(web)), remember("web", Record{File: web.File, Ignored: true})),
+		},
+		{
 			name:  "a foreign project is not stopped",
 			state: world(stacks(db), projects(running(db), running(web, notOurs))),
 		},

@@ -188,6 +188,9 @@ type Observed struct {
 type Record struct {
 	// File is the stack file that was last applied.
 	File string
+	// Ignored says that the stack was ignored when git last had it, which its
+	// containers need not say: they may be older than the label.
+	Ignored bool
 	// Applied is the digest that was last applied with success.
 	Applied string
 	// Tried is the digest whose application was last begun.

@@ -56,6 +56,9 @@ func (r *Reconciler) remember(c *check) {
 	}
 	for _, s := range c.view.wanted {
 		known[s.Name] = true
+		if s.Mode == plan.Ignored && s.Invalid == "" && !r.journal.peek(s.Name).Ignored {
+			r.journal.at(s.Name).Record = plan.Record{File: s.File, Ignored: true}
+		}
 		if touched[s.Name] || s.Mode == plan.Ignored || s.Invalid != "" || c.starting[s.Name] {
 			continue
 		}
@@ -70,7 +73,7 @@ func (r *Reconciler) remember(c *check) {
 // did not last before has to last for a while to be believed.
 func (r *Reconciler) settled(s plan.Stack, c *check) {
 	e := r.journal.peek(s.Name)
-	if e.Applied == s.Digest && e.Tried == s.Digest && e.Failed == "" && e.Error == "" {
+	if e.Applied == s.Digest && e.Tried == s.Digest && e.Failed == "" && e.Error == "" && !e.Ignored {
 		return
 	}
 	if e.Flaps > 0 && e.Applied == s.Digest && c.At.Sub(e.LastSuccess) < flapping {
@@ -279,7 +282,7 @@ func (r *Reconciler) failed(t *turn, res result) {
 	if e.Failed != digest {
 		e.Failures = 0
 	}
-	e.Failed, e.Error, e.Attempted = digest, t.err.Error(), t.commit
+	e.Failed, e.Error, e.Attempted, e.Ignored = digest, t.err.Error(), t.commit, false
 	e.Failures++
 	if t.again { // which is true of the next repair too, however long it waits
 		e.Flaps = e.Failures
