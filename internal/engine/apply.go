@@ -41,6 +41,9 @@ func (e *Engine) Up(ctx context.Context, p render.Project) error {
 	if err != nil {
 		return err
 	}
+	if err := e.makeWay(ctx, p.Stack); err != nil {
+		return explain(ctx, err)
+	}
 	r, err := e.project(ctx, project.Name)
 	if err != nil {
 		return explain(ctx, err)
@@ -52,6 +55,10 @@ func (e *Engine) Up(ctx context.Context, p render.Project) error {
 	adopted := adopted(p.Stack, r)
 	for name, s := range project.Services {
 		s.PullPolicy = types.PullPolicyNever // Pull has seen to it
+		if s.Deploy != nil && s.Deploy.Replicas != nil && s.Scale == nil {
+			n := s.GetScale() // hashing makes the SDK forget the replicas
+			s.Scale = &n
+		}
 		if adopted[name] {
 			delete(s.Labels, render.LabelContent) // or it would differ by it
 		}
@@ -73,6 +80,59 @@ func (e *Engine) Up(ctx context.Context, p render.Project) error {
 	}
 	if err := sdk.Start(ctx, project.Name, api.StartOptions{Project: startable}); err != nil {
 		return e.withLogs(ctx, project.Name, explain(ctx, err))
+	}
+	return nil
+}
+
+// makeWay removes containers of services that are no more, and networks whose
+// definition changed. The SDK does so as well, but the networks first, which
+// fails while an orphan is on them, and for ever after it was killed between
+// disconnecting a container and removing the network.
+func (e *Engine) makeWay(ctx context.Context, s plan.Stack) error {
+	r, err := e.project(ctx, s.Name)
+	if err != nil {
+		return err
+	}
+	if err := e.removeOrphans(ctx, s, r); err != nil {
+		return err
+	}
+	networks, err := e.api.NetworkList(ctx, network.ListOptions{Filters: projectFilter(s.Name)})
+	if err != nil {
+		return fmt.Errorf("list the networks of %s: %w", s.Name, err)
+	}
+	for _, n := range networks {
+		hash := n.Labels[api.ConfigHashLabel]
+		if hash == "" || !slices.ContainsFunc(s.Networks, func(want plan.Resource) bool { return want.Name == n.Name && want.Hash != hash }) {
+			continue
+		}
+		for _, c := range r.Containers {
+			if c.Networks[n.Name] == n.ID && !c.OneOff && c.State != "exited" && c.State != "created" {
+				if err := e.api.ContainerStop(ctx, c.ID, container.StopOptions{}); err != nil && !errdefs.IsNotFound(err) {
+					return fmt.Errorf("stop container %s: %w", c.Name, err)
+				}
+			}
+		}
+		if err := e.api.NetworkRemove(ctx, n.ID); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("network %s has another definition now and can't be replaced: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
+// removeOrphans removes the containers of services that are no more.
+func (e *Engine) removeOrphans(ctx context.Context, s plan.Stack, r plan.Running) error {
+	for _, c := range r.Containers {
+		known := slices.Contains(s.Disabled, c.Service) || slices.ContainsFunc(s.Services, func(svc plan.Service) bool { return svc.Name == c.Service })
+		if known || c.OneOff {
+			continue
+		}
+		err := e.api.ContainerStop(ctx, c.ID, container.StopOptions{})
+		if err == nil {
+			err = e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{})
+		}
+		if err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("remove container %s of a service that is no more: %w", c.Name, err)
+		}
 	}
 	return nil
 }

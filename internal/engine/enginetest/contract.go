@@ -56,7 +56,7 @@ const two = "services: {a: {SLEEP}, b: {SLEEP}}"
 func upCases() map[string]func(*bench) {
 	return map[string]func(*bench){
 		"Up makes what is wanted, and again changes nothing": func(b *bench) {
-			p := b.stack("services: {a: {SLEEP, scale: 2, networks: [x, default], volumes: ['data:/data']}, b: {SLEEP, deploy: {replicas: 2}}}\nnetworks: {x: {}}\nvolumes: {data: {}}")
+			p := b.stack("services: {a: {SLEEP, scale: 2, networks: [x, default], volumes: ['data:/data']}, b: {SLEEP, scale: 2}}\nnetworks: {x: {}}\nvolumes: {data: {}}")
 			before := b.up(p)
 			if len(before.Containers) != 4 {
 				b.Errorf("%d containers", len(before.Containers))
