@@ -243,21 +243,26 @@ func (h *host) behindProxy() *proxy {
 	return p
 }
 
-// ownImage gives the base image a name that nobody else gives to another.
+// ownImage gives the base image a name that nobody else gives to another, and
+// the same with -other behind it.
 func ownImage(t *testing.T) (*host, string) {
 	t.Helper()
 	var ref string
 	t.Cleanup(func() { // after the containers have gone
 		api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
 		if err == nil {
-			_, _ = api.ImageRemove(context.Background(), ref, image.RemoveOptions{Force: true})
+			for _, ref := range []string{ref, ref + "-other"} {
+				_, _ = api.ImageRemove(context.Background(), ref, image.RemoveOptions{Force: true})
+			}
 			_ = api.Close()
 		}
 	})
 	h := newHost(t)
 	ref = "gitops-compose-e2e:" + h.prefix
-	if err := h.api.ImageTag(context.Background(), baseImage, ref); err != nil {
-		t.Fatal(err)
+	for _, ref := range []string{ref, ref + "-other"} {
+		if err := h.api.ImageTag(context.Background(), baseImage, ref); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return h, ref
 }
@@ -483,6 +488,9 @@ func TestAnEngineCallThatFailsOnceIsHealedWithoutAHand(t *testing.T) {
 		c.next()
 		c.trigger()
 	}, func(c *churn, p *point) {
+		if _, _, err := c.get("/readyz"); err != nil { // which pings
+			t.Error(err)
+		}
 		c.happens(p.rule)
 		c.converges(fmt.Sprintf("%s: %s", p.what, p.kind))
 		t.Logf("%-4s %-40s converged", p.what, p.kind)
