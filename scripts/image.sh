@@ -44,11 +44,11 @@ stand_in() {
   tar -c -C "$root" --owner 0 --group 0 . -C / \
     --transform "flags=r;s,^$(go env GOROOT | cut -c 2-),usr/local/go," \
     --transform "flags=r;s,^$(go env GOMODCACHE | cut -c 2-),go/pkg/mod," \
-    --transform "flags=r;s,^$(go env GOCACHE | cut -c 2-),root/.cache/go-build," \
+    --transform "flags=r;s,^$(go env GOCACHE | cut -c 2-),var/cache/go-build," \
     --verbatim-files-from --files-from <(sed 's,^/,,' "$scratch/list") |
     docker import \
       --change "LABEL $repository=" \
-      --change 'ENV PATH=/usr/local/go/bin:/bin GOPATH=/go GOCACHE=/root/.cache/go-build GOTOOLCHAIN=local GOPROXY=off' \
+      --change 'ENV PATH=/usr/local/go/bin:/bin GOPATH=/go GOCACHE=/var/cache/go-build GOTOOLCHAIN=local GOPROXY=off' \
       - "$image" >/dev/null
 }
 
