@@ -27,6 +27,8 @@ LABEL org.opencontainers.image.title="GitopsCompose" \
       org.opencontainers.image.source="https://github.com/korbiniankuhn/gitops-compose" \
       org.opencontainers.image.licenses="MIT" \
       org.opencontainers.image.version="$VERSION"
+# Whoever it runs as has no home here; what builds keep for a while goes where anybody may write.
+ENV HOME=/tmp
 EXPOSE 2112
 # Alive, not ready: a remote that is down is no reason to restart the daemon. The first check of a large host takes its time.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s --retries=3 CMD ["/gitops-compose", "healthcheck"]
