@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -465,22 +466,27 @@ func TestAnEngineCallThatFailsOnceIsHealedWithoutAHand(t *testing.T) {
 	type point struct {
 		what fault
 		kind string
+		nth  int
 		rule *rule
 	}
 	var points []*point
 	for kind, n := range count {
 		t.Logf("%3d calls in a good sync: %s", n, kind)
-		for _, what := range []fault{answers500, cut, lost} {
-			if what == lost && !mutates(kind) {
-				continue // the same as cut
-			}
-			points = append(points, &point{what: what, kind: kind})
+		points = append(points, &point{what: answers500, kind: kind, nth: 1}, &point{what: cut, kind: kind, nth: 1})
+		if !mutates(kind) {
+			continue // to lose the answer is the same as a cut, and one call as good as another
+		}
+		points = append(points, &point{what: lost, kind: kind, nth: 1})
+		for nth := 2; nth <= n; nth++ {
+			points = append(points, &point{what: answers500, kind: kind, nth: nth}, &point{what: lost, kind: kind, nth: nth})
 		}
 	}
-	slices.SortFunc(points, func(a, b *point) int { return strings.Compare(a.kind+string(a.what), b.kind+string(b.what)) })
+	slices.SortFunc(points, func(a, b *point) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.nth, b.nth), cmp.Compare(a.what, b.what))
+	})
 	inBatches(t, 6, points, func(c *churn, p *point) {
 		c.proxy.disarm()
-		p.rule = c.proxy.arm(&rule{match: is(p.kind), nth: 1, what: p.what})
+		p.rule = c.proxy.arm(&rule{match: is(p.kind), nth: p.nth, what: p.what})
 		if p.kind == "GET /events" {
 			c.proxy.down() // the stream begins anew
 			c.proxy.up()
@@ -492,8 +498,8 @@ func TestAnEngineCallThatFailsOnceIsHealedWithoutAHand(t *testing.T) {
 			t.Error(err)
 		}
 		c.happens(p.rule)
-		c.converges(fmt.Sprintf("%s: %s", p.what, p.kind))
-		t.Logf("%-4s %-40s converged", p.what, p.kind)
+		c.converges(fmt.Sprintf("%s: %s (%d)", p.what, p.kind, p.nth))
+		t.Logf("%-4s %d. %-40s converged", p.what, p.nth, p.kind)
 	})
 	t.Logf("%d kinds of calls, %d faults", len(count), len(points))
 }
