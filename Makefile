@@ -10,7 +10,7 @@ IMAGE ?= gitops-compose:$(VERSION)
 
 # Tests in files with the build tag "engine" need a real engine; all others need nothing but Go.
 # The limit of time is per package; go test's default of 10 minutes is too short for images and engines.
-GO_TEST := go test -race -timeout 25m
+GO_TEST := go test -race -timeout 40m
 
 .PHONY: help
 help: ## this list
