@@ -100,6 +100,11 @@ func (e *Engine) makeWay(ctx context.Context, s plan.Stack) error {
 	if err != nil {
 		return fmt.Errorf("list the networks of %s: %w", s.Name, err)
 	}
+	for _, n := range doubles(networks, r) {
+		if err := e.api.NetworkRemove(ctx, n.ID); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("network %s is there twice and one can't be removed: %w", n.Name, err)
+		}
+	}
 	for _, n := range networks {
 		hash := n.Labels[api.ConfigHashLabel]
 		if hash == "" || !slices.ContainsFunc(s.Networks, func(want plan.Resource) bool { return want.Name == n.Name && want.Hash != hash }) {
@@ -117,6 +122,30 @@ func (e *Engine) makeWay(ctx context.Context, s plan.Stack) error {
 		}
 	}
 	return nil
+}
+
+// doubles finds networks of a name that another one has too. The engine makes
+// two when it is asked twice at the same time, as by a daemon that was killed and
+// by the next; after that it starts no container by that name. The one that most
+// containers are on stays.
+func doubles(networks []network.Summary, r plan.Running) []network.Summary {
+	users := map[string]int{}
+	for _, c := range r.Containers {
+		for _, id := range c.Networks {
+			users[id]++
+		}
+	}
+	networks = slices.Clone(networks)
+	slices.SortStableFunc(networks, func(a, b network.Summary) int { return users[b.ID] - users[a.ID] })
+	seen := map[string]bool{}
+	var out []network.Summary
+	for _, n := range networks {
+		if seen[n.Name] {
+			out = append(out, n)
+		}
+		seen[n.Name] = true
+	}
+	return out
 }
 
 // removeOrphans removes the containers of services that are no more.
