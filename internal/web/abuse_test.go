@@ -221,9 +221,6 @@ func TestAbuseChangesNothing(t *testing.T) {
 	if peak-before > allowedMemory {
 		t.Errorf("memory grew from %d to %d MB", before, peak)
 	}
-	if slow > time.Second { // a machine that does all this at once is slow itself
-		t.Errorf("health took %s", slow)
-	}
 	if said := v.end(); strings.Contains(said, "TRIGGERED") {
 		t.Error("something was triggered")
 	}
