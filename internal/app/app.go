@@ -60,7 +60,9 @@ func New(ctx context.Context, o Options) (*App, error) {
 
 func (a *App) build(ctx context.Context, o Options) error {
 	c := o.Config
-	p, err := open(ctx, o, false)
+	// The history asks the engine, which tells the history of its pulls.
+	history := report.NewHistory(func(ctx context.Context) error { return a.engine.Ping(ctx) })
+	p, err := open(ctx, o, false, pulling(history))
 	if err != nil {
 		return err
 	}
@@ -69,7 +71,6 @@ func (a *App) build(ctx context.Context, o Options) error {
 
 	registry := prometheus.NewRegistry()
 	counters := metrics.New(registry, metrics.Options{Version: o.Version, Interval: c.CheckInterval})
-	history := report.NewHistory(p.engine.Ping)
 	events := make(chan string, 64)
 	a.events = func(ctx context.Context) { relay(ctx, p.engine.Events(ctx), events) }
 	a.reconciler = reconcile.New(p.options(o, func(r *reconcile.Options) {
@@ -78,6 +79,10 @@ func (a *App) build(ctx context.Context, o Options) error {
 		r.Events = events
 		r.Scheduled = history.Scheduled
 		r.Describe = describe(p.repo)
+		r.Registry = p.engine
+		if c.PruneImages {
+			r.Pruner = p.engine
+		}
 	}))
 
 	var gatherer prometheus.Gatherer = registry
@@ -98,6 +103,7 @@ func (a *App) Run(ctx context.Context) error {
 	forgetStart()
 	a.log.Info("listening", "address", a.server.Addr())
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { a.engine.CheckLogins(ctx); return nil })
 	g.Go(func() error { a.events(ctx); return nil })
 	g.Go(func() error { return a.server.Run(ctx) })
 	g.Go(func() error { return a.reconciler.Run(ctx) })
@@ -122,7 +128,7 @@ func undo(steps []step) error {
 // Plan says what the next check of a daemon with this configuration would do,
 // and touches nothing: neither the clone nor the engine.
 func Plan(ctx context.Context, o Options) (p plan.Plan, err error) {
-	parts, err := open(ctx, o, true)
+	parts, err := open(ctx, o, true, nil)
 	if err != nil {
 		return plan.Plan{}, err
 	}
@@ -142,7 +148,7 @@ type parts struct {
 	teardown []step
 }
 
-func open(ctx context.Context, o Options, readOnly bool) (p parts, err error) {
+func open(ctx context.Context, o Options, readOnly bool, progress func(engine.Progress)) (p parts, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, undo(p.teardown))
@@ -178,7 +184,7 @@ func open(ctx context.Context, o Options, readOnly bool) (p parts, err error) {
 	}
 	p.engine = engine.New(api, engine.Options{
 		Repository: p.repo.Identity(), HostRoot: place.HostRoot, Self: place.Container,
-		Registries: logins(c.Registries), Logger: o.Logger,
+		Registries: logins(c.Registries), Progress: progress, Logger: o.Logger,
 	})
 	p.loader = render.New(render.Options{
 		Root: root, HostRoot: place.HostRoot, HostHome: home,
@@ -235,6 +241,13 @@ func logins(rs []config.Registry) []engine.Registry {
 		out[i] = engine.Registry{Host: r.Host(), Username: r.Username, Password: r.Password.Value}
 	}
 	return out
+}
+
+// pulling tells a history how far pulls are.
+func pulling(h *report.History) func(engine.Progress) {
+	return func(p engine.Progress) {
+		h.Pulling(report.Pull{Image: p.Image, Started: p.Started, Layers: p.Layers, Done: p.Done, Bytes: p.Bytes, Total: p.Total}, p.Ended)
+	}
 }
 
 func describe(r *repo.Repository) func(string) (report.Commit, error) {

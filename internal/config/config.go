@@ -49,6 +49,8 @@ type Config struct {
 	DeployTimeout     time.Duration
 	SelfHeal          bool
 	AllowEmpty        bool
+	// PruneImages removes images that an update has replaced.
+	PruneImages bool
 
 	LogLevel  slog.Level
 	LogFormat string // text or json
@@ -203,6 +205,7 @@ func (l *loader) config(raw environment) Config {
 		DeployTimeout:      time.Duration(raw.DeployTimeout),
 		SelfHeal:           bool(raw.SelfHeal),
 		AllowEmpty:         bool(raw.AllowEmpty),
+		PruneImages:        bool(raw.PruneImages),
 		LogLevel:           slog.Level(raw.LogLevel),
 		LogFormat:          string(raw.LogFormat),
 	}

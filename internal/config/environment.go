@@ -39,6 +39,7 @@ type environment struct {
 	DeployTimeout     seconds `env:"DEPLOY_TIMEOUT_IN_SECONDS" envDefault:"300" doc:"how long a stack may take to become running and healthy"`
 	SelfHeal          boolean `env:"SELF_HEAL" envDefault:"true" doc:"also repair what changed on the host without a change in git"`
 	AllowEmpty        boolean `env:"ALLOW_EMPTY" envDefault:"false" doc:"let a head without any stack remove every stack (otherwise held)"`
+	PruneImages       boolean `env:"PRUNE_IMAGES" envDefault:"false" doc:"after an update remove images that the stack used before and that nothing uses any more"`
 
 	LogLevel  level  `env:"LOG_LEVEL" envDefault:"info" doc:"debug, info, warn or error"`
 	LogFormat format `env:"LOG_FORMAT" envDefault:"text" doc:"text or json"`

@@ -37,7 +37,10 @@ type Options struct {
 	Self string
 	// Registries are logins on top of those in Docker's config.json.
 	Registries []Registry
-	Logger     *slog.Logger
+	// Progress is told how far a pull is, at most once a second, and when it
+	// has ended. It returns at once. nil if nobody wants to know.
+	Progress func(Progress)
+	Logger   *slog.Logger
 }
 
 // Registry is a login for one registry.

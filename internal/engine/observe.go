@@ -119,7 +119,7 @@ func (e *Engine) addContainer(f *found, c container.Summary) {
 	con := plan.Container{
 		ID: c.ID, Name: containerName(c), Service: labels[api.ServiceLabel],
 		OneOff: labels[api.OneoffLabel] == "True",
-		State:  string(c.State), Hash: labels[render.LabelHash], Image: labels[api.ImageDigestLabel],
+		State:  string(c.State), Hash: labels[render.LabelHash], Image: labels[api.ImageDigestLabel], Reference: c.Image,
 		Created: time.Unix(c.Created, 0), Since: c.Status,
 		Networks: map[string]string{},
 	}

@@ -63,11 +63,19 @@ func (e *Engine) need(ctx context.Context, s types.ServiceConfig, svc plan.Servi
 	switch {
 	case svc.Pull == plan.PullNever && !here:
 		return fmt.Errorf("image %s of service %s is not here, and its pull_policy is never: load or build it on the host", s.Image, s.Name)
-	case svc.Pull == plan.PullNever, svc.Pull == plan.PullMissing && here:
+	case svc.Pull == plan.PullNever, svc.Pull != plan.PullAlways && here:
 		return nil
 	}
 	return e.pulls.once(ctx, svc.Image+" "+s.Platform, func(ctx context.Context) error {
-		return e.pullImage(ctx, svc.Image, s.Platform)
+		release, err := e.pulls.turn(ctx, svc.Image)
+		if err != nil {
+			return err
+		}
+		defer release()
+		if err := e.pullImage(ctx, svc.Image, s.Platform); err != nil {
+			return e.withRetryAfter(ctx, svc.Image, fmt.Errorf("pull %s: %w", svc.Image, err))
+		}
+		return nil
 	})
 }
 
@@ -76,31 +84,35 @@ func (e *Engine) pullImage(ctx context.Context, ref, platform string) error {
 	defer cancel(nil)
 	auth, err := e.authFor(ref)
 	if err != nil {
-		return fmt.Errorf("pull %s: %w", ref, err)
+		return err
 	}
 	stall := time.AfterFunc(pullStall, func() { cancel(fmt.Errorf("the engine said nothing for %s", pullStall)) })
 	defer stall.Stop()
 	stream, err := e.api.ImagePull(ctx, ref, image.PullOptions{RegistryAuth: auth, Platform: platform})
 	if err != nil {
-		return fmt.Errorf("pull %s: %w", ref, causeOr(ctx, err))
+		return causeOr(ctx, err)
 	}
 	defer stream.Close()
+	told := e.progress(ref)
+	defer told.end()
 	lines := bufio.NewScanner(stream)
 	lines.Buffer(nil, 1<<20)
 	for lines.Scan() {
 		stall.Reset(pullStall)
-		var m struct {
-			Error string `json:"error"`
+		var m pullMessage
+		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
+			continue
 		}
-		if err := json.Unmarshal(lines.Bytes(), &m); err == nil && m.Error != "" {
-			return fmt.Errorf("pull %s: %s", ref, m.Error)
+		if m.Error != "" {
+			return errors.New(m.Error)
 		}
+		told.add(m)
 	}
 	if err := lines.Err(); err != nil {
-		return fmt.Errorf("pull %s: %w", ref, causeOr(ctx, err))
+		return causeOr(ctx, err)
 	}
 	if _, err := e.api.ImageInspect(ctx, ref); err != nil {
-		return fmt.Errorf("pull %s: the engine said that it is here, but: %w", ref, err)
+		return fmt.Errorf("the engine said that it is here, but: %w", err)
 	}
 	return nil
 }
@@ -119,15 +131,11 @@ func (e *Engine) authFor(ref string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	file, err := e.configFile()
+	login, err := e.loginFor(reference.Domain(named))
 	if err != nil {
 		return "", err
 	}
-	auth, err := file.GetAuthConfig(registryKey(reference.Domain(named)))
-	if err != nil {
-		return "", fmt.Errorf("login of registry %s: %w", reference.Domain(named), err)
-	}
-	return registry.EncodeAuthConfig(registry.AuthConfig(auth))
+	return registry.EncodeAuthConfig(registry.AuthConfig(login))
 }
 
 // build builds the images of services with a build section.

@@ -1,13 +1,11 @@
 package engine
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
-	"sync"
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/docker/cli/cli/command"
@@ -104,43 +102,4 @@ func registryKey(address string) string {
 		return "https://index.docker.io/v1/"
 	}
 	return host
-}
-
-// pulls lets several stacks that want one image at the same time pull it once.
-type pulls struct {
-	mu      sync.Mutex
-	running map[string]*pull
-}
-
-type pull struct {
-	done chan struct{}
-	err  error
-}
-
-// once runs do for a key, or waits for the one that runs already. A caller
-// whose context ends leaves the others alone.
-func (p *pulls) once(ctx context.Context, key string, do func(context.Context) error) error {
-	p.mu.Lock()
-	if p.running == nil {
-		p.running = map[string]*pull{}
-	}
-	running, ok := p.running[key]
-	if !ok {
-		running = &pull{done: make(chan struct{})}
-		p.running[key] = running
-		go func() {
-			running.err = do(context.WithoutCancel(ctx))
-			p.mu.Lock()
-			delete(p.running, key)
-			p.mu.Unlock()
-			close(running.done)
-		}()
-	}
-	p.mu.Unlock()
-	select {
-	case <-running.done:
-		return running.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

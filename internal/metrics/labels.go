@@ -18,7 +18,9 @@ func kinds() []string {
 	return []string{string(plan.Stop), string(plan.Checkout), string(plan.Pull), string(plan.Up), label(string(plan.HandOver))}
 }
 
-func triggers() []string { return []string{"start", "tick", "webhook", "retry", "engine", "lane"} }
+func triggers() []string {
+	return []string{"start", "tick", "webhook", "retry", "engine", "lane", "image"}
+}
 
 func providers() []string {
 	return []string{"github", "gitlab", "gitea", "gogs", "bitbucket", "generic"}

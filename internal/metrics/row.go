@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -11,11 +12,14 @@ import (
 type row struct {
 	name    string
 	files   []file
+	images  []image
 	status  report.Status
 	held    string
 	success time.Time
 	retry   time.Time
 }
+
+type image struct{ service, ref, digest string }
 
 type file struct{ path, commit string }
 
@@ -23,6 +27,12 @@ type file struct{ path, commit string }
 func (r *row) add(s report.Stack) {
 	if f := (file{text(s.File), text(s.Commit)}); !slices.Contains(r.files, f) {
 		r.files = append(r.files, f)
+	}
+	for _, svc := range s.Services {
+		i := image{text(svc.Name), text(svc.Image), cmp.Or(svc.RepoDigest, svc.Digest)}
+		if i.digest != "" && !slices.ContainsFunc(r.images, func(other image) bool { return other.service == i.service }) {
+			r.images = append(r.images, i)
+		}
 	}
 	if severity(s.Status) > severity(r.status) {
 		r.status = s.Status

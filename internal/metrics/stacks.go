@@ -14,6 +14,7 @@ type stacks struct {
 	history *report.History
 
 	active, held, ready                      *prometheus.Desc
+	image                                    *prometheus.Desc
 	info, status, reason, lastSuccess, retry *prometheus.Desc
 }
 
@@ -27,6 +28,7 @@ func newStacks(h *report.History) *stacks {
 		held:        desc("gitops_stacks_held", "Stacks that are held back from what git wants, by the kind of reason.", "reason"),
 		ready:       desc("gitops_ready", "1 if the last check succeeded, 0 if it failed or there was none yet."),
 		info:        desc("gitops_stack_info", "A stack, its compose file and the commit that was last applied to it.", "stack", "file", "commit"),
+		image:       desc("gitops_stack_image_info", "The image that a service runs, by its digest at the registry, or its id if it came from none.", "stack", "service", "image", "digest"),
 		status:      desc("gitops_stack_status", "1 for the state that a stack is in, 0 for the others.", "stack", "status"),
 		reason:      desc("gitops_stack_held", "1 if a stack is held back from what git wants, with the kind of reason; no series if it is not.", "stack", "reason"),
 		lastSuccess: desc("gitops_stack_last_success_timestamp_seconds", "When a stack was last applied with success; no series if never.", "stack"),
@@ -36,7 +38,7 @@ func newStacks(h *report.History) *stacks {
 
 // Describe implements prometheus.Collector.
 func (s *stacks) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{s.active, s.held, s.ready, s.info, s.status, s.reason, s.lastSuccess, s.retry} {
+	for _, d := range []*prometheus.Desc{s.active, s.held, s.ready, s.info, s.image, s.status, s.reason, s.lastSuccess, s.retry} {
 		ch <- d
 	}
 }
@@ -53,6 +55,9 @@ func (s *stacks) Collect(ch chan<- prometheus.Metric) {
 	for _, r := range rows(now.Stacks) {
 		for _, f := range r.files {
 			gauge(s.info, 1, r.name, f.path, f.commit)
+		}
+		for _, i := range r.images {
+			gauge(s.image, 1, r.name, i.service, i.ref, i.digest)
 		}
 		for _, status := range statuses() {
 			gauge(s.status, one(status == string(r.status)), r.name, status)

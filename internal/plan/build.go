@@ -170,10 +170,12 @@ func redefines(s Stack, r Running) string {
 
 // causeOf tells a change in git from a change on the host. What was applied
 // last is not what runs when another digest was tried since: going back to it
-// in git is a change.
+// in git is a change. So is a watched tag that has moved.
 func causeOf(s Stack, r Running, rec Record, diffs []Difference) Cause {
 	known := rec.Applied != ""
 	switch {
+	case known && slices.ContainsFunc(diffs, func(d Difference) bool { return d.Moved }):
+		return Cause{Why: Changed, Detail: texts(diffs)}
 	case known && rec.Applied == s.Digest && (rec.Tried == "" || rec.Tried == s.Digest):
 		return Cause{Why: Drifted, Detail: texts(diffs)}
 	case known:
@@ -376,7 +378,7 @@ func (b *builder) ups() {
 // must work without the registry, and is not to bring another version.
 func needsPull(s Stack, o Observed, why Why) bool {
 	return slices.ContainsFunc(s.Services, func(v Service) bool {
-		switch {
+		switch v = v.Due(o); {
 		case v.Pull == PullNever:
 			return false
 		case why != Drifted && (v.Pull == PullAlways || v.Pull == PullBuild):

@@ -15,7 +15,10 @@ type Difference struct {
 	Config bool
 	// Crashed says that a container ended that should run.
 	Crashed bool
-	Text    string
+	// Moved says that a tag which is watched points to another image: that is
+	// as if git had changed.
+	Moved bool
+	Text  string
 }
 
 // Differences compares a stack with what runs of it. An empty result means
@@ -27,6 +30,7 @@ type Difference struct {
 //	more than scale                                        too many
 //	other hash                                             configuration
 //	other image id       image is here under the tag       image
+//	any                  tag has moved at the registry     moved
 //	temporary name                                         half replaced
 //	exited 0             restart "no" or "on-failure"      - (it is done)
 //	exited               otherwise                         exited
@@ -86,6 +90,10 @@ func serviceDifferences(svc Service, all map[string][]Container, o Observed) []D
 	case len(have) > svc.Scale:
 		add(false, "has %d containers instead of %d", len(have), svc.Scale)
 	}
+	if Moved(svc, o) && svc.Scale > 0 {
+		add(true, "has an older image than %s at the registry", svc.Image)
+		ds[len(ds)-1].Moved = true
+	}
 	for _, c := range have {
 		image, here := o.Images[svc.Image]
 		switch {
@@ -93,6 +101,7 @@ func serviceDifferences(svc Service, all map[string][]Container, o Observed) []D
 			add(true, "has another configuration")
 		case here && c.Image != "" && c.Image != image:
 			add(true, "has another image")
+			ds[len(ds)-1].Moved = svc.Every > 0
 		case c.Replacing:
 			add(false, "is half replaced")
 		case c.State == "exited" && c.ExitCode == 0 && svc.Completes:

@@ -65,6 +65,9 @@ type Service struct {
 	Image string
 	// Pull says when the image is pulled.
 	Pull PullPolicy
+	// Every is how often the registry is asked whether the image's tag has
+	// moved; 0 for never.
+	Every time.Duration `json:",omitempty"`
 	// Scale is the number of containers.
 	Scale int
 	// Completes says that a container that exited with 0 has done its work:
@@ -95,6 +98,9 @@ const (
 	PullMissing PullPolicy = "missing"
 	// PullAlways pulls at each update.
 	PullAlways PullPolicy = "always"
+	// PullRefresh pulls an image that is not here, or whose tag has moved at the
+	// registry when it was last asked (daily, weekly, every_<duration>).
+	PullRefresh PullPolicy = "refresh"
 	// PullNever takes what is here.
 	PullNever PullPolicy = "never"
 	// PullBuild builds the image from the service's build section.
@@ -158,8 +164,9 @@ type Container struct {
 	Hash string
 	// Digested says that it carries the digest of the files that it uses.
 	Digested bool
-	// Image is the id of the image that it was created from.
-	Image string
+	// Image is the id of the image that it was created from, Reference what
+	// that was called in the configuration.
+	Image, Reference string
 	// Networks are the ids of the networks it is attached to, by name.
 	Networks map[string]string
 	// SharesNetworkOf is the id of the container whose network it uses.
@@ -175,8 +182,12 @@ type Container struct {
 // Observed is one snapshot of the engine.
 type Observed struct {
 	Running []Running
-	// Images are the ids of the local images by reference.
+	// Images are the ids of the local images by reference: by name and tag, and
+	// by name and digest.
 	Images map[string]string
+	// Latest are the digests that tags pointed to when their registry was last
+	// asked, by reference.
+	Latest map[string]string
 	// Networks are the ids of all networks by name.
 	Networks map[string]string
 	// Volumes are the names of all volumes.

@@ -21,6 +21,7 @@ type journal struct {
 	path   string
 	log    *slog.Logger
 	Stacks map[string]*entry `json:"stacks"`
+	Images map[string]asked  `json:"images,omitempty"`
 	dirty  bool
 	failed bool // the last save did, and that was said
 }
@@ -41,7 +42,7 @@ type entry struct {
 const outcomesKept = 10
 
 func openJournal(path string, log *slog.Logger) *journal {
-	j := &journal{path: path, log: log, Stacks: map[string]*entry{}}
+	j := &journal{path: path, log: log, Stacks: map[string]*entry{}, Images: map[string]asked{}}
 	if path == "" {
 		return j
 	}
@@ -54,7 +55,10 @@ func openJournal(path string, log *slog.Logger) *journal {
 	}
 	if err != nil {
 		log.Warn("the journal can't be read: history and pauses start anew", "err", err)
-		j.Stacks = nil
+		j.Stacks, j.Images = nil, nil
+	}
+	if j.Images == nil {
+		j.Images = map[string]asked{}
 	}
 	if j.Stacks == nil {
 		j.Stacks = map[string]*entry{}
@@ -91,6 +95,28 @@ func (j *journal) forget(keep func(stack string) bool) {
 	n := len(j.Stacks)
 	maps.DeleteFunc(j.Stacks, func(name string, _ *entry) bool { return !keep(name) })
 	j.dirty = j.dirty || len(j.Stacks) != n
+}
+
+// asked notes when a registry was asked for an image, and what it said.
+func (j *journal) asked(ref string, a asked) {
+	j.Images[ref] = a
+	j.dirty = true
+}
+
+// forgetImages drops images that nobody watches.
+func (j *journal) forgetImages(keep func(ref string) bool) {
+	n := len(j.Images)
+	maps.DeleteFunc(j.Images, func(ref string, _ asked) bool { return !keep(ref) })
+	j.dirty = j.dirty || len(j.Images) != n
+}
+
+// latest gives what the registries said that has not been pulled since.
+func (j *journal) latest() map[string]string {
+	m := make(map[string]string, len(j.Images))
+	for ref, a := range j.Images {
+		m[ref] = a.Latest
+	}
+	return m
 }
 
 func (j *journal) memory() map[string]plan.Record {

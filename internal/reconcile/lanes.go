@@ -18,7 +18,8 @@ import (
 type check struct {
 	report.Check
 	view     view
-	starting map[string]bool // stacks of which a healthcheck has not spoken yet
+	starting map[string]bool     // stacks of which a healthcheck has not spoken yet
+	digests  map[string][]string // names of local images that have a digest, by id
 	pending  map[string]*turn
 	launched bool // nothing more will be pending
 }
@@ -39,6 +40,8 @@ type turn struct {
 	project render.Project
 	pull    *plan.Op
 	op      plan.Op
+	old     []old    // images that may go afterwards, see prune
+	wanted  []string // images that may not
 	// again says that the stack ended soon after it had been brought up.
 	again bool
 	after []*turn
@@ -84,6 +87,10 @@ func (r *Reconciler) launch(ctx context.Context, c *check, kind plan.Kind) {
 			again: op.Crashed && r.flaps(op.Stack, c.view.projects[op.Stack].Digest, c.At),
 			done:  make(chan struct{}),
 		}
+		t.project.Services = due(t.project.Services, c.view.observed)
+		if r.o.Pruner != nil && kind == plan.Up && !op.Fresh {
+			t.old, t.wanted = images(c.view, op.Stack), names(c.view)
+		}
 		for _, name := range op.After { // the plan has them before this one
 			if other := c.pending[name]; other != nil && other.op.Kind == kind {
 				t.after = append(t.after, other)
@@ -95,6 +102,15 @@ func (r *Reconciler) launch(ctx context.Context, c *check, kind plan.Kind) {
 		go r.lane(ctx, t)
 	}
 	r.journal.save()
+}
+
+// due decides for each service whether its image is pulled.
+func due(services []plan.Service, o plan.Observed) []plan.Service {
+	out := slices.Clone(services)
+	for i, s := range out {
+		out[i] = s.Due(o)
+	}
+	return out
 }
 
 // await takes results in until the check has nothing pending, patience is over
@@ -168,6 +184,9 @@ func (r *Reconciler) runUp(ctx context.Context, t *turn, res *result) error {
 		release() // waiting for health costs nothing and may last
 		if err == nil {
 			err = r.settle(ctx, t)
+		}
+		if err == nil {
+			r.prune(ctx, t)
 		}
 		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
 			err = fmt.Errorf("%w: %w", context.Cause(ctx), err)

@@ -52,6 +52,7 @@ func (r *Reconciler) look(ctx context.Context, heal bool) (view, error) {
 		v.close()
 		return v, err
 	}
+	v.observed.Latest = r.journal.latest()
 	for _, p := range projects {
 		v.wanted = append(v.wanted, p.Stack)
 		if p.Invalid == "" {

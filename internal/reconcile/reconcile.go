@@ -86,6 +86,12 @@ type Options struct {
 	Logger   *slog.Logger
 	// Journal is the file that remembers stacks between checks and starts.
 	Journal string
+	// Registry is asked for newer images, as pull policies want it; nil if
+	// nobody can be.
+	Registry Registry
+	// Pruner removes images that stacks do not use any more after an update;
+	// nil if they are kept.
+	Pruner Pruner
 	// Events signal that a project's containers changed on the host; nil if
 	// nobody watches. An empty name means that it is not known which.
 	Events <-chan string
@@ -151,6 +157,7 @@ type Reconciler struct {
 	seen        map[string]string // what was counted and logged last, see countOnce
 	stacks      map[string]report.Stack
 	event       *alarm
+	tags        *tags
 	eventsUntil time.Time
 	scheduled   time.Time
 }
@@ -175,6 +182,7 @@ func New(o Options) *Reconciler {
 		seen:    map[string]string{},
 		stacks:  map[string]report.Stack{},
 		event:   newAlarm(),
+		tags:    newTags(),
 	}
 }
 
@@ -187,13 +195,14 @@ func (r *Reconciler) Trigger(reason string) {
 }
 
 // Run looks at once, and then whenever the interval is over, somebody
-// triggers, the engine reports a change, a pause before a retry is over, or a
+// triggers, a watched tag moves, the engine reports a change, a pause before a retry is over, or a
 // lane that a look had to leave out is free. It returns when ctx has ended and
 // the running operations had their grace.
 func (r *Reconciler) Run(ctx context.Context) error {
 	lanes, cancelLanes := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancelLanes(nil)
 	defer r.event.stop()
+	defer r.tags.due.stop()
 	for reason := "start"; ctx.Err() == nil; reason = r.wait(ctx) {
 		r.check(ctx, lanes, reason)
 	}
@@ -208,6 +217,7 @@ func (r *Reconciler) wait(ctx context.Context) (reason string) {
 	tick.set(r.o.Interval)
 	for !r.again {
 		retry.set(r.untilRetry())
+		r.tags.due.set(r.untilDue())
 		r.schedule(tick.at, retry.at)
 		select {
 		case <-ctx.Done():
@@ -222,6 +232,12 @@ func (r *Reconciler) wait(ctx context.Context) (reason string) {
 			r.event.set(0)
 			r.eventsUntil = time.Now().Add(eventPause)
 			return "engine"
+		case <-r.tags.due.ring():
+			r.ask(ctx)
+		case answers := <-r.tags.answers:
+			if r.answered(answers) {
+				return "image"
+			}
 		case project, open := <-r.o.Events:
 			r.heard(project, open)
 		case res := <-r.results:
@@ -312,6 +328,15 @@ func lookBackoff(failures int) time.Duration {
 // backoff is the pause before a stack is tried again after failures in a row.
 func backoff(failures int) time.Duration {
 	return min(10*time.Second<<min(failures-1, 10), time.Hour)
+}
+
+// retryAfter is the pause that somebody else asked for with an error.
+func retryAfter(err error) time.Duration {
+	var wait interface{ RetryAfter() time.Duration }
+	if !errors.As(err, &wait) {
+		return 0
+	}
+	return wait.RetryAfter()
 }
 
 // alarm is a timer that can be unset.

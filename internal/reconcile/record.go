@@ -37,6 +37,7 @@ func (r *Reconciler) looked(c *check) {
 	r.stacks = current
 	r.countOnce(c)
 	r.remember(c)
+	r.watch(c.view)
 	r.journal.save()
 }
 
@@ -254,6 +255,9 @@ func (r *Reconciler) applied(t *turn) {
 	e.Record = plan.Record{File: t.project.File, Applied: t.project.Digest, Tried: t.project.Digest}
 	e.Commit, e.Attempted, e.LastSuccess, e.Flaps = t.commit, t.commit, now, 0
 	e.Outcomes = outcomes(e.Outcomes, t, t.op.Kind, nil)
+	if t.pull != nil {
+		r.pulled(t.project.Services)
+	}
 	if again {
 		// It is up, but so it was before: the next repair has to wait.
 		e.Flaps, e.Failures, e.Failed = flaps, flaps, t.project.Digest
@@ -287,7 +291,7 @@ func (r *Reconciler) failed(t *turn, res result) {
 	if t.again { // which is true of the next repair too, however long it waits
 		e.Flaps = e.Failures
 	}
-	e.RetryAt = time.Now().Add(backoff(e.Failures))
+	e.RetryAt = time.Now().Add(max(backoff(e.Failures), retryAfter(t.err)))
 	if e.File == "" {
 		e.File = t.file
 	}

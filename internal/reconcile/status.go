@@ -41,6 +41,7 @@ func (r *Reconciler) statuses(c *check) []report.Stack {
 		}
 	}
 	c.starting = map[string]bool{}
+	c.digests = digests(c.view.observed)
 	var out []report.Stack
 	for _, w := range c.view.wanted {
 		k := key(w.Name, w.File)
@@ -75,7 +76,7 @@ func (r *Reconciler) statuses(c *check) []report.Stack {
 // status of one wanted stack. The hold decides where there is one, else what
 // runs.
 func (r *Reconciler) status(c *check, w plan.Stack, run plan.Running, h plan.Held, op plan.Op) report.Stack {
-	s := report.Stack{Name: w.Name, File: w.File, Mode: string(w.Mode), Services: services(w, run)}
+	s := report.Stack{Name: w.Name, File: w.File, Mode: string(w.Mode), Services: services(w, run, c.digests)}
 	fill(&s, r.journal.peek(w.Name))
 	before, known := r.stacks[key(w.Name, w.File)]
 	problems, starting := plan.Settled(w, run, c.view.observed)
@@ -149,7 +150,7 @@ func fill(s *report.Stack, e entry) {
 }
 
 // services lists a stack's services with what runs of each.
-func services(w plan.Stack, run plan.Running) []report.Service {
+func services(w plan.Stack, run plan.Running, digests map[string][]string) []report.Service {
 	out := make([]report.Service, 0, len(w.Services))
 	for _, svc := range w.Services {
 		s := report.Service{Name: svc.Name, Image: svc.Image, State: "missing"}
@@ -158,6 +159,7 @@ func services(w plan.Stack, run plan.Running) []report.Service {
 				continue
 			}
 			s.State, s.Health, s.Digest, s.Since = c.State, c.Health, c.Image, c.Since
+			s.RepoDigest = digestOf(svc.Image, digests[c.Image])
 			if c.State != "running" || c.Health == "unhealthy" {
 				break // the worst of several is shown
 			}
@@ -165,4 +167,25 @@ func services(w plan.Stack, run plan.Running) []report.Service {
 		out = append(out, s)
 	}
 	return out
+}
+
+// digests lists the names with a digest of the local images, by id.
+func digests(o plan.Observed) map[string][]string {
+	m := map[string][]string{}
+	for ref, id := range o.Images {
+		if strings.Contains(ref, "@") {
+			m[id] = append(m[id], ref)
+		}
+	}
+	return m
+}
+
+// digestOf finds the digest that an image has in its own registry.
+func digestOf(image string, refs []string) string {
+	for _, ref := range refs {
+		if name, digest, _ := strings.Cut(ref, "@"); name == plan.Repository(image) {
+			return digest
+		}
+	}
+	return ""
 }

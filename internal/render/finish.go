@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -130,11 +131,14 @@ func (l *Loader) service(p *types.Project, s types.ServiceConfig, hash string) (
 	if err != nil {
 		return plan.Service{}, fmt.Errorf("image %q: %w", image, err)
 	}
-	pull, err := pullPolicy(s)
+	pull, every, err := pullPolicy(s)
 	if err != nil {
-		return plan.Service{}, err
+		return plan.Service{}, fmt.Errorf("pull_policy %q: %w", s.PullPolicy, err)
 	}
-	svc := plan.Service{Name: s.Name, Hash: hash, Image: ref, Pull: pull, Scale: s.GetScale(), Completes: completes(s), Follows: follows(s)}
+	if strings.Contains(ref, "@") {
+		every = 0 // a digest does not move
+	}
+	svc := plan.Service{Name: s.Name, Hash: hash, Image: ref, Pull: pull, Every: every, Scale: s.GetScale(), Completes: completes(s), Follows: follows(s)}
 	if s.NetworkMode == "" {
 		for key := range s.Networks {
 			if n, ok := p.Networks[key]; ok {
@@ -159,25 +163,38 @@ func Reference(image string) (string, error) {
 	return reference.FamiliarString(reference.TagNameOnly(named)), nil
 }
 
-func pullPolicy(s types.ServiceConfig) (plan.PullPolicy, error) {
-	policy, _, err := s.GetPullPolicy()
+// alwaysEvery is how often the registry is asked about the image of a service
+// with pull_policy: always.
+const alwaysEvery = 5 * time.Minute
+
+// pullPolicy says when a service's image is pulled, and how often the registry
+// is asked for a newer one.
+func pullPolicy(s types.ServiceConfig) (plan.PullPolicy, time.Duration, error) {
+	// Compose's schema lets anything through that contains a known word, and
+	// Compose then takes it for "missing".
+	if !regexp.MustCompile(`^(always|never|build|if_not_present|missing|refresh|daily|weekly|every_.*|)$`).MatchString(s.PullPolicy) {
+		return "", 0, errors.New("want always, missing, never, build, daily, weekly or every_<duration> (every_12h, every_1d)")
+	}
+	policy, every, err := s.GetPullPolicy()
+	if err == nil && policy == types.PullPolicyRefresh && every <= 0 {
+		err = errors.New("the time must be more than 0")
+	}
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	switch {
 	case policy == types.PullPolicyAlways && s.Image != "":
-		return plan.PullAlways, nil
+		return plan.PullAlways, alwaysEvery, nil
 	case s.Build != nil && policy != types.PullPolicyNever:
-		return plan.PullBuild, nil
+		return plan.PullBuild, 0, nil
 	case policy == types.PullPolicyRefresh:
-		// Nothing remembers when an image was last asked for: each update does.
-		return plan.PullAlways, nil
+		return plan.PullRefresh, every, nil
 	case policy == types.PullPolicyNever:
-		return plan.PullNever, nil
+		return plan.PullNever, 0, nil
 	case policy == types.PullPolicyBuild:
-		return plan.PullBuild, nil
+		return plan.PullBuild, 0, nil
 	default:
-		return plan.PullMissing, nil
+		return plan.PullMissing, 0, nil
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -62,6 +63,8 @@ type Overview struct {
 	Success time.Time
 	// Next is when the next check is due; zero if not known.
 	Next time.Time
+	// Pulls are those that run, by image.
+	Pulls []Pull
 }
 
 // History is the memory behind status page, API and readiness. It is a
@@ -131,6 +134,17 @@ func (h *History) Ended(c Check) {
 // is.
 func (h *History) Scheduled(next time.Time) {
 	h.change(func(o *Overview) { o.Next = next })
+}
+
+// Pulling records how far a pull is, or that it has ended.
+func (h *History) Pulling(p Pull, ended bool) {
+	h.change(func(o *Overview) {
+		o.Pulls = slices.DeleteFunc(slices.Clone(o.Pulls), func(other Pull) bool { return other.Image == p.Image })
+		if !ended {
+			o.Pulls = append(o.Pulls, p)
+		}
+		slices.SortFunc(o.Pulls, func(a, b Pull) int { return strings.Compare(a.Image, b.Image) })
+	})
 }
 
 // Snapshot is the state now.

@@ -60,9 +60,12 @@ type Service struct {
 	Name   string `json:"name"`
 	Image  string `json:"image"`
 	Digest string `json:"digest,omitempty"` // id of the image that runs
-	State  string `json:"state"`            // running, exited, missing, ...
-	Health string `json:"health,omitempty"` // starting, healthy, unhealthy
-	Since  string `json:"since,omitempty"`  // the engine's words: "Up 3 hours"
+	// Repository digest of the image that runs, as the registry knows it; empty
+	// if it came from none.
+	RepoDigest string `json:"repo_digest,omitempty"`
+	State      string `json:"state"`            // running, exited, missing, ...
+	Health     string `json:"health,omitempty"` // starting, healthy, unhealthy
+	Since      string `json:"since,omitempty"`  // the engine's words: "Up 3 hours"
 }
 
 // Stack is the state of a stack, for people and for programs.
@@ -87,6 +90,18 @@ type Stack struct {
 	Services    []Service `json:"services,omitempty"`
 	// Outcomes are the last ten, newest first.
 	Outcomes []Outcome `json:"outcomes,omitempty"`
+}
+
+// Pull is how far the pull of an image is.
+type Pull struct {
+	Image   string    `json:"image"`
+	Started time.Time `json:"started"`
+	// Layers are those known so far, Done those that are here.
+	Layers int `json:"layers"`
+	Done   int `json:"done"`
+	// Bytes of Total have come, of the layers whose download has begun.
+	Bytes int64 `json:"bytes"`
+	Total int64 `json:"total"`
 }
 
 // Outcome is how one attempt at a stack ended.
@@ -118,7 +133,7 @@ type Count struct {
 // checkout, before the operations on stacks that follow do.
 type Look struct {
 	At      time.Time `json:"at"`
-	Trigger string    `json:"trigger"` // start, tick, webhook, retry, engine, lane
+	Trigger string    `json:"trigger"` // start, tick, webhook, retry, engine, lane, image
 	From    string    `json:"from,omitempty"`
 	To      string    `json:"to,omitempty"`
 	// Error is why the look ended before anything was started: nothing could be

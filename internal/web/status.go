@@ -35,6 +35,8 @@ type Status struct {
 	Look *report.Look `json:"look,omitempty"`
 	// Stacks are all stacks, by name and file.
 	Stacks []report.Stack `json:"stacks"`
+	// Pulls are the images that are being pulled.
+	Pulls []report.Pull `json:"pulls,omitempty"`
 	// Checks are the last ten that ended, newest first.
 	Checks []report.Check `json:"checks"`
 }
@@ -55,6 +57,7 @@ func (s *Server) overview(r *http.Request) Status {
 		LastSuccess: o.Success,
 		NextCheck:   o.Next,
 		Stacks:      sorted(o.Stacks),
+		Pulls:       o.Pulls,
 		Checks:      append([]report.Check{}, o.Checks...), // [] and not null
 	}
 	if !o.Look.At.IsZero() {

@@ -1,0 +1,198 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/distribution/reference"
+	clitypes "github.com/docker/cli/cli/config/types"
+	"github.com/docker/docker/api/types/registry"
+)
+
+const (
+	// loginTimeout bounds the check of one login, askTimeout a question for
+	// where a tag points.
+	loginTimeout = 15 * time.Second
+	askTimeout   = 30 * time.Second
+	// probeTimeout bounds the question for how long a registry wants us to wait.
+	probeTimeout = 5 * time.Second
+	// longestWait is the most that a registry can make us wait.
+	longestWait = 24 * time.Hour
+)
+
+// CheckLogins tries the configured logins, and warns of each that a registry
+// does not take. It is no reason not to start: stacks that need none of them
+// are not concerned.
+func (e *Engine) CheckLogins(ctx context.Context) {
+	for _, r := range e.o.Registries {
+		if err := e.checkLogin(ctx, r); err != nil && ctx.Err() == nil {
+			e.o.Logger.Warn("registry login does not work: images from there can't be pulled", "registry", r.Host, "err", err)
+		}
+	}
+}
+
+func (e *Engine) checkLogin(ctx context.Context, r Registry) error {
+	password, err := r.Password()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, loginTimeout, fmt.Errorf("no answer within %s", loginTimeout))
+	defer cancel()
+	_, err = e.api.RegistryLogin(ctx, registry.AuthConfig{Username: r.Username, Password: password, ServerAddress: registryKey(r.Host)})
+	if err == nil {
+		return nil
+	}
+	text := causeOr(ctx, err).Error()
+	if password != "" {
+		text = strings.ReplaceAll(text, password, "***")
+	}
+	return errors.New(text)
+}
+
+// Latest asks an image's registry which digest its tag points to now. Nothing
+// is downloaded but the image's manifest.
+func (e *Engine) Latest(ctx context.Context, ref string) (string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer within %s", askTimeout))
+	defer cancel()
+	auth, err := e.authFor(ref)
+	if err != nil {
+		return "", err
+	}
+	answer, err := e.api.DistributionInspect(ctx, ref, auth)
+	if err != nil {
+		return "", causeOr(ctx, err)
+	}
+	return answer.Descriptor.Digest.String(), nil
+}
+
+// limited is the error of a pull from a registry that wants us to wait.
+type limited struct {
+	error
+	after time.Duration
+}
+
+func (l limited) Unwrap() error { return l.error }
+
+// RetryAfter is how long the registry wants to be left alone.
+func (l limited) RetryAfter() time.Duration { return l.after }
+
+// withRetryAfter adds to the error of a failed pull how long the registry wants
+// us to wait, if it limits the rate. The engine does not tell, so the registry
+// is asked once more.
+func (e *Engine) withRetryAfter(ctx context.Context, ref string, err error) error {
+	if !rateLimited(err) {
+		return err
+	}
+	after := e.askToWait(ctx, ref)
+	if after <= 0 {
+		return err
+	}
+	return limited{fmt.Errorf("%w; the registry asks to wait %s", err, after), after}
+}
+
+func rateLimited(err error) bool {
+	return regexp.MustCompile(`(?i)toomanyrequests|too many requests|\b429\b`).MatchString(err.Error())
+}
+
+// askToWait reads Retry-After off the manifest of an image; 0 if there is none,
+// or the registry can't be asked from here.
+func (e *Engine) askToWait(ctx context.Context, ref string) time.Duration {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	req, err := e.manifestRequest(ctx, ref)
+	if err != nil {
+		return 0
+	}
+	c := http.Client{
+		// A login is for the registry that was asked and no other.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true},
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
+		return 0
+	}
+	return retryAfter(resp.Header.Get("Retry-After"), time.Now())
+}
+
+// retryAfter reads the header of that name: seconds or a date (RFC 9110, 10.2.3).
+func retryAfter(value string, now time.Time) time.Duration {
+	after := time.Duration(0)
+	if seconds, err := strconv.Atoi(value); err == nil {
+		after = time.Duration(min(seconds, int(longestWait/time.Second))) * time.Second
+	} else if at, err := http.ParseTime(value); err == nil {
+		after = at.Sub(now).Round(time.Second)
+	}
+	return max(0, min(after, longestWait))
+}
+
+// manifestRequest asks for an image's manifest as the engine does.
+func (e *Engine) manifestRequest(ctx context.Context, ref string) (*http.Request, error) {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return nil, err
+	}
+	host, version := reference.Domain(named), "latest"
+	switch n := named.(type) {
+	case reference.Digested:
+		version = n.Digest().String()
+	case reference.Tagged:
+		version = n.Tag()
+	}
+	scheme := "https"
+	if loopback(host) {
+		if e.o.Self != "" || !strings.HasPrefix(e.api.DaemonHost(), "unix://") {
+			return nil, errors.New("the engine's loopback is not ours")
+		}
+		scheme = "http"
+	}
+	login, err := e.loginFor(host)
+	if err != nil {
+		return nil, err
+	}
+	if host == "docker.io" {
+		host = "registry-1.docker.io"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, scheme+"://"+host+"/v2/"+reference.Path(named)+"/manifests/"+version, http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	if login.Username != "" {
+		req.SetBasicAuth(login.Username, login.Password)
+	}
+	return req, nil
+}
+
+// loopback says whether the engine speaks plain HTTP with a registry by itself.
+func loopback(host string) bool {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = host
+	}
+	ip := net.ParseIP(name)
+	return name == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// loginFor finds the login of a registry, and of no other.
+func (e *Engine) loginFor(host string) (clitypes.AuthConfig, error) {
+	file, err := e.configFile()
+	if err != nil {
+		return clitypes.AuthConfig{}, err
+	}
+	login, err := file.GetAuthConfig(registryKey(host))
+	if err != nil {
+		return clitypes.AuthConfig{}, fmt.Errorf("login of registry %s: %w", host, err)
+	}
+	return login, nil
+}
