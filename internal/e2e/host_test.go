@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -76,42 +77,62 @@ func importBase() error {
 	if _, err := api.ImageInspect(context.Background(), baseImage); err == nil {
 		return nil // another id under the tag would be drift to tests that run now
 	}
+	return importImage(api, baseImage)
+}
+
+// importImage makes an image of one layer from nothing.
+func importImage(api client.APIClient, ref string) error {
+	layer, err := busyboxLayer(nil)
+	if err != nil {
+		return err
+	}
+	answer, err := api.ImageImport(context.Background(), image.ImportSource{Source: bytes.NewReader(layer), SourceName: "-"}, ref, image.ImportOptions{Changes: []string{"ENV PATH=/bin"}})
+	if err != nil {
+		return fmt.Errorf("import image %s: %w", ref, err)
+	}
+	defer answer.Close()
+	_, err = io.Copy(io.Discard, answer)
+	return err
+}
+
+// busyboxLayer is a file system with busybox, and with more files if there are
+// any.
+func busyboxLayer(more map[string][]byte) ([]byte, error) {
 	path, err := exec.LookPath("busybox")
 	if err != nil {
-		return fmt.Errorf("busybox-static is needed: %w", err)
+		return nil, fmt.Errorf("busybox-static is needed: %w", err)
 	}
 	box, err := os.ReadFile(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)
 	for _, d := range []string{"bin/", "tmp/"} {
 		if err := w.WriteHeader(&tar.Header{Name: d, Typeflag: tar.TypeDir, Mode: 0o777}); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if err := w.WriteHeader(&tar.Header{Name: "bin/busybox", Mode: 0o755, Size: int64(len(box))}); err != nil {
-		return err
+	files := maps.Clone(more)
+	if files == nil {
+		files = map[string][]byte{}
 	}
-	if _, err := w.Write(box); err != nil {
-		return err
+	files["bin/busybox"] = box
+	for name, content := range files {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(content))}); err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(content); err != nil {
+			return nil, err
+		}
 	}
 	for _, applet := range []string{"sh", "sleep", "cat", "false", "test", "touch", "env"} {
 		if err := w.WriteHeader(&tar.Header{Name: "bin/" + applet, Typeflag: tar.TypeSymlink, Linkname: "busybox", Mode: 0o777}); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	answer, err := api.ImageImport(context.Background(), image.ImportSource{Source: &layer, SourceName: "-"}, baseImage, image.ImportOptions{Changes: []string{"ENV PATH=/bin"}})
-	if err != nil {
-		return fmt.Errorf("import the base image: %w", err)
-	}
-	defer answer.Close()
-	_, err = io.Copy(io.Discard, answer)
-	return err
+	err = w.Close()
+	return layer.Bytes(), err
 }
 
 // host is one host under test: a remote behind a git server with basic
@@ -468,4 +489,12 @@ func (h *host) exec(id string, cmd ...string) string {
 		h.t.Fatalf("docker exec %v: %v\n%s", cmd, err, out)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+func (h *host) getJSON(path string, v any) error {
+	body, _, err := h.get(path)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(body, v)
 }
