@@ -48,8 +48,8 @@ type images struct {
 
 	mu     sync.Mutex
 	faults map[string]trouble // by repository
-	seen   []string         // "GET repository/manifests/1"
-	logins []string         // user names that came
+	seen   []string           // "GET repository/manifests/1"
+	logins []string           // user names that came
 }
 
 // trouble answers a request in the registry's place, or says that it does not.
@@ -353,7 +353,9 @@ func TestARegistryWithAPrivateCertificateAuthority(t *testing.T) {
 	reg.fail("web", nil)
 	h.becomes("web", running)
 	reg.put("web:1", "2", 0)
-	h.becomes("web", func(st report.Stack) bool { return running(st) && len(st.Outcomes) > 0 && strings.Contains(st.Outcomes[0].Cause, "older") })
+	h.becomes("web", func(st report.Stack) bool {
+		return running(st) && len(st.Outcomes) > 0 && strings.Contains(st.Outcomes[0].Cause, "older")
+	})
 	if got := h.version("web"); got != "2" {
 		t.Errorf("web has version %s", got)
 	}
@@ -471,8 +473,11 @@ func TestAnImageThatTwoStacksWantIsPulledOnceAndItsProgressIsSeen(t *testing.T) 
 	}
 	h.eventually("no pull is shown any more", func() error {
 		var s struct{ Pulls []report.Pull }
-		if err := h.getJSON("/api/v1/status", &s); err != nil || len(s.Pulls) > 0 {
-			return fmt.Errorf("%v, %+v", err, s.Pulls)
+		if err := h.getJSON("/api/v1/status", &s); err != nil {
+			return err
+		}
+		if len(s.Pulls) > 0 {
+			return fmt.Errorf("%+v", s.Pulls)
 		}
 		return nil
 	})
