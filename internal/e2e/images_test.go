@@ -376,6 +376,7 @@ func privateTLS(t *testing.T) (net.Listener, []byte) {
 	for _, a := range addresses {
 		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() {
 			ip = n.IP
+			break // later ones are those of networks that come and go
 		}
 	}
 	if ip == nil {
