@@ -154,8 +154,8 @@ func (e *Engine) addContainer(f *found, c container.Summary) {
 		f.Origin = labels[api.WorkingDirLabel]
 	}
 	f.Labelled = f.Labelled || labelled
-	f.Ignored = f.Ignored || isTrue(labels[render.LabelIgnore])
-	f.Controller = f.Controller || isTrue(labels[render.LabelController]) || (e.o.Self != "" && c.ID == e.o.Self)
+	f.Ignored = f.Ignored || render.IsTrue(labels[render.LabelIgnore])
+	f.Controller = f.Controller || render.IsTrue(labels[render.LabelController]) || (e.o.Self != "" && c.ID == e.o.Self)
 }
 
 // addResource lets a network that is left alone tell whose project it is of.
@@ -182,11 +182,6 @@ func (e *Engine) owner(labels map[string]string) (file string, labelled bool) {
 		return rel, labels[render.LabelStack] != ""
 	}
 	return "", false
-}
-
-func isTrue(v string) bool {
-	b, err := strconv.ParseBool(v)
-	return err == nil && b
 }
 
 // temporary says whether a name is one that the SDK gives a container until it

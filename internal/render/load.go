@@ -156,10 +156,10 @@ func modeOf(p *types.Project) plan.Mode {
 	mode := plan.Managed
 	for _, services := range []types.Services{p.Services, p.DisabledServices} {
 		for _, s := range services {
-			if yes(s.Labels[LabelIgnore]) {
+			if IsTrue(s.Labels[LabelIgnore]) {
 				return plan.Ignored
 			}
-			if yes(s.Labels[LabelController]) {
+			if IsTrue(s.Labels[LabelController]) {
 				mode = plan.Controller
 			}
 		}
@@ -167,7 +167,8 @@ func modeOf(p *types.Project) plan.Mode {
 	return mode
 }
 
-func yes(v string) bool {
+// IsTrue says whether the value of one of our labels means yes.
+func IsTrue(v string) bool {
 	b, err := strconv.ParseBool(v)
 	return err == nil && b
 }
