@@ -52,8 +52,6 @@ func TestSoak(t *testing.T) {
 		host: h, t: t, proxy: h.behindProxy(), image: ref, want: want{}, volumes: map[string]string{}, done: map[string]int{},
 		random: rand.New(rand.NewPCG(uint64(seed), 1)),
 	}
-	// A call that never returns is given up within the time that peace has.
-	s.env["DEPLOY_TIMEOUT_IN_SECONDS"] = "60"
 	s.commit()
 	s.revive()
 	for made := 1; made < commits; {

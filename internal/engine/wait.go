@@ -112,8 +112,8 @@ func (e *Engine) judge(ctx context.Context, s plan.Stack) (verdict, error) {
 	}
 	for _, svc := range s.Services {
 		of := containersOf(r, svc.Name)
-		if len(of) < svc.Scale {
-			all.pending, all.service = fmt.Sprintf("%s has %d of %d containers", svc.Name, len(of), svc.Scale), svc.Name
+		if len(of) < svc.Scale { // Up made them all, and nobody else will
+			return verdict{failed: fmt.Errorf("%s has %d of %d containers: some were removed while it came up", svc.Name, len(of), svc.Scale), service: svc.Name}, nil
 		}
 		for _, c := range of {
 			v := e.judgeContainer(ctx, svc, c)
@@ -134,7 +134,8 @@ func (e *Engine) judge(ctx context.Context, s plan.Stack) (verdict, error) {
 //	container                             verdict
 //	---------                             -------
 //	exited 0, restart "no"/"on-failure"   up: it is done
-//	exited otherwise, restart "no"/...    failed
+//	exited otherwise                      failed: one that the engine starts
+//	                                      again is restarting instead
 //	dead, unhealthy                       failed
 //	restarted 3 times, within 10 s        failed: a crash loop
 //	restarted, within 10 s                not yet
@@ -147,7 +148,7 @@ func (e *Engine) judgeContainer(ctx context.Context, svc plan.Service, c plan.Co
 	switch {
 	case finished(svc, c):
 		return v
-	case c.State == "exited" && svc.Completes, c.State == "dead":
+	case c.State == "exited", c.State == "dead":
 		v.failed = fmt.Errorf("%s exited (%d)", svc.Name, c.ExitCode)
 		return v
 	case c.State == "running" && c.Health == "unhealthy":

@@ -345,10 +345,19 @@ func settleCases() map[string]func(*bench) {
 			b.ok(settle(b, "services: {job: {RUN, command: [/bin/busybox, 'true']}, none: {SLEEP, scale: 0}}", patience))
 		},
 		"Settle is not content with nothing": func(b *bench) {
-			p := b.stack("services: {a: {SLEEP}}")
-			ctx, cancel := context.WithTimeout(b.ctx(), time.Second)
-			defer cancel()
-			b.fails(b.Settle(ctx, p), "a has 0 of 1")
+			b.fails(b.Settle(b.ctx(), b.stack("services: {a: {SLEEP}}")), "a has 0 of 1")
+		},
+		"Settle does not wait for a container that was removed": func(b *bench) {
+			p := b.stack("services: {a: {SLEEP}, b: {SLEEP}}")
+			r := b.up(p)
+			b.Remove(b, b.id(r, "b"))
+			b.fails(b.Settle(b.ctx(), p), "b has 0 of 1", "removed")
+		},
+		"Settle does not wait for a container that somebody stopped": func(b *bench) {
+			p := b.stack("services: {a: {SLEEP, restart: always}}")
+			r := b.up(p)
+			b.Kill(b, b.id(r, "a"))
+			b.fails(b.Settle(b.ctx(), p), "a exited")
 		},
 	}
 }

@@ -445,7 +445,7 @@ func (f *Fake) judge(s plan.Stack) (pending string, err error) {
 	for _, svc := range s.Services {
 		of := f.of(s.Name, svc.Name)
 		if len(of) < svc.Scale {
-			pending = fmt.Sprintf("%s has %d of %d containers", svc.Name, len(of), svc.Scale)
+			return "", fmt.Errorf("%s has %d of %d containers: some were removed while it came up", svc.Name, len(of), svc.Scale)
 		}
 		for _, c := range of {
 			switch {
