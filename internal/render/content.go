@@ -22,14 +22,15 @@ import (
 // only names: bind-mounted files and folders, configs, secrets, build contexts
 // and how they are built. Git's own ids stand for what it tracks, so that no
 // file is read; of untracked ones only configs and secrets count, as nobody
-// but a person writes those. built is the project with the paths that stay the
+// but a person writes those. Who mounts the whole repository, as the daemon does,
+// sees it change with every commit and is not recreated for that. built is the project with the paths that stay the
 // same wherever the tree lies.
 func (l *Loader) contents(p, built *types.Project, tree Tree) (map[string]contentOf, error) {
 	out := map[string]contentOf{}
 	for name, s := range p.Services {
 		c := content{loader: l, tree: tree, env: p.Environment}
 		for _, v := range s.Volumes {
-			if v.Type == types.VolumeTypeBind {
+			if rel, inside := l.rel(tree, v.Source); v.Type == types.VolumeTypeBind && (rel != "" || !inside) {
 				c.tracked("bind", v.Source)
 			}
 		}
