@@ -19,7 +19,7 @@ func kinds() []string {
 }
 
 func triggers() []string {
-	return []string{"start", "tick", "webhook", "retry", "engine", "lane", "image"}
+	return []string{"start", "tick", "webhook", "retry", "engine", "lane", "image", "hand over"}
 }
 
 func providers() []string {
@@ -31,7 +31,7 @@ func decisions() []string { return []string{"queued", "ignored", "unauthorized",
 func reasons() []string {
 	return words([]plan.Reason{
 		plan.HeldInvalid, plan.HeldForeign, plan.HeldDataLoss, plan.HeldRetry, plan.HeldDrift,
-		plan.HeldNeeds, plan.HeldBusy, plan.HeldEmpty, plan.HeldController,
+		plan.HeldNeeds, plan.HeldBusy, plan.HeldEmpty, plan.HeldController, plan.HeldVersion,
 	})
 }
 

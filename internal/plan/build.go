@@ -16,7 +16,7 @@ import (
 //	is ignored                                  nothing
 //	name is taken by a project not ours         hold: foreign
 //	is busy with an earlier check               hold: busy
-//	is the controller, and differs              hold: controller
+//	is the controller, and differs              see own.go
 //	has another name now and left volumes       hold: data
 //	changes a volume's definition               hold: data
 //	does not differ                             nothing
@@ -83,6 +83,7 @@ type builder struct {
 	running map[string]Running
 	held    map[string]Held // by file; of removed projects, see holdRemoved
 	up      map[string]Op   // by stack
+	over    *Op             // the hand-over, if there is one
 }
 
 func (b *builder) hold(s Stack, reason Reason, detail string) {
@@ -112,31 +113,48 @@ func (b *builder) decide(s Stack) {
 		return
 	}
 	diffs := Differences(s, r, b.state.Observed)
-	if (s.Mode == Controller || r.Controller) && len(diffs) > 0 {
-		b.hold(s, HeldController, "the daemon's own stack has changed ("+texts(diffs)+"); apply it with: docker compose up -d")
+	if len(diffs) > 0 && (s.Mode == Controller || r.Controller) {
+		b.own(s, r, rec, diffs)
 		return
 	}
+	if detail := b.dataLoss(s, r); detail != "" {
+		b.hold(s, HeldDataLoss, detail)
+		return
+	}
+	b.update(s, r, rec, diffs, nil)
+}
+
+// dataLoss says what going on would cost.
+func (b *builder) dataLoss(s Stack, r Running) string {
 	if detail := b.strands(s); detail != "" {
-		b.hold(s, HeldDataLoss, detail)
-		return
+		return detail
 	}
-	if detail := redefines(s, r); detail != "" {
-		b.hold(s, HeldDataLoss, detail)
-		return
-	}
+	return redefines(s, r)
+}
+
+// update plans what brings a stack, or only some of its services, to what is
+// wanted.
+func (b *builder) update(s Stack, r Running, rec Record, diffs []Difference, services []string) {
 	if len(diffs) == 0 {
 		return
 	}
 	cause := causeOf(s, r, rec, diffs)
 	if cause.Why == Drifted && !b.policy.Heal && rec.Failed == "" {
-		b.hold(s, HeldDrift, "it has drifted ("+cause.Detail+"), and SELF_HEAL is off")
+		b.holdDrift(s, cause)
 		return
 	}
 	if rec.Failed == s.Digest && b.state.Now.Before(rec.RetryAt) {
 		b.hold(s, HeldRetry, rec.Error)
 		return
 	}
-	b.up[s.Name] = Op{Kind: Up, Stack: s.Name, File: s.File, Cause: cause, Fresh: !hasContainers(r), Crashed: slices.ContainsFunc(diffs, func(d Difference) bool { return d.Crashed })}
+	b.up[s.Name] = Op{
+		Kind: Up, Stack: s.Name, File: s.File, Cause: cause, Fresh: !hasContainers(r), Services: services,
+		Crashed: slices.ContainsFunc(diffs, func(d Difference) bool { return d.Crashed }),
+	}
+}
+
+func (b *builder) holdDrift(s Stack, cause Cause) {
+	b.hold(s, HeldDrift, "it has drifted ("+cause.Detail+"), and SELF_HEAL is off")
 }
 
 // strands finds a project that comes from the stack's file under another
@@ -194,6 +212,7 @@ func causeOf(s Stack, r Running, rec Record, diffs []Difference) Cause {
 // may hold stacks that others need in turn.
 func (b *builder) holdNeedy() {
 	providers := providers(b.state.Wanted)
+	defer b.holdNeedyOver(providers)
 	for again := true; again; {
 		again = false
 		for _, s := range b.state.Wanted {
@@ -211,7 +230,7 @@ func (b *builder) holdNeedy() {
 					op.After = append(op.After, p.Name)
 				} else if !b.there(req) {
 					delete(b.up, s.Name)
-					b.hold(s, HeldNeeds, fmt.Sprintf("it needs %s %s of %s, which is not there%s", req.Kind, req.Name, p.Name, b.because(p)))
+					b.holdNeeds(s, req, p)
 					again = true
 					break
 				}
@@ -223,6 +242,26 @@ func (b *builder) holdNeedy() {
 			}
 		}
 	}
+}
+
+// holdNeedyOver does the same for the hand-over, which comes after all others.
+func (b *builder) holdNeedyOver(providers map[Requirement]Stack) {
+	if b.over == nil {
+		return
+	}
+	i := slices.IndexFunc(b.state.Wanted, func(s Stack) bool { return s.Name == b.over.Stack })
+	for _, req := range b.state.Wanted[i].Requires {
+		p, ok := providers[req]
+		if _, comes := b.up[p.Name]; ok && !comes && !b.there(req) {
+			b.over = nil
+			b.holdNeeds(b.state.Wanted[i], req, p)
+			return
+		}
+	}
+}
+
+func (b *builder) holdNeeds(s Stack, req Requirement, p Stack) {
+	b.hold(s, HeldNeeds, fmt.Sprintf("it needs %s %s of %s, which is not there%s", req.Kind, req.Name, p.Name, b.because(p)))
 }
 
 func (b *builder) because(p Stack) string {
@@ -366,19 +405,29 @@ func (b *builder) ups() {
 		ups = append(ups, b.up[name])
 	}
 	for _, op := range inOrder(ups) {
-		i := slices.IndexFunc(b.state.Wanted, func(s Stack) bool { return s.Name == op.Stack })
-		if needsPull(b.state.Wanted[i], b.state.Observed, op.Cause.Why) {
-			b.plan.Ops = append(b.plan.Ops, Op{Kind: Pull, Stack: op.Stack, File: op.File, Cause: op.Cause})
-		}
-		b.plan.Ops = append(b.plan.Ops, op)
+		b.withPull(op)
 	}
+	if b.over != nil {
+		b.withPull(*b.over)
+	}
+}
+
+// withPull appends an operation, and before it the pull that it needs.
+func (b *builder) withPull(op Op) {
+	i := slices.IndexFunc(b.state.Wanted, func(s Stack) bool { return s.Name == op.Stack })
+	if needsPull(b.state.Wanted[i], op.Services, b.state.Observed, op.Cause.Why) {
+		b.plan.Ops = append(b.plan.Ops, Op{Kind: Pull, Stack: op.Stack, File: op.File, Cause: op.Cause, Services: op.Services})
+	}
+	b.plan.Ops = append(b.plan.Ops, op)
 }
 
 // needsPull says whether images have to come. A repair takes what is here: it
 // must work without the registry, and is not to bring another version.
-func needsPull(s Stack, o Observed, why Why) bool {
+func needsPull(s Stack, only []string, o Observed, why Why) bool {
 	return slices.ContainsFunc(s.Services, func(v Service) bool {
 		switch v = v.Due(o); {
+		case only != nil && !slices.Contains(only, v.Name):
+			return false
 		case v.Pull == PullNever:
 			return false
 		case why != Drifted && (v.Pull == PullAlways || v.Pull == PullBuild):

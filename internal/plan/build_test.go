@@ -198,14 +198,15 @@ func TestWantedStacks(t *testing.T) {
 			state: world(stacks(stack("web", mode(Controller))), projects(running(web, isController))),
 		},
 		{
-			name:  "a change of the daemon's own stack is held",
+			name:  "a stack that only carries the controller's label is held when it differs",
 			state: world(stacks(stack("web", mode(Controller), changed)), projects(running(web, isController))),
-			want:  `hold web: controller: the daemon's own stack has changed (app has another configuration); apply it with: docker compose up -d`,
+			want: `hold web: controller: it carries gitops.controller=true, and the daemon does not run in a container of it; ` +
+				`take the label off, or apply the change by hand: docker compose up -d`,
 		},
 		{
-			name:  "the daemon's own stack is recognised without the label",
-			state: world(stacks(next), projects(running(web, isController))),
-			want:  `hold web: controller: the daemon's own stack has changed (app has another configuration); apply it with: docker compose up -d`,
+			name:  "a change of the daemon's own service is handed over",
+			state: world(stacks(next), projects(running(web, isSelf))),
+			want:  `hand over web: changed: app has another configuration`,
 		},
 		{
 			name:  "another definition of a volume is held",

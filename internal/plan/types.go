@@ -78,6 +78,18 @@ type Service struct {
 	Follows []string
 	// Networks are the engine's names of the networks that the service joins.
 	Networks []string
+	// Own says that the service itself carries gitops.controller=true.
+	Own bool `json:",omitempty"`
+}
+
+// Version identifies what is wanted of the daemon's own service: what git says
+// of it, and what its image's tag points to at the registry where that is
+// watched.
+func (s Service) Version(o Observed) string {
+	if latest := o.Latest[s.Image]; s.Every > 0 && latest != "" {
+		return s.Hash + "@" + latest
+	}
+	return s.Hash
 }
 
 // Made says whether a container was made from what the service is now. One that
@@ -177,6 +189,8 @@ type Container struct {
 	Created   time.Time
 	// Since is what the engine says of the current state, for people.
 	Since string
+	// Self is true for the container that the daemon runs in.
+	Self bool
 }
 
 // Observed is one snapshot of the engine.
@@ -215,6 +229,21 @@ type Record struct {
 	Failures int
 	// RetryAt is when it may be tried again.
 	RetryAt time.Time
+	// Own is about the service that the daemon itself runs as.
+	Own Own `json:",omitzero"`
+}
+
+// Own is what is remembered of the daemon's own service, see Service.Version.
+type Own struct {
+	// Applied is the version that was last seen to run, or handed over to.
+	Applied string `json:",omitempty"`
+	// Failed is the version that could not be handed over to, Error why.
+	Failed string `json:",omitempty"`
+	Error  string `json:",omitempty"`
+	// Failures counts failures in a row of that version.
+	Failures int `json:",omitempty"`
+	// RetryAt is when it may be tried again; zero for never.
+	RetryAt time.Time `json:",omitzero"`
 }
 
 // State is all that a decision depends on.
@@ -252,7 +281,8 @@ const (
 	Pull Kind = "pull"
 	// Up creates, replaces and starts containers.
 	Up Kind = "up"
-	// HandOver replaces the daemon's own stack.
+	// HandOver replaces the container that the daemon runs in. It is the last
+	// operation of a plan.
 	HandOver Kind = "hand over"
 )
 
@@ -289,6 +319,11 @@ type Op struct {
 	Fresh bool
 	// Crashed says of an Up that a container had ended that should run.
 	Crashed bool
+	// Services are those that it concerns; nil for all of the stack. Only
+	// operations on the daemon's own stack leave some out.
+	Services []string
+	// Version of a HandOver is what is handed over to, see Service.Version.
+	Version string
 }
 
 // Reason is the kind of a hold.
@@ -311,8 +346,10 @@ const (
 	HeldBusy Reason = "busy"
 	// HeldEmpty : the head has no stack at all.
 	HeldEmpty Reason = "empty"
-	// HeldController : the daemon's own stack.
+	// HeldController : the daemon's own stack, which a hand-over can't change.
 	HeldController Reason = "controller"
+	// HeldVersion : the daemon's own service has a version that failed.
+	HeldVersion Reason = "version"
 )
 
 // Held is a stack that is left as it is, with the reason.

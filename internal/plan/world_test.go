@@ -95,6 +95,7 @@ func notOurs(r *Running) {
 
 func byHand(r *Running)         { r.Labelled = false }
 func isController(r *Running)   { r.Controller = true }
+func isSelf(r *Running)         { r.Controller, r.Containers[0].Self = true, true }
 func onlyNetworks(r *Running)   { r.Containers = nil }
 func withoutNetwork(r *Running) { r.Networks = nil }
 

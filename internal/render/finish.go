@@ -138,7 +138,7 @@ func (l *Loader) service(p *types.Project, s types.ServiceConfig, hash string) (
 	if strings.Contains(ref, "@") {
 		every = 0 // a digest does not move
 	}
-	svc := plan.Service{Name: s.Name, Hash: hash, Image: ref, Pull: pull, Every: every, Scale: s.GetScale(), Completes: completes(s), Follows: follows(s)}
+	svc := plan.Service{Own: IsTrue(s.Labels[LabelController]), Name: s.Name, Hash: hash, Image: ref, Pull: pull, Every: every, Scale: s.GetScale(), Completes: completes(s), Follows: follows(s)}
 	if s.NetworkMode == "" {
 		for key := range s.Networks {
 			if n, ok := p.Networks[key]; ok {

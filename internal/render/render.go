@@ -101,6 +101,21 @@ func (p Project) Compose() (*types.Project, error) { return copyOf(p.compose) }
 // from.
 func (p Project) BuildContext() (*types.Project, error) { return copyOf(p.build) }
 
+// Only is the project with some of its services only; the others count as
+// switched off.
+func (p Project) Only(services []string) Project {
+	all := p.Services
+	p.Services, p.Disabled = nil, slices.Clone(p.Disabled)
+	for _, s := range all {
+		if slices.Contains(services, s.Name) {
+			p.Services = append(p.Services, s)
+		} else {
+			p.Disabled = append(p.Disabled, s.Name)
+		}
+	}
+	return p
+}
+
 // copyOf is deep: WithServicesTransform begins with a deep copy of everything.
 func copyOf(p *types.Project) (*types.Project, error) {
 	if p == nil {
