@@ -27,8 +27,9 @@ const downTimeout = 10 * time.Minute
 // Up brings a project to what is wanted: it recreates the services that differ
 // and no other, removes containers of services that are no more, starts what
 // does not run, and leaves finished one-shot services alone. Images have to be
-// here (Pull). An error may leave the project half-way; calling it again goes
-// on from there.
+// here (Pull). Services that are left out of p.Services stay as they are, and so
+// does the container that the daemon runs in, whatever is wanted of it. An error
+// may leave the project half-way; calling it again goes on from there.
 func (e *Engine) Up(ctx context.Context, p render.Project) error {
 	project, err := p.Compose()
 	if err != nil {
@@ -48,24 +49,24 @@ func (e *Engine) Up(ctx context.Context, p render.Project) error {
 	if err != nil {
 		return explain(ctx, err)
 	}
+	if p, project = without(p, project, r); len(p.Services) == 0 {
+		return nil
+	}
 	stale, err := e.stale(ctx, p.Stack, r)
 	if err != nil {
 		return explain(ctx, err)
 	}
 	adopted := adopted(p.Stack, r)
 	for name, s := range project.Services {
-		s.PullPolicy = types.PullPolicyNever // Pull has seen to it
-		if s.Deploy != nil && s.Deploy.Replicas != nil && s.Scale == nil {
-			n := s.GetScale() // hashing makes the SDK forget the replicas
-			s.Scale = &n
-		}
+		s = ready(s)
 		if adopted[name] {
 			delete(s.Labels, render.LabelContent) // or it would differ by it
 		}
 		project.Services[name] = s
 	}
 	options := api.CreateOptions{
-		RemoveOrphans: true, Recreate: api.RecreateDiverged, RecreateDependencies: api.RecreateDiverged,
+		// removeOrphans has seen to them, and knows which is the daemon.
+		IgnoreOrphans: true, Recreate: api.RecreateDiverged, RecreateDependencies: api.RecreateDiverged,
 		Inherit: true, QuietPull: true, AssumeYes: false,
 	}
 	if len(stale) > 0 {
@@ -82,6 +83,34 @@ func (e *Engine) Up(ctx context.Context, p render.Project) error {
 		return e.withLogs(ctx, project.Name, explain(ctx, err))
 	}
 	return nil
+}
+
+// ready takes out of a service what the SDK is not to see to.
+func ready(s types.ServiceConfig) types.ServiceConfig {
+	s.PullPolicy = types.PullPolicyNever // Pull has seen to it
+	if s.Deploy != nil && s.Deploy.Replicas != nil && s.Scale == nil {
+		n := s.GetScale() // hashing makes the SDK forget the replicas
+		s.Scale = &n
+	}
+	return s
+}
+
+// without takes out of a project what is not to be touched: services that are
+// not asked for, and the one that the daemon itself runs as. The SDK leaves the
+// containers of a switched off service alone, and finds them when another one
+// shares their namespaces.
+func without(p render.Project, project *types.Project, r plan.Running) (render.Project, *types.Project) {
+	self := slices.IndexFunc(r.Containers, func(c plan.Container) bool { return c.Self })
+	p.Services = slices.DeleteFunc(slices.Clone(p.Services), func(s plan.Service) bool {
+		return self >= 0 && s.Name == r.Containers[self].Service
+	})
+	var out []string
+	for name := range project.Services {
+		if !slices.ContainsFunc(p.Services, func(s plan.Service) bool { return s.Name == name }) {
+			out = append(out, name)
+		}
+	}
+	return p, project.WithServicesDisabled(out...)
 }
 
 // makeWay removes containers of services that are no more, and networks whose
@@ -111,6 +140,9 @@ func (e *Engine) makeWay(ctx context.Context, s plan.Stack) error {
 			continue
 		}
 		for _, c := range r.Containers {
+			if c.Networks[n.Name] == n.ID && c.Self {
+				return fmt.Errorf("network %s has another definition now and can't be replaced, for the daemon itself is on it", n.Name)
+			}
 			if c.Networks[n.Name] == n.ID && !c.OneOff && c.State != "exited" && c.State != "created" {
 				if err := e.api.ContainerStop(ctx, c.ID, container.StopOptions{}); err != nil && !errdefs.IsNotFound(err) {
 					return fmt.Errorf("stop container %s: %w", c.Name, err)
@@ -152,7 +184,7 @@ func doubles(networks []network.Summary, r plan.Running) []network.Summary {
 func (e *Engine) removeOrphans(ctx context.Context, s plan.Stack, r plan.Running) error {
 	for _, c := range r.Containers {
 		known := slices.Contains(s.Disabled, c.Service) || slices.ContainsFunc(s.Services, func(svc plan.Service) bool { return svc.Name == c.Service })
-		if known || c.OneOff {
+		if known || c.OneOff || c.Self {
 			continue
 		}
 		err := e.api.ContainerStop(ctx, c.ID, container.StopOptions{})
@@ -347,6 +379,9 @@ func (e *Engine) Down(ctx context.Context, name string) error {
 	r, err := e.project(ctx, name)
 	if err != nil {
 		return explain(ctx, err)
+	}
+	if slices.ContainsFunc(r.Containers, func(c plan.Container) bool { return c.Self }) {
+		return fmt.Errorf("%s is the stack that the daemon itself runs in, and is not stopped", name)
 	}
 	if len(r.Containers) > 0 { // with none, the SDK's Down has a data race
 		sdk, err := e.sdk(io.Discard)

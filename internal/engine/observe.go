@@ -131,6 +131,10 @@ func (e *Engine) addContainer(f *found, c container.Summary) {
 		con.Image = c.ImageID
 	}
 	con.Digested = labels[render.LabelContent] != ""
+	con.Self = e.o.Self != "" && c.ID == e.o.Self
+	if isAside(con.Name, c.ID) && !con.Self {
+		return // a hand-over has to do with it, and nobody else
+	}
 	con.Health, con.ExitCode = readStatus(c.Status)
 	con.Replacing = temporary(con.Name, f.Project)
 	con.SharesNetworkOf, _ = strings.CutPrefix(c.HostConfig.NetworkMode, "container:")
@@ -155,7 +159,7 @@ func (e *Engine) addContainer(f *found, c container.Summary) {
 	}
 	f.Labelled = f.Labelled || labelled
 	f.Ignored = f.Ignored || render.IsTrue(labels[render.LabelIgnore])
-	f.Controller = f.Controller || render.IsTrue(labels[render.LabelController]) || (e.o.Self != "" && c.ID == e.o.Self)
+	f.Controller = f.Controller || render.IsTrue(labels[render.LabelController]) || con.Self
 }
 
 // addResource lets a network that is left alone tell whose project it is of.

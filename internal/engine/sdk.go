@@ -41,8 +41,11 @@ func (Hasher) Volume(v types.VolumeConfig) (string, error) { return compose.Volu
 var errWouldLoseData = errors.New("applying it would delete a volume and its data")
 
 // sdk makes a compose service for one call, with its own streams.
-func (e *Engine) sdk(out io.Writer) (api.Compose, error) {
-	cli, err := command.NewDockerCli(command.WithAPIClient(e.api), command.WithCombinedStreams(out))
+func (e *Engine) sdk(out io.Writer) (api.Compose, error) { return e.sdkOn(e.api, out) }
+
+// sdkOn does the same for a client that shows less than there is.
+func (e *Engine) sdkOn(client client.APIClient, out io.Writer) (api.Compose, error) {
+	cli, err := command.NewDockerCli(command.WithAPIClient(client), command.WithCombinedStreams(out))
 	if err != nil {
 		return nil, fmt.Errorf("prepare the compose SDK: %w", err)
 	}
@@ -54,7 +57,7 @@ func (e *Engine) sdk(out io.Writer) (api.Compose, error) {
 	if err := cli.Initialize(flags.NewClientOptions(), func(*command.DockerCli) error { return nil }); err != nil {
 		return nil, fmt.Errorf("prepare the compose SDK: %w", err)
 	}
-	return compose.NewComposeService(&fixedCli{DockerCli: cli, api: e.api, file: file},
+	return compose.NewComposeService(&fixedCli{DockerCli: cli, api: client, file: file},
 		compose.WithPrompt(func(message string, _ bool) (bool, error) {
 			return false, fmt.Errorf("%w (%s)", errWouldLoseData, message)
 		})), nil
