@@ -1,0 +1,128 @@
+package handover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+)
+
+// role is what somebody who attends a hand-over is in it.
+type role string
+
+const (
+	helper    role = "helper"    // from the new image: does the work
+	guard     role = "guard"     // from the old image: goes on when the helper can't
+	old       role = "old"       // the daemon that is to be replaced
+	successor role = "successor" // the daemon that replaces it, once it is ready
+	bystander role = "bystander" // a daemon in neither container
+)
+
+// attend stays until a hand-over has ended, and does the work when it is this
+// one's turn.
+func (w *worker) attend(ctx context.Context, as role) error {
+	for {
+		rec, err := read(w.dir)
+		if err != nil || rec == nil || rec.Step == Done {
+			return err
+		}
+		release, err := lock(filepath.Join(w.dir, lockFile))
+		if err == nil {
+			err = w.turn(ctx, as)
+			release()
+		}
+		if err != nil && !errors.Is(err, errTaken) {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			w.log.Warn("the hand-over is stuck for the moment", "err", err)
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+// turn works on the hand-over if somebody has to and nobody better can.
+func (w *worker) turn(ctx context.Context, as role) error {
+	rec, err := read(w.dir)
+	if err != nil || rec == nil || rec.Step == Done {
+		return err
+	}
+	w.rec = rec
+	if as == helper {
+		if rec.back() {
+			return w.backward(ctx)
+		}
+		return w.forward(ctx)
+	}
+	why, fault, err := w.helpless(ctx)
+	if err != nil || why == "" {
+		return err
+	}
+	switch {
+	case rec.back():
+		return w.backward(ctx)
+	case as == bystander: // somebody else made another container of the daemon
+		return w.abandon(ctx, why)
+	case as == successor, as == guard && rec.reached(Created):
+		return w.forward(ctx)
+	default:
+		return w.giveUp(ctx, why, !fault)
+	}
+}
+
+// helpless says why the helper can't be counted on; empty if it can. fault says
+// that the new image is to blame.
+func (w *worker) helpless(ctx context.Context) (why string, fault bool, err error) {
+	if w.rec.Helper == "" {
+		return "the hand-over was interrupted before it began", false, nil
+	}
+	c, there, err := w.engine.Live(ctx, w.rec.Helper)
+	begun := w.rec.reached(Begun) || w.rec.back()
+	switch {
+	case err != nil:
+		return "", false, err
+	case !there:
+		return "the helper was removed", false, nil
+	case c.Restarts >= hopeless:
+		return fmt.Sprintf("the new image can't do the hand-over: it ends again and again (exit code %d)%s", c.ExitCode, w.lastWords(ctx, w.rec.Helper)), !begun, nil
+	case c.State == "exited", c.State == "dead":
+		return fmt.Sprintf("the helper ended (exit code %d)", c.ExitCode), !begun && c.ExitCode < killed, nil
+	case time.Since(w.lastStep()) > settling: // it has the lock when it is at work
+		return fmt.Sprintf("the new image did not begin with the hand-over within %s%s", settling, w.lastWords(ctx, w.rec.Helper)), !begun, nil
+	default:
+		return "", false, nil
+	}
+}
+
+func (w *worker) lastStep() (last time.Time) {
+	for _, at := range w.rec.At {
+		if at.After(last) {
+			last = at
+		}
+	}
+	return last
+}
+
+// abandon ends a hand-over whose containers somebody else has replaced. What
+// still runs of them is left alone.
+func (w *worker) abandon(ctx context.Context, why string) error {
+	w.rec.Reason, w.rec.Again = why, true
+	for _, id := range []string{w.rec.New.ID, w.rec.Old.ID} {
+		if id == "" {
+			continue
+		}
+		c, there, err := w.engine.Live(ctx, id)
+		if err != nil {
+			return err
+		}
+		if there && c.State != "running" {
+			if err := w.engine.Remove(ctx, id); err != nil {
+				return err
+			}
+		}
+	}
+	return w.end(ctx)
+}

@@ -1,0 +1,334 @@
+package handover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/engine"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+)
+
+// Engine is what a hand-over does to containers. Each call may be repeated
+// after an error or a kill.
+type Engine interface {
+	// Live looks at a container by id or name; false if there is none.
+	Live(ctx context.Context, id string) (engine.Live, bool, error)
+	// StartHelper replaces and starts a helper.
+	StartHelper(ctx context.Context, h engine.Helper) (id string, err error)
+	// Helpers lists an owner's helpers.
+	Helpers(ctx context.Context, owner string) ([]string, error)
+	// Asides lists containers that gave their name away and do not run.
+	Asides(ctx context.Context, project string) ([]string, error)
+	// CreateSuccessor makes a service's container beside the old one.
+	CreateSuccessor(ctx context.Context, p render.Project, service, old string) (id string, err error)
+	// Successor is the image that it is made from, by id, and its entrypoint if
+	// that is not the image's own.
+	Successor(ctx context.Context, p render.Project, service string) (image string, entrypoint []string, err error)
+	Rename(ctx context.Context, id, name string) error
+	SetRestart(ctx context.Context, id string, r engine.Restart) error
+	Stop(ctx context.Context, id string) error
+	Start(ctx context.Context, id string) error
+	Remove(ctx context.Context, id string) error
+	LastLines(ctx context.Context, id string) string
+}
+
+const (
+	// pause is how often what others do is looked at.
+	pause = 200 * time.Millisecond
+	// tries is how often a step is tried before it counts as failed. An engine
+	// that can't be reached is waited for instead.
+	tries = 3
+	// settling is how long a helper may take from its start to its first step.
+	settling = time.Minute
+	// hopeless is how many restarts of a container mean that it can't work.
+	hopeless = 3
+	// killed is the lowest exit code of a process that a signal ended: nobody's
+	// own fault.
+	killed = 128
+)
+
+// worker does the work of a hand-over. It holds the record's lock.
+type worker struct {
+	engine Engine
+	dir    string // of the record
+	log    *slog.Logger
+	load   func(context.Context, *Record) (render.Project, error)
+	me     string // the container that it runs in
+	rec    *Record
+}
+
+// fault is why a hand-over is taken back.
+type fault struct {
+	err error
+	// again says that the version is not to blame.
+	again bool
+}
+
+func (f *fault) Error() string { return f.err.Error() }
+func (f *fault) Unwrap() error { return f.err }
+
+// forward goes on with a hand-over to its end, or takes it back.
+func (w *worker) forward(ctx context.Context) error {
+	for _, s := range []struct {
+		step Step
+		do   func(context.Context) error
+	}{
+		{Begun, w.begin},
+		{Renamed, w.rename},
+		{Created, w.create},
+		{Disarmed, w.disarm},
+		{Stopped, w.stop},
+		{Started, w.start},
+		{Ready, w.ready},
+		{Removed, w.remove},
+	} {
+		if w.rec.reached(s.step) {
+			continue
+		}
+		err := w.step(ctx, s.step, s.do)
+		var f *fault
+		switch {
+		case err == nil:
+		case errors.As(err, &f):
+			return w.giveUp(ctx, f.err.Error(), f.again)
+		default:
+			return err
+		}
+	}
+	return w.end(ctx)
+}
+
+// giveUp writes down why, and takes the hand-over back.
+func (w *worker) giveUp(ctx context.Context, reason string, again bool) error {
+	w.log.Warn("the hand-over is taken back", "cause", reason)
+	w.rec.Reason, w.rec.Again = reason, again
+	if err := w.rec.save(w.dir, Failing); err != nil {
+		return err
+	}
+	return w.backward(ctx)
+}
+
+// backward takes a hand-over back. When the old container is gone the new one
+// stays, for it is all there is.
+func (w *worker) backward(ctx context.Context) error {
+	for _, s := range []struct {
+		step Step
+		do   func(context.Context) error
+	}{
+		{Cleared, w.clear},
+		{Restored, w.restore},
+		{Revived, w.revive},
+	} {
+		if w.rec.At[s.step].After(w.rec.At[Failing]) {
+			continue
+		}
+		if err := w.step(ctx, s.step, s.do); err != nil {
+			return err
+		}
+	}
+	return w.end(ctx)
+}
+
+// step does one step and writes it down. An engine that can't be reached is
+// waited for.
+func (w *worker) step(ctx context.Context, step Step, do func(context.Context) error) error {
+	for try := 1; ; try++ {
+		err := do(ctx)
+		var f *fault
+		switch {
+		case err == nil:
+			w.log.Info("hand-over", "op", string(step))
+			return w.rec.save(w.dir, step)
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case engine.Unreachable(err):
+			try = 0
+		case w.rec.back() || w.rec.reached(Ready): // there is no other way to go
+			if try == tries {
+				return err
+			}
+		case errors.As(err, &f):
+			return err
+		case try == tries: // what can't be made or started is the version's fault
+			return &fault{err: err, again: step != Created && step != Started}
+		}
+		w.log.Warn("a step of the hand-over failed and is repeated", "op", string(step), "err", err)
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+	}
+}
+
+func (w *worker) begin(ctx context.Context) error {
+	if _, there, err := w.engine.Live(ctx, w.rec.Old.ID); err != nil || there {
+		return err
+	}
+	return &fault{err: errors.New("the daemon's container is gone"), again: true}
+}
+
+func (w *worker) rename(ctx context.Context) error {
+	return w.engine.Rename(ctx, w.rec.Old.ID, engine.Aside(w.rec.Old.Name, w.rec.Old.ID))
+}
+
+func (w *worker) create(ctx context.Context) error {
+	p, err := w.load(ctx, w.rec)
+	if err != nil {
+		return &fault{err: err, again: true}
+	}
+	id, err := w.engine.CreateSuccessor(ctx, p, w.rec.Service, w.rec.Old.ID)
+	if err != nil {
+		return err
+	}
+	w.rec.New.ID = id
+	return nil
+}
+
+func (w *worker) disarm(ctx context.Context) error {
+	return w.engine.SetRestart(ctx, w.rec.Old.ID, engine.Restart{Name: "no"})
+}
+
+func (w *worker) stop(ctx context.Context) error { return w.engine.Stop(ctx, w.rec.Old.ID) }
+
+func (w *worker) start(ctx context.Context) error { return w.engine.Start(ctx, w.rec.New.ID) }
+
+// ready waits until the new daemon is ready and its first check has ended. A
+// check may take long, as all that it does takes its time: it gets as much again
+// as the daemon got to be ready, and then a daemon that is ready will do.
+func (w *worker) ready(ctx context.Context) error {
+	id, deadline := w.rec.New.ID, w.rec.At[Started].Add(w.rec.Timeout)
+	for {
+		var s sign
+		if _, err := readFile(filepath.Join(w.dir, signFile), &s); err != nil {
+			return err
+		}
+		if s.Container != id {
+			s = sign{}
+		}
+		late := time.Now().After(deadline)
+		if s.Ready && (s.Ended || late && time.Now().After(deadline.Add(w.rec.Timeout))) {
+			return nil
+		}
+		if err := w.alive(ctx, id); err != nil {
+			return err
+		}
+		if late && !s.Ready {
+			said := s.Error
+			if said == "" {
+				said = "it has said nothing"
+			}
+			return &fault{err: fmt.Errorf("the new daemon was not ready within %s: %s%s", w.rec.Timeout, said, w.lastWords(ctx, id)), again: s.Error != "" && !s.Blocked}
+		}
+		if err := sleep(ctx, pause/2); err != nil {
+			return err
+		}
+	}
+}
+
+// alive gives a fault when the new daemon's container has ended. One that was
+// killed, and that the engine starts again, may go on.
+func (w *worker) alive(ctx context.Context, id string) error {
+	c, there, err := w.engine.Live(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case !there:
+		return &fault{err: errors.New("the new container was removed"), again: true}
+	case c.Restarts >= hopeless:
+		return &fault{err: fmt.Errorf("the new daemon ends again and again (exit code %d)%s", c.ExitCode, w.lastWords(ctx, id))}
+	case c.State == "running", c.State == "restarting" && c.ExitCode >= killed:
+		return nil
+	default:
+		return &fault{err: fmt.Errorf("the new daemon ended (exit code %d)%s", c.ExitCode, w.lastWords(ctx, id)), again: c.ExitCode == 0 || c.ExitCode >= killed}
+	}
+}
+
+func (w *worker) lastWords(ctx context.Context, id string) string {
+	if lines := w.engine.LastLines(ctx, id); lines != "" {
+		return "\nit says: " + lines
+	}
+	return ""
+}
+
+func (w *worker) remove(ctx context.Context) error { return w.engine.Remove(ctx, w.rec.Old.ID) }
+
+// gone says whether the old container is no more.
+func (w *worker) gone(ctx context.Context) (bool, error) {
+	_, there, err := w.engine.Live(ctx, w.rec.Old.ID)
+	return !there, err
+}
+
+func (w *worker) clear(ctx context.Context) error {
+	if gone, err := w.gone(ctx); err != nil || gone {
+		return err
+	}
+	id := w.rec.New.ID
+	if id == "" { // it may have been made, and not have been written down
+		c, there, err := w.engine.Live(ctx, w.rec.Old.Name)
+		if err != nil || !there || c.ID == w.rec.Old.ID || c.State != "created" {
+			return err
+		}
+		id = c.ID
+	}
+	if c, there, err := w.engine.Live(ctx, id); err != nil || !there {
+		return err
+	} else if c.State == "running" { // it gets the time to end what it does
+		if err := w.engine.Stop(ctx, id); err != nil {
+			return err
+		}
+	}
+	return w.engine.Remove(ctx, id)
+}
+
+func (w *worker) restore(ctx context.Context) error {
+	if gone, err := w.gone(ctx); err != nil || gone {
+		return err
+	}
+	if err := w.engine.Rename(ctx, w.rec.Old.ID, w.rec.Old.Name); err != nil {
+		return err
+	}
+	return w.engine.SetRestart(ctx, w.rec.Old.ID, w.rec.Old.Restart)
+}
+
+func (w *worker) revive(ctx context.Context) error {
+	gone, err := w.gone(ctx)
+	if err != nil {
+		return err
+	}
+	if gone && w.rec.New.ID != "" {
+		return w.engine.Start(ctx, w.rec.New.ID)
+	}
+	if gone {
+		return nil
+	}
+	return w.engine.Start(ctx, w.rec.Old.ID)
+}
+
+// end writes down that all is done, and removes the helpers: itself it removes
+// last, see Help.
+func (w *worker) end(ctx context.Context) error {
+	if err := w.rec.save(w.dir, Done); err != nil {
+		return err
+	}
+	return sweep(ctx, w.engine, w.rec.Clone.owner(), w.me)
+}
+
+// owner is what helpers of this clone are known by.
+func (c Clone) owner() string { return c.Identity + " " + c.HostRoot }
+
+// sweep removes an owner's helpers, but not the one that it is called in.
+func sweep(ctx context.Context, e Engine, owner, me string) error {
+	ids, err := e.Helpers(ctx, owner)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if id != me {
+			err = errors.Join(err, e.Remove(ctx, id))
+		}
+	}
+	return err
+}
