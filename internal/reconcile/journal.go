@@ -38,6 +38,13 @@ type entry struct {
 	Outcomes []report.Outcome `json:",omitempty"`
 }
 
+// renew replaces what is remembered, but for what is about the daemon's own
+// service.
+func (e *entry) renew(r plan.Record) {
+	r.Own = e.Own
+	e.Record = r
+}
+
 // outcomesKept is how many outcomes of a stack are remembered.
 const outcomesKept = 10
 
@@ -133,8 +140,10 @@ func (j *journal) memory() map[string]plan.Record {
 func (j *journal) nextRetry(looked time.Time, busy map[string]*turn) time.Time {
 	var next time.Time
 	for name, e := range j.Stacks {
-		if busy[name] == nil && e.RetryAt.After(looked) && (next.IsZero() || e.RetryAt.Before(next)) {
-			next = e.RetryAt
+		for _, at := range []time.Time{e.RetryAt, e.Own.RetryAt} {
+			if busy[name] == nil && at.After(looked) && (next.IsZero() || at.Before(next)) {
+				next = at
+			}
 		}
 	}
 	return next

@@ -21,7 +21,8 @@ type check struct {
 	starting map[string]bool     // stacks of which a healthcheck has not spoken yet
 	digests  map[string][]string // names of local images that have a digest, by id
 	pending  map[string]*turn
-	launched bool // nothing more will be pending
+	launched bool // nothing more will be pending, but for a hand-over
+	over     bool // that has begun, or is not to
 }
 
 func (c *check) add(ops ...report.Operation) { c.Operations = append(c.Operations, ops...) }
@@ -73,35 +74,47 @@ type result struct {
 
 // launch starts the lanes of all operations of a kind.
 func (r *Reconciler) launch(ctx context.Context, c *check, kind plan.Kind) {
-	pulls := map[string]*plan.Op{}
 	for _, op := range c.view.plan.Ops {
-		if op.Kind == plan.Pull {
-			pulls[op.Stack] = &op
+		if op.Kind == kind {
+			r.begin(ctx, c, op)
 		}
-		if op.Kind != kind {
-			continue
-		}
-		t := &turn{
-			check: c, stack: op.Stack, file: op.File, commit: c.To, project: c.view.projects[op.Stack],
-			pull: pulls[op.Stack], op: op,
-			again: op.Crashed && r.flaps(op.Stack, c.view.projects[op.Stack].Digest, c.At),
-			done:  make(chan struct{}),
-		}
-		t.project.Services = due(t.project.Services, c.view.observed)
-		if r.o.Pruner != nil && kind == plan.Up && !op.Fresh {
-			t.old, t.wanted = images(c.view, op.Stack), names(c.view)
-		}
-		for _, name := range op.After { // the plan has them before this one
-			if other := c.pending[name]; other != nil && other.op.Kind == kind {
-				t.after = append(t.after, other)
-			}
-		}
-		c.pending[op.Stack] = t
-		r.lanes[op.Stack] = t
-		r.starting(t)
-		go r.lane(ctx, t)
 	}
 	r.journal.save()
+}
+
+// begin starts the lane of an operation.
+func (r *Reconciler) begin(ctx context.Context, c *check, op plan.Op) {
+	t := &turn{
+		check: c, stack: op.Stack, file: op.File, commit: c.To, project: c.view.projects[op.Stack],
+		pull: pullFor(op, c.view.plan), op: op,
+		again: op.Crashed && r.flaps(op.Stack, c.view.projects[op.Stack].Digest, c.At),
+		done:  make(chan struct{}),
+	}
+	t.project.Services = due(t.project.Services, c.view.observed)
+	if op.Services != nil {
+		t.project = t.project.Only(op.Services)
+	}
+	if r.o.Pruner != nil && op.Kind == plan.Up && !op.Fresh {
+		t.old, t.wanted = images(c.view, op.Stack), names(c.view)
+	}
+	for _, name := range op.After { // the plan has them before this one
+		if other := c.pending[name]; other != nil && other.op.Kind == op.Kind {
+			t.after = append(t.after, other)
+		}
+	}
+	c.pending[op.Stack] = t
+	r.lanes[op.Stack] = t
+	r.starting(t)
+	go r.lane(ctx, t)
+}
+
+// pullFor finds the pull that a plan has for an operation: the one before it.
+func pullFor(op plan.Op, p plan.Plan) *plan.Op {
+	i := slices.IndexFunc(p.Ops, func(other plan.Op) bool { return other.Kind == op.Kind && other.Stack == op.Stack })
+	if i > 0 && p.Ops[i-1].Kind == plan.Pull && p.Ops[i-1].Stack == op.Stack {
+		return &p.Ops[i-1]
+	}
+	return nil
 }
 
 // due decides for each service whether its image is pulled.
@@ -128,9 +141,12 @@ var errStale = errors.New("the clone moved on")
 // daemon, is no failure: only what was done is told.
 func (r *Reconciler) lane(ctx context.Context, t *turn) {
 	res := result{turn: t}
-	if t.op.Kind == plan.Stop {
+	switch t.op.Kind {
+	case plan.Stop:
 		t.err = r.runStop(ctx, t, &res)
-	} else {
+	case plan.HandOver:
+		t.err = r.runOver(ctx, t, &res)
+	default:
 		t.err = r.runUp(ctx, t, &res)
 	}
 	res.stale = errors.Is(t.err, errStale)

@@ -59,10 +59,12 @@ func (r *Reconciler) look(ctx context.Context, heal bool) (view, error) {
 			v.projects[p.Name] = p
 		}
 	}
+	busy := r.busy()
+	r.pendingOver(v.observed, busy)
 	v.plan = plan.Build(plan.State{
 		Now: v.at, Local: heads.Local, Remote: heads.Remote,
 		Wanted: v.wanted, Before: before, Observed: v.observed,
-		Memory: r.journal.memory(), Busy: r.busy(),
+		Memory: r.journal.memory(), Busy: busy,
 	}, plan.Policy{Heal: heal, AllowEmpty: r.o.AllowEmpty})
 	return v, nil
 }
@@ -96,16 +98,16 @@ func (r *Reconciler) busy() map[string]bool {
 //	stop       what git no longer has
 //	checkout   fast-forward the clone
 //	apply      pull, up, settle: a lane each
+//	hand over  to another version of the daemon, when all else has ended
 //
 // The first one that gets to the end heals whatever the policy is, so that
 // after a start everything runs that should.
 func (r *Reconciler) check(ctx, lanes context.Context, trigger string) {
-	r.again = false
+	r.again, r.wantsOver = false, false
+	c := &check{pending: map[string]*turn{}}
+	r.outcome(ctx, c)
 	v, err := r.look(ctx, r.o.Heal || r.first)
-	c := &check{
-		Check: report.Check{Look: report.Look{At: v.at, Trigger: trigger, From: v.heads.Local, To: v.heads.Remote}},
-		view:  v, pending: map[string]*turn{},
-	}
+	c.Look, c.view = report.Look{At: v.at, Trigger: trigger, From: v.heads.Local, To: v.heads.Remote}, v
 	if err != nil {
 		if ctx.Err() == nil {
 			r.lookFailed(c, err)
@@ -131,7 +133,8 @@ func (r *Reconciler) check(ctx, lanes context.Context, trigger string) {
 	if err == nil && ctx.Err() == nil {
 		r.launch(lanes, c, plan.Up)
 	}
-	c.launched = true
+	c.launched, c.over = true, err != nil || ctx.Err() != nil
+	r.over(c)
 	if len(c.pending) == 0 {
 		r.ended(c)
 	}

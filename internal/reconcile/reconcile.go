@@ -89,6 +89,9 @@ type Options struct {
 	// Registry is asked for newer images, as pull policies want it; nil if
 	// nobody can be.
 	Registry Registry
+	// HandOver replaces the daemon's own container; nil where it runs in none,
+	// and then no plan may have one.
+	HandOver HandOver
 	// Pruner removes images that stacks do not use any more after an update;
 	// nil if they are kept.
 	Pruner Pruner
@@ -160,6 +163,10 @@ type Reconciler struct {
 	tags        *tags
 	eventsUntil time.Time
 	scheduled   time.Time
+	handing     context.CancelCauseFunc // ends the hand-over that is under way, if one is
+	wantsOver   bool                    // a hand-over waits until no operation runs
+	runs        context.Context         // what operations run in, see Run
+	stopping    bool                    // the daemon was told to stop
 }
 
 // New makes a Reconciler. It reads the journal; one that can't be read is set
@@ -203,6 +210,7 @@ func (r *Reconciler) Run(ctx context.Context) error {
 	defer cancelLanes(nil)
 	defer r.event.stop()
 	defer r.tags.due.stop()
+	r.runs = lanes
 	for reason := "start"; ctx.Err() == nil; reason = r.wait(ctx) {
 		r.check(ctx, lanes, reason)
 	}
@@ -216,6 +224,13 @@ func (r *Reconciler) wait(ctx context.Context) (reason string) {
 	defer retry.stop()
 	tick.set(r.o.Interval)
 	for !r.again {
+		if r.handing != nil { // nothing else is begun, whoever asks for it
+			r.takeIn(func() bool { return r.handing == nil }, ctx.Done(), nil)
+			if ctx.Err() != nil {
+				return ""
+			}
+			continue
+		}
 		retry.set(r.untilRetry())
 		r.tags.due.set(r.untilDue())
 		r.schedule(tick.at, retry.at)
@@ -293,6 +308,8 @@ func (r *Reconciler) schedule(next, retry time.Time) {
 // drain lets running operations end, and cancels them when their grace is
 // over. What is left undone then is seen by the next start.
 func (r *Reconciler) drain(cancel context.CancelCauseFunc) error {
+	r.stopping = true
+	r.stopOver()
 	over := time.AfterFunc(grace, func() { cancel(errShutdown) })
 	defer over.Stop()
 	r.takeIn(func() bool { return len(r.lanes) == 0 }, nil, nil)

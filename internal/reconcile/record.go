@@ -37,6 +37,7 @@ func (r *Reconciler) looked(c *check) {
 	r.stacks = current
 	r.countOnce(c)
 	r.remember(c)
+	r.ownSettled(c.view)
 	r.watch(c.view)
 	r.journal.save()
 }
@@ -58,7 +59,7 @@ func (r *Reconciler) remember(c *check) {
 	for _, s := range c.view.wanted {
 		known[s.Name] = true
 		if s.Mode == plan.Ignored && s.Invalid == "" && !r.journal.peek(s.Name).Ignored {
-			r.journal.at(s.Name).Record = plan.Record{File: s.File, Ignored: true}
+			r.journal.at(s.Name).renew(plan.Record{File: s.File, Ignored: true})
 		}
 		if touched[s.Name] || s.Mode == plan.Ignored || s.Invalid != "" || c.starting[s.Name] {
 			continue
@@ -84,7 +85,7 @@ func (r *Reconciler) settled(s plan.Stack, c *check) {
 	if n.Applied != s.Digest || n.LastSuccess.IsZero() {
 		n.Commit, n.LastSuccess = c.To, c.At
 	}
-	n.Record = plan.Record{File: s.File, Applied: s.Digest, Tried: s.Digest}
+	n.renew(plan.Record{File: s.File, Applied: s.Digest, Tried: s.Digest})
 	n.Flaps = 0
 	r.refresh(key(s.Name, s.File), s.Name)
 }
@@ -209,6 +210,8 @@ func (r *Reconciler) finish(res result) {
 	r.again = r.again || r.missed[t.stack] || res.stale || res.needs != ""
 	switch {
 	case res.stale, res.cut: // as if it had not been begun
+	case t.op.Kind == plan.HandOver:
+		r.handedOver(t, res)
 	case res.needs != "":
 		r.needy(t, res.needs)
 	case t.err != nil:
@@ -222,9 +225,13 @@ func (r *Reconciler) finish(res result) {
 		r.logOperation(t.op, op.Kind, op.Took, t.commit, errorOf(op.Error))
 	}
 	r.journal.save()
+	if c.launched {
+		r.over(c)
+	}
 	if len(c.pending) == 0 && c.launched {
 		r.ended(c)
 	}
+	r.again = r.again || r.wantsOver && len(r.lanes) == 0
 }
 
 func errorOf(s string) error {
@@ -252,7 +259,7 @@ func (r *Reconciler) applied(t *turn) {
 	now := time.Now()
 	again := t.op.Cause.Why == plan.Drifted && r.flaps(t.stack, t.project.Digest, now)
 	flaps := e.Flaps + 1
-	e.Record = plan.Record{File: t.project.File, Applied: t.project.Digest, Tried: t.project.Digest}
+	e.renew(plan.Record{File: t.project.File, Applied: t.project.Digest, Tried: t.project.Digest})
 	e.Commit, e.Attempted, e.LastSuccess, e.Flaps = t.commit, t.commit, now, 0
 	e.Outcomes = outcomes(e.Outcomes, t, t.op.Kind, nil)
 	if t.pull != nil {
@@ -296,11 +303,7 @@ func (r *Reconciler) failed(t *turn, res result) {
 		e.File = t.file
 	}
 	e.Outcomes = outcomes(e.Outcomes, t, kind, t.err)
-	mark := t.commit + sameReason(t.err.Error())
-	if r.seen[failedPrefix+t.stack] != mark {
-		r.seen[failedPrefix+t.stack] = mark
-		t.check.count(t.stack, report.ResultFailed)
-	}
+	r.failedOnce(t.check, t.stack, t.commit, t.err.Error())
 	if k := key(t.stack, t.file); t.op.Kind == plan.Stop && r.stacks[k].Name == "" {
 		r.stacks[k] = report.Stack{Name: t.stack, File: t.file, Mode: string(plan.Managed)}
 	}
@@ -336,7 +339,10 @@ func (r *Reconciler) show(t *turn, change func(*report.Stack)) {
 }
 
 func outcomes(old []report.Outcome, t *turn, kind plan.Kind, err error) []report.Outcome {
-	o := report.Outcome{At: time.Now(), Commit: t.commit, Operation: string(kind), Cause: t.op.Cause.String(), Error: text(err)}
+	return remembered(old, report.Outcome{At: time.Now(), Commit: t.commit, Operation: string(kind), Cause: t.op.Cause.String(), Error: text(err)})
+}
+
+func remembered(old []report.Outcome, o report.Outcome) []report.Outcome {
 	all := append([]report.Outcome{o}, old...)
 	return all[:min(len(all), outcomesKept)]
 }

@@ -36,7 +36,7 @@ func (r *Reconciler) statuses(c *check) []report.Stack {
 	}
 	ops := map[string]plan.Op{}
 	for _, op := range c.view.plan.Ops {
-		if op.Kind == plan.Up {
+		if op.Kind == plan.Up || op.Kind == plan.HandOver && ops[op.Stack].Kind == "" {
 			ops[op.Stack] = op
 		}
 	}
@@ -143,8 +143,13 @@ func hasRunning(run plan.Running) bool {
 func fill(s *report.Stack, e entry) {
 	s.Error, s.Commit, s.Attempted = e.Error, e.Commit, e.Attempted
 	s.LastSuccess, s.NextRetry = e.LastSuccess, time.Time{}
-	if e.RetryAt.After(time.Now()) {
-		s.NextRetry = e.RetryAt
+	if s.Error == "" {
+		s.Error = e.Own.Error
+	}
+	for _, at := range []time.Time{e.RetryAt, e.Own.RetryAt} {
+		if at.After(time.Now()) && (s.NextRetry.IsZero() || at.Before(s.NextRetry)) {
+			s.NextRetry = at
+		}
 	}
 	s.Outcomes = slices.Clone(e.Outcomes)
 }
