@@ -15,6 +15,7 @@ import (
 
 	"github.com/korbiniankuhn/gitops-compose/internal/config"
 	"github.com/korbiniankuhn/gitops-compose/internal/engine"
+	"github.com/korbiniankuhn/gitops-compose/internal/handover"
 	"github.com/korbiniankuhn/gitops-compose/internal/metrics"
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/reconcile"
@@ -38,6 +39,8 @@ type App struct {
 	server     *web.Server
 	reconciler *reconcile.Reconciler
 	events     func(context.Context) // relays engine events
+	clone      string
+	handOver   *handover.HandOver // nil outside of a container
 	teardown   []step
 }
 
@@ -67,15 +70,25 @@ func (a *App) build(ctx context.Context, o Options) error {
 		return err
 	}
 	a.teardown = append(a.teardown, p.teardown...)
-	a.engine = p.engine
+	a.engine, a.clone = p.engine, p.clone.Path
 
 	registry := prometheus.NewRegistry()
 	counters := metrics.New(registry, metrics.Options{Version: o.Version, Interval: c.CheckInterval})
 	events := make(chan string, 64)
 	a.events = func(ctx context.Context) { relay(ctx, p.engine.Events(ctx), events) }
+	reporters := report.Fan{counters, history}
+	if p.self != "" {
+		a.handOver = handover.New(handover.Options{
+			Engine: p.engine, Dir: p.repo.StateDir, Clone: p.clone, Self: p.self, Logger: o.Logger,
+		})
+		reporters = append(reporters, a.handOver)
+	}
 	a.reconciler = reconcile.New(p.options(o, func(r *reconcile.Options) {
 		r.Source = source{repo: p.repo, fetched: counters.Fetched}
-		r.Reporter = report.Fan{counters, history}
+		r.Reporter = reporters
+		if a.handOver != nil {
+			r.HandOver = successor{a.handOver}
+		}
 		r.Events = events
 		r.Scheduled = history.Scheduled
 		r.Describe = describe(p.repo)
@@ -106,8 +119,41 @@ func (a *App) Run(ctx context.Context) error {
 	g.Go(func() error { a.engine.CheckLogins(ctx); return nil })
 	g.Go(func() error { a.events(ctx); return nil })
 	g.Go(func() error { return a.server.Run(ctx) })
-	g.Go(func() error { return a.reconciler.Run(ctx) })
+	g.Go(func() error { return a.work(ctx) })
 	return errors.Join(g.Wait(), a.Close())
+}
+
+// work reconciles, as the only daemon that works on the clone.
+func (a *App) work(ctx context.Context) error {
+	release, err := handover.Claim(ctx, a.clone, func() {
+		a.log.Warn("another daemon works on this clone; waiting for its end")
+	})
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		a.log.Warn("other daemons can't be kept away from the clone", "err", err)
+	default:
+		defer release()
+	}
+	if a.handOver == nil {
+		return a.reconciler.Run(ctx)
+	}
+	if err := a.handOver.Start(ctx); ctx.Err() != nil {
+		return nil
+	} else if err != nil {
+		a.log.Warn("what a hand-over left could not be cleared away", "err", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return a.reconciler.Run(ctx) })
+	g.Go(func() error {
+		err := a.handOver.Attend(ctx, func() { a.reconciler.Trigger("hand over") })
+		if err != nil && ctx.Err() == nil {
+			a.log.Warn("a hand-over can't be seen to its end", "err", err)
+		}
+		return nil
+	})
+	return g.Wait()
 }
 
 // Close releases what New took, last in first out. Run does so by itself.
@@ -145,6 +191,8 @@ type parts struct {
 	engine   *engine.Engine
 	loader   *render.Loader
 	journal  string
+	clone    handover.Clone
+	self     string // the daemon's container, if it runs in one
 	teardown []step
 }
 
@@ -178,6 +226,8 @@ func open(ctx context.Context, o Options, readOnly bool, progress func(engine.Pr
 	root := realPath(c.RepositoryPath)
 	place := engine.Locate(ctx, api, root)
 	tellPlace(place, o.Logger)
+	p.self = place.Container
+	p.clone = handover.Clone{Path: root, HostRoot: place.HostRoot, Branch: c.RepositoryBranch, Identity: p.repo.Identity()}
 	home := ""
 	if place.Container == "" {
 		home, _ = os.UserHomeDir()

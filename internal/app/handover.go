@@ -1,0 +1,83 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/engine"
+	"github.com/korbiniankuhn/gitops-compose/internal/handover"
+	"github.com/korbiniankuhn/gitops-compose/internal/reconcile"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+	"github.com/korbiniankuhn/gitops-compose/internal/repo"
+)
+
+// successor fits hand-overs to what the loop asks for.
+type successor struct{ *handover.HandOver }
+
+func (s successor) Over(ctx context.Context, p render.Project, o reconcile.Own) error {
+	return s.HandOver.Over(ctx, p, handover.Request{
+		Stack: p.Name, File: p.File, Service: o.Service, Version: o.Version, Commit: o.Commit, Cause: o.Cause, Timeout: o.Timeout,
+	})
+}
+
+func (s successor) Outcome() (reconcile.Outcome, bool) {
+	o, ok := s.HandOver.Outcome()
+	return reconcile.Outcome{
+		Own:   reconcile.Own{Service: o.Service, Version: o.Version, Commit: o.Commit, Cause: o.Cause, Timeout: o.Timeout},
+		Stack: o.Stack, File: o.File, Started: o.Started, Ended: o.Ended, Gap: o.Gap, Error: o.Error, Again: o.Again,
+	}, ok
+}
+
+// HandOverCommand is the subcommand that Help is behind.
+const HandOverCommand = handover.Command
+
+// Help is what a helper container of a hand-over does: role says which it is,
+// and dir is the folder that tells of the hand-over. It needs no configuration of
+// the daemon's, for that may be what changes.
+func Help(ctx context.Context, log *slog.Logger, role, dir string) (err error) {
+	api, err := engine.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, api.Close()) }()
+	e := engine.New(api, engine.Options{Logger: log})
+	return handover.Help(ctx, handover.HelpOptions{
+		Role: role, Dir: dir, Engine: e, Self: engine.Self(ctx, api), Logger: log,
+		Load: func(ctx context.Context, c handover.Clone, commit, stack string) (render.Project, error) {
+			return loadOne(ctx, log, c, commit, stack)
+		},
+	})
+}
+
+// loadOne loads one stack of a clone at a commit, and changes nothing of the
+// clone: a daemon may be at work in it.
+func loadOne(ctx context.Context, log *slog.Logger, c handover.Clone, commit, stack string) (p render.Project, err error) {
+	r, err := repo.Open(ctx, repo.Options{Path: c.Path, Branch: c.Branch, ReadOnly: true, Logger: log})
+	if err != nil {
+		return p, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	tree, err := r.Stage(ctx, commit)
+	if err != nil {
+		return p, err
+	}
+	defer func() { err = errors.Join(err, tree.Close()) }()
+	projects, err := render.New(render.Options{
+		Root: c.Path, HostRoot: c.HostRoot, Repository: c.Identity, Hasher: engine.Hasher{}, Logger: log,
+	}).Load(ctx, tree)
+	if err != nil {
+		return p, err
+	}
+	i := slices.IndexFunc(projects, func(p render.Project) bool { return p.Name == stack })
+	switch {
+	case i < 0:
+		return p, fmt.Errorf("commit %s has no stack %s", commit, stack)
+	case projects[i].Invalid != "":
+		return p, fmt.Errorf("stack %s: %s", stack, projects[i].Invalid)
+	default:
+		return projects[i], nil
+	}
+}
