@@ -1,0 +1,245 @@
+//go:build engine
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/filters"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/handover"
+	"github.com/korbiniankuhn/gitops-compose/internal/repo/gittest"
+)
+
+// own is a host whose daemon runs in a container, of an image built from the
+// Dockerfile, in a stack of the repository that it keeps the host in step with.
+type own struct {
+	*host
+	t      *testing.T
+	proxy  *proxy
+	port   int
+	folder string // the stack's
+	body   string // the compose file, with VERSION for the image's tag
+	others map[string]string
+}
+
+const ownRepository = "gitops-compose-e2e-own"
+
+// ownImages builds the daemon's image in several versions, once for all tests.
+var ownImages = sync.OnceValue(func() error {
+	for _, version := range []string{"v1", "v2", "v3"} {
+		build := exec.Command("../../scripts/image.sh", ownRepository+":"+version)
+		build.Env = append(os.Environ(), "VERSION="+version)
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("build the image: %w\n%s", err, out)
+		}
+	}
+	return nil
+})
+
+const ownStack = `
+services:
+  daemon:
+    image: IMAGE:VERSION
+    restart: unless-stopped
+    ports: ["127.0.0.1:PORT:2112"]
+    volumes:
+      - ..:/repository
+      - REMOTE:REMOTE:ro
+      - SOCKET:/var/run/docker.sock
+    environment:
+      CHECK_INTERVAL_IN_SECONDS: "-1"
+      DEPLOY_TIMEOUT_IN_SECONDS: "30"
+      LOG_LEVEL: debug
+    labels: {gitops.controller: "true"}
+`
+
+// newOwn makes a repository with another stack and the daemon's own, and starts
+// version 1 as a person does it.
+func newOwn(t *testing.T, body string) *own {
+	t.Helper()
+	if err := ownImages(); err != nil {
+		t.Fatal(err)
+	}
+	h := newHost(t)
+	o := &own{host: h, t: t, proxy: newProxy(t), port: freePort(t), folder: "gitops", body: body}
+	h.stack("web", one)
+	o.version("v1")
+	h.push("the first version")
+	gittest.Git(t, "", "clone", "-q", h.remote, h.clone)
+	t.Cleanup(func() { o.removeHelpers() })
+	h.controller(filepath.Join(h.clone, o.folder))
+	h.daemon = &daemon{base: fmt.Sprintf("http://127.0.0.1:%d", o.port), log: &logBuffer{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			o.logContainers()
+		}
+	})
+	o.ready("v1")
+	o.others = h.runs("web", "app")
+	return o
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// version writes the daemon's stack for a version; more is replaced besides.
+func (o *own) version(v string, more ...string) {
+	text := strings.NewReplacer(append([]string{
+		"IMAGE", ownRepository, "VERSION", v, "PORT", fmt.Sprint(o.port), "REMOTE", o.remote, "SOCKET", o.proxy.socket,
+	}, more...)...).Replace(o.body)
+	o.stack(o.folder, text)
+}
+
+// removeHelpers removes what a test that failed has left.
+func (o *own) removeHelpers() {
+	for _, c := range o.helpers() {
+		_ = o.api.ContainerRemove(context.Background(), c.ID, container.RemoveOptions{Force: true})
+	}
+}
+
+// helpers are the helper containers of this host's hand-overs.
+func (o *own) helpers() []container.Summary {
+	list, err := o.api.ContainerList(context.Background(), container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", "gitops.handover"))})
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	var mine []container.Summary
+	for _, c := range list {
+		if strings.Contains(c.Labels["gitops.handover"], o.clone) {
+			mine = append(mine, c)
+		}
+	}
+	return mine
+}
+
+func (o *own) logContainers() {
+	for _, c := range append(o.containers(o.folder), o.helpers()...) {
+		out, _ := exec.Command("docker", "logs", c.ID).CombinedOutput()
+		o.t.Logf("%s %s %s:\n%s", c.Names[0], c.Image, c.State, out)
+	}
+	record, _ := os.ReadFile(filepath.Join(o.clone, ".git/gitops-compose/handover.json"))
+	o.t.Logf("record: %s", record)
+}
+
+// step is how far the hand-over is.
+func (o *own) step() handover.Step {
+	var r handover.Record
+	b, err := os.ReadFile(filepath.Join(o.clone, ".git/gitops-compose/handover.json"))
+	if err == nil {
+		_ = json.Unmarshal(b, &r)
+	}
+	return r.Step
+}
+
+// ready waits until exactly one daemon works, of a version, with nothing left of
+// a hand-over.
+func (o *own) ready(version string) {
+	o.t.Helper()
+	o.eventually("version "+version+" is ready and nothing is left", func() error {
+		var s struct {
+			Version       string
+			Ready, Synced bool
+			Reason        string
+		}
+		body, _, err := o.get("/api/v1/status")
+		if err == nil {
+			err = json.Unmarshal(body, &s)
+		}
+		if err != nil {
+			return err
+		}
+		if s.Version != version || !s.Ready || !s.Synced {
+			return fmt.Errorf("version %s, ready %v, synced %v: %s", s.Version, s.Ready, s.Synced, s.Reason)
+		}
+		return o.single()
+	})
+}
+
+// single says why there is not just one daemon and nothing else.
+func (o *own) single() error {
+	var have []string
+	for _, c := range o.containers(o.folder) {
+		if c.Labels["com.docker.compose.service"] == "daemon" {
+			have = append(have, c.Names[0]+" "+string(c.State))
+		}
+	}
+	want := "/" + o.project(o.folder) + "-daemon-1 running"
+	if len(have) != 1 || have[0] != want {
+		return fmt.Errorf("containers %v, want %s", have, want)
+	}
+	if left := o.helpers(); len(left) > 0 {
+		return fmt.Errorf("%d helpers are left", len(left))
+	}
+	if step := o.step(); step != "" {
+		return fmt.Errorf("the record is left at %s", step)
+	}
+	return nil
+}
+
+// untouched expects that the other stacks' containers are as they were.
+func (o *own) untouched() {
+	o.t.Helper()
+	if now := o.runs("web", "app"); now["app"] != o.others["app"] {
+		o.t.Errorf("web was recreated")
+	}
+}
+
+// A good version takes over.
+func TestHandOver(t *testing.T) {
+	o := newOwn(t, ownStack)
+	before := o.runs(o.folder, "daemon")["daemon"]
+	o.version("v2")
+	o.push("version 2")
+	gaps := o.watchHealth()
+	o.trigger()
+	o.ready("v2")
+	t.Logf("without an answer from /healthz for %s", gaps())
+	o.untouched()
+	if o.runs(o.folder, "daemon")["daemon"] == before {
+		t.Error("the container is the old one")
+	}
+}
+
+// watchHealth asks /healthz all the time; the function that it gives ends that
+// and tells for how long there was no answer at most.
+func (o *own) watchHealth() func() time.Duration {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan time.Duration)
+	client := &http.Client{Timeout: 500 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true}}
+	go func() {
+		last, longest := time.Now(), time.Duration(0)
+		for ctx.Err() == nil {
+			resp, err := client.Get(o.daemon.base + "/healthz")
+			if err == nil {
+				_, _ = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+				longest = max(longest, time.Since(last))
+				last = time.Now()
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		done <- longest
+	}()
+	return func() time.Duration { cancel(); return <-done }
+}
