@@ -48,8 +48,9 @@ type Restart struct {
 // Live is what a hand-over wants to know of a container.
 type Live struct {
 	ID, Name string
-	// Image is the id of the image that it was created from.
-	Image string
+	// Image is the id of the image that it was created from, Reference what its
+	// configuration calls it.
+	Image, Reference string
 	// State is the engine's word: created, running, restarting, exited, ...
 	State    string
 	ExitCode int
@@ -68,6 +69,9 @@ func (e *Engine) Live(ctx context.Context, id string) (l Live, there bool, err e
 		return Live{}, false, fmt.Errorf("inspect container %s: %w", shortID(id), err)
 	}
 	l = Live{ID: c.ID, Name: strings.TrimPrefix(c.Name, "/"), Image: c.Image, Restarts: c.RestartCount}
+	if c.Config != nil {
+		l.Reference = c.Config.Image
+	}
 	if c.State != nil {
 		l.State, l.ExitCode = c.State.Status, c.State.ExitCode
 	}

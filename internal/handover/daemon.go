@@ -46,6 +46,8 @@ type Outcome struct {
 	Started, Ended time.Time
 	// Gap is the time in which no daemon ran, as far as is known.
 	Gap time.Duration
+	// Image is the id of the old container's image, Reference what it was called.
+	Image, Reference string
 	// Error is why it was taken back; empty if it was not.
 	Error string
 	// Again says that the version is not to blame for that.
@@ -97,7 +99,7 @@ func (h *HandOver) ask(ctx context.Context, w *worker, self engine.Live, image s
 	if err := os.RemoveAll(filepath.Join(w.dir, signFile)); err != nil {
 		return err
 	}
-	w.rec = &Record{Request: r, Clone: h.o.Clone, Old: Container{ID: self.ID, Name: self.Name, Image: self.Image, Restart: self.Policy}}
+	w.rec = &Record{Request: r, Clone: h.o.Clone, Old: Container{ID: self.ID, Name: self.Name, Image: self.Image, Reference: self.Reference, Restart: self.Policy}}
 	if err := w.rec.save(w.dir, Asked); err != nil {
 		return err
 	}
@@ -200,7 +202,7 @@ func (h *HandOver) Outcome() (Outcome, bool) {
 	if err != nil || rec == nil || rec.Step != Done {
 		return Outcome{}, false
 	}
-	o := Outcome{Request: rec.Request, Started: rec.At[Asked], Ended: rec.At[Done], Error: rec.Reason, Again: rec.Again}
+	o := Outcome{Request: rec.Request, Started: rec.At[Asked], Ended: rec.At[Done], Image: rec.Old.Image, Reference: rec.Old.Reference, Error: rec.Reason, Again: rec.Again}
 	if since, until := rec.At[Disarmed], rec.At[Started]; !since.IsZero() && until.After(since) {
 		o.Gap = until.Sub(since)
 	}

@@ -78,9 +78,10 @@ type Request struct {
 // Container is one of the two that are exchanged.
 type Container struct {
 	ID string
-	// Name, Image and Restart are what the old one had.
-	Name, Image string         `json:",omitempty"`
-	Restart     engine.Restart `json:",omitzero"`
+	// Name, Image and Restart are what the old one had. Image is an id, Reference
+	// what it was called.
+	Name, Image, Reference string         `json:",omitempty"`
+	Restart                engine.Restart `json:",omitzero"`
 }
 
 // Record is all that is known of a hand-over. It holds no secret.

@@ -23,6 +23,8 @@ type check struct {
 	pending  map[string]*turn
 	launched bool // nothing more will be pending, but for a hand-over
 	over     bool // that has begun, or is not to
+	// replaced is the daemon's own stack, when another version has taken over.
+	replaced *turn
 }
 
 func (c *check) add(ops ...report.Operation) { c.Operations = append(c.Operations, ops...) }

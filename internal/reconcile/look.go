@@ -117,6 +117,7 @@ func (r *Reconciler) check(ctx, lanes context.Context, trigger string) {
 	defer v.close()
 	c.Commits = r.describe(v.heads)
 	r.looked(c)
+	r.pruneReplaced(c)
 	r.head.Store(v.heads.Local)
 	r.launch(lanes, c, plan.Stop)
 	r.await(ctx, c)

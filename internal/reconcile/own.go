@@ -40,6 +40,9 @@ type Outcome struct {
 	Started, Ended time.Time
 	// Gap is how long no daemon ran; 0 if that is not known.
 	Gap time.Duration
+	// Image is the id of the image that the old daemon ran, Reference what it
+	// was called.
+	Image, Reference string
 	// Error is why the old daemon is back; empty if the new one took over.
 	Error string
 	// Again says that the version is not to blame for that.
@@ -154,6 +157,7 @@ func (r *Reconciler) outcome(ctx context.Context, c *check) {
 		e.Commit, e.LastSuccess = o.Commit, o.Ended
 		delete(r.seen, failedPrefix+o.Stack)
 		c.count(o.Stack, report.ResultUpdated)
+		c.replaced = &turn{stack: o.Stack, old: []old{{o.Image, o.Reference}}}
 	} else {
 		r.ownFailed(o.Stack, o.Version, o.Error, 0, o.Again && e.Own.Failures+1 < blameless)
 		r.failedOnce(c, o.Stack, o.Commit, o.Error)
@@ -170,6 +174,19 @@ func (r *Reconciler) outcome(ctx context.Context, c *check) {
 	if err := r.o.HandOver.Forget(ctx); err != nil && ctx.Err() == nil {
 		r.o.Logger.Warn("what a hand-over left could not be removed", "err", err)
 	}
+}
+
+// pruneReplaced removes the old daemon's image, if images are removed.
+func (r *Reconciler) pruneReplaced(c *check) {
+	if r.o.Pruner == nil || c.replaced == nil {
+		return
+	}
+	c.replaced.wanted = names(c.view)
+	go func() {
+		ctx, cancel := context.WithTimeout(r.runs, time.Minute)
+		defer cancel()
+		r.prune(ctx, c.replaced)
+	}()
 }
 
 // failedOnce counts a failure of a stack, but not again for the same reason at
