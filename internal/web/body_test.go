@@ -3,6 +3,8 @@ package web
 import (
 	"bytes"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -47,6 +49,17 @@ func FuzzPayload(f *testing.F) {
 		`{"changes":[{"ref":{"id":"refs/heads/main"}}]}`, `{"ref":1,"repository":[],"project":"x","push":7,"changes":{}}`, `{"a":{"b":[`, `[]`, ``, `{"ref":"\ud800"}`,
 	} {
 		f.Add([]byte(seed), "main")
+	}
+	recorded, err := filepath.Glob("testdata/*.json")
+	if err != nil || len(recorded) == 0 {
+		f.Fatalf("no payloads to begin with: %v", err)
+	}
+	for _, path := range recorded {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(content, "main")
 	}
 	f.Fuzz(func(t *testing.T, content []byte, branch string) {
 		p := scan(content)
