@@ -257,6 +257,11 @@ func TestTheMetricsOfTheContractAreThereAndCount(t *testing.T) {
 			t.Errorf("no %s", want)
 		}
 	}
+	// Both the name and the type of this one are an interface.
+	const known = "gitops_deployments_active_total non-counter metrics should not have \"_total\" suffix\n"
+	if said, ok := promtool(t, body); ok && said != known {
+		t.Errorf("promtool says %s", said)
+	}
 }
 
 func TestAKilledDaemonConvergesAtItsNextStart(t *testing.T) {

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -47,6 +48,20 @@ func panels(t *testing.T) map[string]string {
 		all[a.Name] = fill(a.Expr)
 	}
 	return all
+}
+
+// promtool gives what promtool says about an exposition, where there is one.
+func promtool(t *testing.T, exposition []byte) (said string, ok bool) {
+	t.Helper()
+	path, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Log("promtool is not installed: apt-get install --no-install-recommends prometheus")
+		return "", false
+	}
+	cmd := exec.CommandContext(t.Context(), path, "check", "metrics")
+	cmd.Stdin = bytes.NewReader(exposition)
+	out, _ := cmd.CombinedOutput() // a finding is an error, too
+	return string(out), true
 }
 
 // scrape runs a Prometheus that scrapes the daemon every second and gives its

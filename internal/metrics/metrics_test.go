@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -76,7 +77,7 @@ func TestTheTextFormatIsClean(t *testing.T) {
 	for _, p := range problems {
 		got = append(got, p.Metric+": "+p.Text)
 	}
-	// The name is an interface that is older than the convention.
+	// The name is an interface that is older than the convention, and so is the type.
 	want := []string{`gitops_deployments_active_total: non-counter metrics should not have "_total" suffix`}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
@@ -237,6 +238,43 @@ func TestASenderCanNotMakeSeries(t *testing.T) {
 		if f.GetName() == "gitops_webhook_requests_total" && len(f.GetMetric()) != len(providers())*len(decisions())+1 {
 			t.Errorf("got %d series", len(f.GetMetric()))
 		}
+	}
+}
+
+func TestTheNumberOfSeriesFollowsFromTheStacks(t *testing.T) {
+	// Every stack is in the worst state there is: all that can be said is.
+	stacks := func(n, commit int) []report.Stack {
+		all := make([]report.Stack, n)
+		for i := range all {
+			at := time.Unix(int64(commit), 0)
+			all[i] = report.Stack{
+				Name: fmt.Sprint("s", i), File: fmt.Sprint(i), Status: report.Failed, Sync: report.Deferred, Held: "retry", Reason: fmt.Sprint(commit), Error: fmt.Sprint(commit),
+				Commit: fmt.Sprint(commit), Attempted: fmt.Sprint(commit), LastSuccess: at, NextRetry: at,
+				Services: []report.Service{{Name: "app", Image: fmt.Sprint("app:", commit), Digest: fmt.Sprint("sha256:", commit)}},
+			}
+		}
+		return all
+	}
+	m, reg := fresh()
+	series := func(n, commit int) int {
+		l := report.Look{At: time.Unix(int64(commit), 0), Trigger: "tick", To: fmt.Sprint(commit), Stacks: stacks(n, commit)}
+		m.Looked(l)
+		m.Ended(report.Check{Look: l, Ended: l.At, Final: l.Stacks, Operations: []report.Operation{{Kind: "up", Stack: "s0", Cause: fmt.Sprint(commit), Error: fmt.Sprint(commit)}}})
+		got, err := testutil.GatherAndCount(reg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	none, one, ten := series(0, 1), series(1, 2), series(10, 3)
+	for commit := range 100 { // new commits, images, errors, and times
+		ten = series(10, 4+commit)
+	}
+	if each := one - none; each <= 0 || each > 10 || ten != none+10*each {
+		t.Errorf("%d series without a stack, %d with one, %d with ten", none, one, ten)
+	}
+	if again := series(0, 200); again != none {
+		t.Errorf("%d series when all stacks are gone, %d before there was one", again, none)
 	}
 }
 
