@@ -72,20 +72,6 @@ check {"at":"2026-11-22T17:00:00Z","trigger":"start","ended":"2026-11-22T17:00:0
 	}
 }
 
-func TestAShutdownEndsStreams(t *testing.T) {
-	f := serve(t, nil)
-	events, _ := f.listen()
-	f.history.Looked(report.Look{At: time.Now()})
-	_ = next(t, events, 1)
-	start := time.Now()
-	if err := f.stop(); err != nil {
-		t.Errorf("got %v", err)
-	}
-	if events.Scan(); time.Since(start) >= shutdownTimeout {
-		t.Error("the stream was cut off and did not end")
-	}
-}
-
 func TestStreamsAreBounded(t *testing.T) {
 	f := serve(t, nil)
 	for range maxStreams {

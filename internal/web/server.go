@@ -35,7 +35,7 @@ const (
 	readTimeout     = 30 * time.Second
 	writeTimeout    = time.Minute
 	idleTimeout     = time.Minute
-	shutdownTimeout = 5 * time.Second
+	shutdownTimeout = 2 * time.Second
 	pingTimeout     = 2 * time.Second
 )
 
@@ -106,7 +106,12 @@ func New(o Options) (*Server, error) {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
-	s.http.RegisterOnShutdown(func() { close(s.closing) })
+	quiet := &quiet{open: map[net.Conn]bool{}}
+	s.http.ConnState = quiet.follow
+	s.http.RegisterOnShutdown(func() {
+		close(s.closing)
+		quiet.close()
+	})
 	return s, nil
 }
 
@@ -129,8 +134,10 @@ func defaults(o Options) Options {
 // Addr is the address that was bound.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Run serves until the context ends, then lets requests end for a bounded time.
-// It returns nil after a shutdown, even if requests had to be cut off.
+// Run serves until the context ends, then lets requests end for a bounded time:
+// those that have no end of their own are ended at once, and nobody who asks
+// nothing is waited for. It returns nil after a shutdown, even if requests had
+// to be cut off.
 func (s *Server) Run(ctx context.Context) error {
 	failed := make(chan error, 1)
 	go func() { failed <- s.serve() }()
@@ -142,6 +149,7 @@ func (s *Server) Run(ctx context.Context) error {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if err := s.http.Shutdown(bounded); err != nil {
+		s.o.Log.Info("requests were cut off, as they had not ended in time")
 		_ = s.http.Close()
 	}
 	if err := <-failed; !errors.Is(err, http.ErrServerClosed) {

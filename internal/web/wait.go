@@ -43,24 +43,29 @@ type StackOutcome struct {
 // wants says whether the sender wants to know how it ends.
 func wants(r *http.Request) bool { return r.URL.Query().Get("wait") == "true" }
 
-// wait waits for the end of a check that began after since. It is told of by
-// the history: nothing of a request is kept anywhere else.
-func (h *webhook) wait(r *http.Request, since time.Time) Outcome {
+// stopping is what who waits is told when the daemon stops or is replaced.
+// Nothing has failed: a daemon that starts looks at everything.
+const stopping = "the daemon is stopping; the first check of the next one covers this"
+
+// wait waits for the end of a check that began after since, and gives what to
+// answer. It is told of by the history: nothing of a request is kept anywhere
+// else.
+func (h *webhook) wait(r *http.Request, since time.Time) (code int, body any) {
 	timeout := time.NewTimer(maxWait)
 	defer timeout.Stop()
 	for {
 		changed := h.o.History.Changed()
 		if o, ended := covering(h.o.History.Snapshot(), since); ended {
-			return o
+			return o.code, o
 		}
 		select {
 		case <-changed:
 		case <-timeout.C:
-			return failed(http.StatusGatewayTimeout, "the check has not ended in time")
+			return http.StatusGatewayTimeout, failed(http.StatusGatewayTimeout, "the check has not ended in time")
 		case <-h.closing:
-			return failed(http.StatusServiceUnavailable, "the daemon is stopping")
+			return http.StatusServiceUnavailable, Decision{Status: "queued", Reason: stopping}
 		case <-r.Context().Done():
-			return failed(http.StatusServiceUnavailable, "nobody reads this")
+			return http.StatusServiceUnavailable, Decision{Status: "queued", Reason: "nobody reads this"}
 		}
 	}
 }

@@ -137,9 +137,8 @@ func TestWhoWaitsIsToldOfFailures(t *testing.T) {
 }
 `},
 		"the daemon stops": {func(_ *report.History, closing chan struct{}) { close(closing) }, 503, `{
-  "status": "failed",
-  "reason": "the daemon is stopping",
-  "stacks": []
+  "status": "queued",
+  "reason": "the daemon is stopping; the first check of the next one covers this"
 }
 `},
 	} {

@@ -17,7 +17,7 @@ import (
 //
 // Nothing that was sent is interpreted before it has proved to be authentic. The
 // answer does not wait for the daemon, as Trigger does not block; with wait=true it
-// comes when the check has ended, see wait.
+// comes when the check has ended, or with 503 when the daemon stops, see wait.
 type webhook struct {
 	o   Options
 	log *slog.Logger
@@ -72,8 +72,8 @@ func (h *webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// The server's limits are for requests that end soon.
 	control := http.NewResponseController(w)
 	_, _ = control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})
-	o := h.wait(r, since)
-	answer(w, o.code, o)
+	code, body := h.wait(r, since)
+	answer(w, code, body)
 }
 
 func (h *webhook) decide(r *http.Request, s sender) Decision {
