@@ -41,7 +41,7 @@ func open(t *testing.T) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--remote-debugging-port=0", "--remote-allow-origins=*", "--user-data-dir=" + profile}
+	args := []string{"--headless", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--remote-debugging-port=0", "--remote-allow-origins=*", "--host-resolver-rules=MAP daemon.test 127.0.0.1", "--user-data-dir=" + profile}
 	if os.Getuid() == 0 {
 		args = append(args, "--no-sandbox") // its sandbox refuses root
 	}
@@ -241,6 +241,24 @@ func readableOnAPhone(b *browser) {
 	b.call("Emulation.clearDeviceMetricsOverride", "{}")
 }
 
+func TestThePageSaysWhenItIsOutOfDate(t *testing.T) {
+	f := serve(t, nil)
+	f.history.Looked(report.Look{At: time.Now(), Stacks: []report.Stack{{Name: "web", Status: report.Running, Sync: report.Synced}}})
+	b := open(t)
+	b.visit(f.url + "/")
+	const title, notice = `document.title === "In sync – GitopsCompose"`, `getComputedStyle(document.getElementById("away")).display !== "none"`
+	b.until(title + " && !(" + notice + ")")
+	if err := f.stop(); err != nil {
+		t.Fatal(err)
+	}
+	b.until(`document.title === "Out of date – GitopsCompose" && ` + notice)
+	if got := b.eval(`document.querySelectorAll("summary").length`); got != "1" {
+		t.Errorf("what was known is gone: %s", got)
+	}
+	serve(t, func(o *Options) { o.Address, o.History = strings.TrimPrefix(f.url, "http://"), f.history })
+	b.until(title + " && !(" + notice + ")")
+}
+
 func TestThePageWorksWithoutJavaScript(t *testing.T) {
 	f := serve(t, nil)
 	fill(f.history)
@@ -256,10 +274,18 @@ func TestThePageWorksWithoutJavaScript(t *testing.T) {
 }
 
 func TestCheckNowInARealBrowser(t *testing.T) {
+	// A browser says where a request began in one way if it trusts the address,
+	// as it does those of its own host, and in another if it does not.
+	for _, host := range []string{"127.0.0.1", "daemon.test"} {
+		t.Run(host, func(t *testing.T) { checkNow(t, host) })
+	}
+}
+
+func checkNow(t *testing.T, host string) {
 	f := serve(t, func(o *Options) { o.ConfigFile = configFile(t, false, "") })
 	fill(f.history)
 	b := open(t)
-	b.visit(strings.Replace(f.url, "http://", "http://alice:hunter2@", 1) + "/")
+	b.visit(strings.Replace(f.url, "http://127.0.0.1", "http://alice:hunter2@"+host, 1) + "/")
 	b.until(`document.querySelector("button").textContent === "Check now"`)
 	b.eval(`document.querySelector("button").click()`)
 	select {

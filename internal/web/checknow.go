@@ -13,12 +13,15 @@ func (s *Server) authenticated() bool {
 // with whatever another site makes it send, so requests that began at another
 // origin are refused.
 func (s *Server) checkNow() http.Handler {
-	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return http.NewCrossOriginProtection().Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if !s.authenticated() {
 			http.Error(w, "only where HTTP_CONFIG_FILE asks for a password", http.StatusForbidden)
 			return
 		}
 		s.o.Trigger("webhook")
-		http.Redirect(w, r, "./", http.StatusSeeOther)
+		// Not http.Redirect, which makes it a path of this host: behind a proxy the
+		// page may be below another one.
+		w.Header().Set("Location", "./")
+		w.WriteHeader(http.StatusSeeOther)
 	}))
 }

@@ -21,13 +21,17 @@ func bound(most int, next http.Handler) http.Handler {
 // headers sets what every answer carries. Answers are never to be framed,
 // sniffed, cached or to load anything; the status page replaces the policy by
 // one that lets in its own style and script.
+//
+// The referrer stays on this site. With no-referrer, browsers would keep from
+// the site itself where a form was sent from, and the button for a check would
+// be taken for a forgery wherever they send no Sec-Fetch-Site: over plain HTTP.
 func headers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
-		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Referrer-Policy", "same-origin")
 		h.Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)
 	})

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -157,6 +158,29 @@ func TestCheckNowIsForPeopleWithAPassword(t *testing.T) {
 	}
 	if response, _ := f.do("POST", "/check", "", "Origin: "+host, "Sec-Fetch-Site: same-origin"); response.StatusCode != 200 || len(f.triggered) != 1 {
 		t.Errorf("the button: got %d, triggered %d times", response.StatusCode, len(f.triggered))
+	}
+}
+
+func TestCheckNowLeadsBackToThePageWhereverThatIs(t *testing.T) {
+	f := serve(t, func(o *Options) { o.ConfigFile = configFile(t, false, "") })
+	f.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	f.url = strings.Replace(f.url, "http://", "http://alice:hunter2@", 1)
+	response, _ := f.do("POST", "/check", "", "Sec-Fetch-Site: same-origin")
+	if got := response.Header.Get("Location"); response.StatusCode != 303 || got != "./" {
+		t.Errorf("got %d to %s", response.StatusCode, got)
+	}
+}
+
+func TestAnImageIsShownByItsDigestAtTheRegistry(t *testing.T) {
+	f := serve(t, nil)
+	f.history.Looked(report.Look{At: time.Now(), Stacks: []report.Stack{{Name: "web", Services: []report.Service{
+		{Name: "pulled", Image: "a", Digest: "sha256:111111111111", RepoDigest: "sha256:222222222222"}, {Name: "built", Image: "b", Digest: "sha256:333333333333"},
+	}}}})
+	_, body := f.do("GET", "/", "")
+	for code, want := range map[string]bool{">222222222222<": true, ">333333333333<": true, ">111111111111<": false} {
+		if strings.Contains(body, code) != want {
+			t.Errorf("%s is there: %t", code, !want)
+		}
 	}
 }
 
