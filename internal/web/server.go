@@ -19,7 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
-	"golang.org/x/net/netutil"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
 )
@@ -96,7 +95,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("HTTP_ADDRESS: %w", err)
 	}
-	s := &Server{o: o, listener: netutil.LimitListener(listener, maxConnections), page: page, closing: make(chan struct{})}
+	s := &Server{o: o, listener: listener, page: page, closing: make(chan struct{})}
 	s.http = &http.Server{
 		Handler:           s.handler(s.private()),
 		ReadHeaderTimeout: headerTimeout,
@@ -106,11 +105,11 @@ func New(o Options) (*Server, error) {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 	}
-	quiet := &quiet{open: map[net.Conn]bool{}}
-	s.http.ConnState = quiet.follow
+	connections := &connections{most: maxConnections, open: map[net.Conn]int{}}
+	s.http.ConnState = connections.follow
 	s.http.RegisterOnShutdown(func() {
 		close(s.closing)
-		quiet.close()
+		connections.close()
 	})
 	return s, nil
 }
