@@ -206,11 +206,15 @@ func TestThePageInARealBrowser(t *testing.T) {
 
 	// It follows by itself, and what was opened stays open.
 	b.eval(`document.getElementById("web/compose.yaml:web").querySelector("summary").click()`)
+	b.eval(`document.getElementById("web/compose.yaml:web").querySelector("summary").focus()`)
 	f.history.Updated(report.Stack{Name: "web", File: "web/compose.yaml", Status: report.Failed, Sync: report.Deferred, Reason: "container app is unhealthy"})
 	b.until(`document.getElementById("web/compose.yaml:web").textContent.includes("container app is unhealthy")`)
 	b.until(`document.querySelector(".headline").textContent === "3 stacks are not as git wants them"`)
 	if got := b.eval(`document.getElementById("web/compose.yaml:web").open`); got != "true" {
 		t.Errorf("open: %s", got)
+	}
+	if got := b.eval(`document.activeElement.parentElement.id`); got != "web/compose.yaml:web" {
+		t.Errorf("the keyboard is at %s", got)
 	}
 	// Filters are links.
 	b.eval(`[...document.querySelectorAll("nav a")].find(a => a.textContent.startsWith("ignored")).click()`)
