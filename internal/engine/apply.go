@@ -30,7 +30,22 @@ const downTimeout = 10 * time.Minute
 // here (Pull). Services that are left out of p.Services stay as they are, and so
 // does the container that the daemon runs in, whatever is wanted of it. An error
 // may leave the project half-way; calling it again goes on from there.
+//
+// A container that its engine can't start any more (see lost) is replaced.
 func (e *Engine) Up(ctx context.Context, p render.Project) error {
+	replaced := map[string]bool{"": true}
+	for service := ""; ; replaced[service] = true {
+		err := e.up(ctx, p, service)
+		if service = e.lostService(ctx, p.Name, err); replaced[service] {
+			return err
+		}
+		e.o.Logger.Warn("a container is replaced that the engine can't start any more", "stack", p.Name, "err", err)
+	}
+}
+
+// up is one try of Up. It replaces the containers of one service, if it is
+// given, whether they differ or not.
+func (e *Engine) up(ctx context.Context, p render.Project, replace string) error {
 	project, err := p.Compose()
 	if err != nil {
 		return err
@@ -56,6 +71,9 @@ func (e *Engine) Up(ctx context.Context, p render.Project) error {
 	if err != nil {
 		return explain(ctx, err)
 	}
+	if replace != "" && !slices.Contains(stale, replace) {
+		stale = append(stale, replace)
+	}
 	adopted := adopted(p.Stack, r)
 	for name, s := range project.Services {
 		s = ready(s)
@@ -80,7 +98,7 @@ func (e *Engine) Up(ctx context.Context, p render.Project) error {
 		return explain(ctx, err)
 	}
 	if err := sdk.Start(ctx, project.Name, api.StartOptions{Project: startable}); err != nil {
-		return e.withLogs(ctx, project.Name, explain(ctx, err))
+		return e.withLogs(ctx, project.Name, e.orphaned(ctx, project.Name, explain(ctx, err)))
 	}
 	return nil
 }
