@@ -29,6 +29,9 @@ const (
 	// After as long the engine itself begins to count anew.
 	firstAge  = time.Second
 	provenAge = 10 * time.Second
+	// stoppedAge is for how long a container has to have ended to count as
+	// stopped: docker restart stops and starts.
+	stoppedAge = 5 * time.Second
 	// logLines of a container that failed go into the error.
 	logLines = 10
 	// logBytes bounds them.
@@ -138,6 +141,7 @@ func (e *Engine) judge(ctx context.Context, s plan.Stack) (verdict, error) {
 //	                                      again is restarting instead
 //	dead, unhealthy                       failed
 //	restarted 3 times, within 10 s        failed: a crash loop
+//	exited 5 s ago, restart otherwise     failed: the engine won't start it again
 //	restarted, within 10 s                not yet
 //	running, healthy                      up
 //	running, no healthcheck, within 1 s   not yet: most that crash do so at once
@@ -159,6 +163,10 @@ func (e *Engine) judgeContainer(ctx context.Context, svc plan.Service, c plan.Co
 	switch {
 	case restarts >= crashLoop && age < provenAge:
 		v.failed = fmt.Errorf("%s ends again and again (%d restarts%s)", svc.Name, restarts, exitCode(c))
+	case c.State == "exited" && age >= stoppedAge:
+		v.failed = fmt.Errorf("%s was stopped while it came up (%d)", svc.Name, c.ExitCode)
+	case c.State == "exited":
+		v.pending, v.again = svc.Name+" is exited", stoppedAge-age
 	case c.State != "running":
 		v.pending = fmt.Sprintf("%s is %s", svc.Name, c.State)
 	case c.Health == "starting":
@@ -179,20 +187,22 @@ func exitCode(c plan.Container) string {
 }
 
 // life tells how often a container was restarted since somebody started it,
-// and for how long it has been running; unknown counts as long.
+// and for how long it has been running, or has been at its end; unknown counts
+// as long.
 func (e *Engine) life(ctx context.Context, id string) (restarts int, age time.Duration) {
 	c, err := e.api.ContainerInspect(ctx, id)
 	if err != nil || c.ContainerJSONBase == nil || c.State == nil {
 		return 0, provenAge
 	}
-	started, err := time.Parse(time.RFC3339Nano, c.State.StartedAt)
+	since := c.State.StartedAt
+	if !c.State.Running {
+		since = c.State.FinishedAt
+	}
+	at, err := time.Parse(time.RFC3339Nano, since)
 	if err != nil {
 		return c.RestartCount, provenAge
 	}
-	if !c.State.Running {
-		return c.RestartCount, 0
-	}
-	return c.RestartCount, max(time.Since(started), 0)
+	return c.RestartCount, max(time.Since(at), 0)
 }
 
 // withLogs adds the last lines of the containers that are not well to an

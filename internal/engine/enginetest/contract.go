@@ -338,6 +338,12 @@ func settleCases() map[string]func(*bench) {
 		"Settle tells of a container that is unhealthy": func(b *bench) {
 			b.fails(settle(b, "services: {bad: {SLEEP, healthcheck: {test: [CMD, /bin/busybox, 'false'], interval: 1s, retries: 1}}}", patience), "bad", "unhealthy")
 		},
+		"Settle tells of a container that was stopped and that the engine won't start again": func(b *bench) {
+			p := b.stack("services: {a: {SLEEP, restart: always, healthcheck: {test: [CMD, /bin/busybox, 'false'], interval: 100s}}}")
+			b.ok(b.Up(b.ctx(), p))
+			b.Kill(b, b.id(b.running(), "a"))
+			b.fails(b.Settle(b.ctx(), p), "a", "137")
+		},
 		"Settle ends with its context and says what it waited for": func(b *bench) {
 			b.fails(settle(b, "services: {slow: {SLEEP, healthcheck: {test: [CMD, /bin/busybox, 'false'], interval: 100s}}}", 2*time.Second), "slow", "healthy", "time is over")
 		},
