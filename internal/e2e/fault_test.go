@@ -65,14 +65,14 @@ type proxy struct {
 	rules []*rule
 }
 
-func newProxy(t *testing.T) *proxy {
+func newProxy(t *testing.T, address string) *proxy {
 	t.Helper()
 	// Not t.TempDir: the path of a socket has to be short.
 	dir, err := os.MkdirTemp("", "proxy")
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine, ok := strings.CutPrefix(os.Getenv("DOCKER_HOST"), "unix://")
+	engine, ok := strings.CutPrefix(address, "unix://")
 	if !ok {
 		engine = "/var/run/docker.sock"
 	}
@@ -226,12 +226,15 @@ type want map[string]map[string]string
 // with it, and a third is not. One more stack never changes.
 type churn struct {
 	*host
-	proxy *proxy
+	proxy *proxy // nil where the daemon reaches the engine itself
 	image string // that is here
 	far   string // that is pulled
-	gen   int
-	head  string
-	want  want
+	// always is what makes the engine start containers again by itself, of
+	// those that are to have it.
+	always string
+	gen    int
+	head   string
+	want   want
 	// kept are the container of the stack that never changes and what the
 	// engine knows of the volume.
 	kept map[string]string
@@ -239,7 +242,7 @@ type churn struct {
 
 // behindProxy lets the daemon of a host reach the engine by a proxy only.
 func (h *host) behindProxy() *proxy {
-	p := newProxy(h.t)
+	p := newProxy(h.t, h.engine)
 	h.env["DOCKER_HOST"] = "unix://" + p.socket
 	return p
 }
@@ -273,16 +276,22 @@ func newChurn(t *testing.T) *churn {
 	h, ref := ownImage(t)
 	c := &churn{host: h, image: ref, want: want{}}
 	c.proxy = h.behindProxy()
-	c.far = h.privateRegistry("puller", "swordfish")
-	h.env["DOCKER_REGISTRY_URL"] = strings.Split(c.far, "/")[0]
-	h.env["DOCKER_REGISTRY_USERNAME"], h.env["DOCKER_REGISTRY_PASSWORD"] = "puller", "swordfish"
-	h.stack("keep", c.body("{image: BASE, command: RUN, stop_grace_period: 0s, labels: {gen: '0'}}"))
+	c.begin()
+	return c
+}
+
+// begin makes the stacks and brings them up.
+func (c *churn) begin() {
+	c.t.Helper()
+	c.far = c.privateRegistry("puller", "swordfish")
+	c.env["DOCKER_REGISTRY_URL"] = strings.Split(c.far, "/")[0]
+	c.env["DOCKER_REGISTRY_USERNAME"], c.env["DOCKER_REGISTRY_PASSWORD"] = "puller", "swordfish"
+	c.stack("keep", c.body("{image: BASE, command: RUN, stop_grace_period: 0s"+c.always+", labels: {gen: '0'}}"))
 	c.want["keep"] = map[string]string{"app": "0"}
 	c.next()
-	h.first()
+	c.first()
 	c.converges("the first check")
 	c.kept = c.precious()
-	return c
 }
 
 func (c *churn) body(app string) string {
@@ -294,21 +303,21 @@ func (c *churn) next() {
 	c.t.Helper()
 	c.gen++
 	gen := fmt.Sprint(c.gen)
-	c.stack("web", c.body("{image: BASE, command: RUN, stop_grace_period: 0s, labels: {gen: '"+gen+"'}, volumes: ['data:/data']}")+strings.ReplaceAll(`
-  side: {image: BASE, command: RUN, stop_grace_period: 0s, labels: {gen: '0'}}
-  tail: {image: BASE, command: RUN, stop_grace_period: 0s, labels: {gen: '0'}, network_mode: 'service:app'}
-volumes: {data: {}}
-`, "BASE", c.image))
-	c.want["web"] = map[string]string{"app": gen, "side": "0", "tail": "0"}
-	old, young := "odd", "even"
+	old, young, app, tail := "odd", "even", "", c.always
 	if c.gen%2 == 1 {
-		old, young = young, old
+		old, young, app, tail = young, old, tail, app
 	}
+	c.stack("web", c.body("{image: BASE, command: RUN, stop_grace_period: 0s"+app+", labels: {gen: '"+gen+"'}, volumes: ['data:/data']}")+strings.NewReplacer("BASE", c.image, ", TAIL", tail).Replace(`
+  side: {image: BASE, command: RUN, stop_grace_period: 0s, labels: {gen: '0'}}
+  tail: {image: BASE, command: RUN, stop_grace_period: 0s, TAIL, labels: {gen: '0'}, network_mode: 'service:app'}
+volumes: {data: {}}
+`))
+	c.want["web"] = map[string]string{"app": gen, "side": "0", "tail": "0"}
 	c.remove(old)
 	delete(c.want, old)
-	c.stack(young, strings.NewReplacer("FAR", c.far, "GEN", gen).Replace(`
+	c.stack(young, strings.NewReplacer("FAR", c.far, "GEN", gen, ", APP", app).Replace(`
 services:
-  app: {image: FAR, pull_policy: always, command: RUN, stop_grace_period: 0s, labels: {gen: 'GEN'}, volumes: ['vGEN:/data']}
+  app: {image: FAR, pull_policy: always, command: RUN, stop_grace_period: 0s, APP, labels: {gen: 'GEN'}, volumes: ['vGEN:/data']}
 volumes: {vGEN: {}}
 `))
 	c.want[young] = map[string]string{"app": gen}

@@ -139,6 +139,7 @@ func busyboxLayer(more map[string][]byte) ([]byte, error) {
 // authentication, a clone, a person's work tree, and a daemon.
 type host struct {
 	t      *testing.T
+	engine string // as in DOCKER_HOST; empty for the one of this machine
 	api    client.APIClient
 	prefix string // of all project names of this test
 	remote string // the bare repository
@@ -151,15 +152,25 @@ type host struct {
 	daemon *daemon
 }
 
-// newHost makes everything but the daemon's process. The clone is empty: the
-// first check fills it.
+// newHost makes a host on the engine that all tests share.
 func newHost(t *testing.T) *host {
 	t.Helper()
-	api, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+	return newHostOn(t, os.Getenv("DOCKER_HOST"))
+}
+
+// newHostOn makes everything but the daemon's process. The clone is empty: the
+// first check fills it.
+func newHostOn(t *testing.T, engine string) *host {
+	t.Helper()
+	options := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
+	if engine != "" {
+		options = append(options, client.WithHost(engine))
+	}
+	api, err := client.NewClientWithOpts(options...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &host{t: t, api: api, prefix: fmt.Sprintf("e2e%x", time.Now().UnixNano()&0xffffffffff), remote: gittest.Bare(t)}
+	h := &host{t: t, engine: engine, api: api, prefix: fmt.Sprintf("e2e%x", time.Now().UnixNano()&0xffffffffff), remote: gittest.Bare(t)}
 	h.work = gittest.Work(t, h.remote)
 	git := gittest.Handler(t, h.remote, gitUser, gitPassword)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -177,7 +188,7 @@ func newHost(t *testing.T) *host {
 		"REPOSITORY_PATH": h.clone, "REPOSITORY_URL": h.url, "REPOSITORY_BRANCH": "main",
 		"REPOSITORY_USERNAME": gitUser, "REPOSITORY_PASSWORD": gitPassword,
 		"CHECK_INTERVAL_IN_SECONDS": "-1", "HTTP_ADDRESS": "127.0.0.1:0", "LOG_LEVEL": "debug",
-		"PATH": os.Getenv("PATH"), "DOCKER_HOST": os.Getenv("DOCKER_HOST"), "DOCKER_CONFIG": t.TempDir(),
+		"PATH": os.Getenv("PATH"), "DOCKER_HOST": engine, "DOCKER_CONFIG": t.TempDir(),
 	}
 	t.Cleanup(h.cleanUp)
 	return h
@@ -259,6 +270,22 @@ type daemon struct {
 // start runs the daemon and waits until it listens.
 func (h *host) start() {
 	h.t.Helper()
+	h.run()
+	h.eventually("the daemon listens", func() error {
+		listens, err := h.daemon.listens()
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		if !listens {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+}
+
+// run begins the daemon's process.
+func (h *host) run() {
+	h.t.Helper()
 	d := &daemon{cmd: exec.Command(binary), log: &logBuffer{}, done: make(chan struct{})}
 	for k, v := range h.env {
 		if v != "" {
@@ -277,20 +304,28 @@ func (h *host) start() {
 			h.t.Logf("log of the daemon:\n%s", d.log.String())
 		}
 	})
-	h.eventually("the daemon listens", func() error {
-		_, rest, ok := strings.Cut(d.log.String(), "msg=listening address=")
-		if !ok {
-			select {
-			case <-d.done:
-				h.t.Fatalf("the daemon ended at start: %v\n%s", d.err, d.log.String())
-			default:
-			}
-			return errors.New("not yet")
-		}
-		address, _, _ := strings.Cut(rest, "\n")
-		d.base = "http://" + strings.TrimSpace(address)
-		return nil
-	})
+}
+
+func (d *daemon) ended() bool {
+	select {
+	case <-d.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// listens says whether the daemon does by now; it is an error that it ended
+// before.
+func (d *daemon) listens() (bool, error) {
+	ended := d.ended() // before its log is read
+	_, rest, ok := strings.Cut(d.log.String(), "msg=listening address=")
+	if !ok && ended {
+		return false, fmt.Errorf("the daemon ended at start: %w\n%s", d.err, d.log.String())
+	}
+	address, _, _ := strings.Cut(rest, "\n")
+	d.base = "http://" + strings.TrimSpace(address)
+	return ok, nil
 }
 
 func (d *daemon) kill() {
@@ -332,9 +367,20 @@ func (l *logBuffer) String() string {
 	return l.buf.String()
 }
 
-// eventually asks again and again until there is no error.
+// last gives the last lines of it.
+func (l *logBuffer) last(n int) string {
+	lines := slices.Collect(strings.Lines(l.String()))
+	return strings.Join(lines[max(0, len(lines)-n):], "")
+}
+
 func (h *host) eventually(what string, ask func() error) {
 	h.t.Helper()
+	eventually(h.t, what, ask)
+}
+
+// eventually asks again and again until there is no error.
+func eventually(t *testing.T, what string, ask func() error) {
+	t.Helper()
 	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	again := time.NewTicker(50 * time.Millisecond)
@@ -347,7 +393,7 @@ func (h *host) eventually(what string, ask func() error) {
 		select {
 		case <-again.C:
 		case <-deadline.C:
-			h.t.Fatalf("%s: %v", what, err)
+			t.Fatalf("%s: %v", what, err)
 		}
 	}
 }
@@ -484,7 +530,9 @@ func (h *host) runs(name string, services ...string) map[string]string {
 // exec runs a command in a service's container and gives its output.
 func (h *host) exec(id string, cmd ...string) string {
 	h.t.Helper()
-	out, err := exec.Command("docker", append([]string{"exec", id}, cmd...)...).CombinedOutput()
+	docker := exec.Command("docker", append([]string{"exec", id}, cmd...)...)
+	docker.Env = append(os.Environ(), "DOCKER_HOST="+h.engine)
+	out, err := docker.CombinedOutput()
 	if err != nil {
 		h.t.Fatalf("docker exec %v: %v\n%s", cmd, err, out)
 	}
