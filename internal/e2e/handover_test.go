@@ -75,7 +75,7 @@ func newOwn(t *testing.T, body string) *own {
 		t.Fatal(err)
 	}
 	h := newHost(t)
-	o := &own{host: h, t: t, proxy: newProxy(t), port: freePort(t), folder: "gitops", body: body}
+	o := &own{host: h, t: t, proxy: newProxy(t, h.engine), port: freePort(t), folder: "gitops", body: body}
 	h.stack("web", one)
 	o.version("v1")
 	h.push("the first version")

@@ -137,8 +137,7 @@ func (e *Engine) judge(ctx context.Context, s plan.Stack) (verdict, error) {
 //	container                             verdict
 //	---------                             -------
 //	exited 0, restart "no"/"on-failure"   up: it is done
-//	exited otherwise                      failed: one that the engine starts
-//	                                      again is restarting instead
+//	exited otherwise, restart "no"/...    failed
 //	dead, unhealthy                       failed
 //	restarted 3 times, within 10 s        failed: a crash loop
 //	exited 5 s ago, restart otherwise     failed: the engine won't start it again
@@ -152,7 +151,7 @@ func (e *Engine) judgeContainer(ctx context.Context, svc plan.Service, c plan.Co
 	switch {
 	case finished(svc, c):
 		return v
-	case c.State == "exited", c.State == "dead":
+	case c.State == "exited" && svc.Completes, c.State == "dead":
 		v.failed = fmt.Errorf("%s exited (%d)", svc.Name, c.ExitCode)
 		return v
 	case c.State == "running" && c.Health == "unhealthy":

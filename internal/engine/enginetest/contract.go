@@ -359,12 +359,6 @@ func settleCases() map[string]func(*bench) {
 			b.Remove(b, b.id(r, "b"))
 			b.fails(b.Settle(b.ctx(), p), "b has 0 of 1", "removed")
 		},
-		"Settle does not wait for a container that somebody stopped": func(b *bench) {
-			p := b.stack("services: {a: {SLEEP, restart: always}}")
-			r := b.up(p)
-			b.Kill(b, b.id(r, "a"))
-			b.fails(b.Settle(b.ctx(), p), "a exited")
-		},
 	}
 }
 
