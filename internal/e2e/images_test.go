@@ -102,7 +102,14 @@ func (i *images) fail(repository string, f trouble) {
 	i.faults[repository] = f
 }
 
-// requests counts what was asked for since it was last asked.
+// again forgets what was asked for.
+func (i *images) again() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.seen, i.logins = nil, nil
+}
+
+// requests counts what was asked for since the last put or again.
 func (i *images) requests(prefix string) int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -125,9 +132,7 @@ func (i *images) put(name, version string, size int) (ref string) {
 		i.h.t.Fatalf("push %s: %v", ref, err)
 	}
 	i.h.t.Cleanup(func() { i.h.forget(ref) })
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.seen, i.logins = nil, nil
+	i.again()
 	return ref
 }
 
@@ -500,13 +505,17 @@ services:
 	h.first()
 	before, pinned := h.runs("web", "app", "side"), h.runs("pinned", "app")["app"]
 	old := h.containers("web")[0].ImageID
+	first := h.becomes("web", running).Services[0].RepoDigest
+	reg.again()
 	h.eventually("the registry is asked", func() error {
-		if reg.requests("HEAD web/manifests/latest") == 0 {
-			return errors.New("not yet")
+		if n := reg.requests("HEAD web/manifests/latest"); n < 4 { // each question once without the login
+			return fmt.Errorf("%d times", n)
 		}
 		return nil
 	})
-	first := h.becomes("web", running).Services[0].RepoDigest
+	if n := reg.requests("GET web/"); n > 0 {
+		t.Errorf("%d requests that count as a pull", n)
+	}
 	reg.put("web:latest", "2", 0)
 	st := h.becomes("web", func(st report.Stack) bool {
 		return running(st) && st.Services[0].RepoDigest != "" && st.Services[0].RepoDigest != first

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/distribution/reference"
 	clitypes "github.com/docker/cli/cli/config/types"
 	"github.com/docker/docker/api/types/registry"
 )
@@ -49,18 +46,21 @@ func (e *Engine) checkLogin(ctx context.Context, r Registry) error {
 	if err == nil {
 		return nil
 	}
-	text := causeOr(ctx, err).Error()
-	if password != "" {
-		text = strings.ReplaceAll(text, password, "***")
-	}
-	return errors.New(text)
+	return withoutSecret(causeOr(ctx, err), password)
 }
 
 // Latest asks an image's registry which digest its tag points to now. Nothing
-// is downloaded but the image's manifest.
+// is downloaded, and a registry that limits pulls does not count one. Where the
+// engine has to ask, as it has its own idea of a registry or can reach what we
+// can't, it reads the image's manifest.
 func (e *Engine) Latest(ctx context.Context, ref string) (string, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, askTimeout, fmt.Errorf("no answer within %s", askTimeout))
 	defer cancel()
+	digest, final, err := e.head(ctx, ref)
+	if err == nil || final {
+		return digest, err
+	}
+	e.o.Logger.Debug("the engine asks the registry in our place", "image", ref, "cause", err)
 	auth, err := e.authFor(ref)
 	if err != nil {
 		return "", err
@@ -101,29 +101,17 @@ func rateLimited(err error) bool {
 	return regexp.MustCompile(`(?i)toomanyrequests|too many requests|\b429\b`).MatchString(err.Error())
 }
 
-// askToWait reads Retry-After off the manifest of an image; 0 if there is none,
-// or the registry can't be asked from here.
+// askToWait reads Retry-After off the answer to a question for an image; 0 if
+// there is none, or the registry can't be asked from here.
 func (e *Engine) askToWait(ctx context.Context, ref string) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	req, err := e.manifestRequest(ctx, ref)
-	if err != nil {
-		return 0
+	_, _, err := e.head(ctx, ref)
+	var wait limited
+	if errors.As(err, &wait) {
+		return wait.after
 	}
-	c := http.Client{
-		// A login is for the registry that was asked and no other.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, DisableKeepAlives: true},
-	}
-	resp, err := c.Do(req)
-	if err != nil {
-		return 0
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
-		return 0
-	}
-	return retryAfter(resp.Header.Get("Retry-After"), time.Now())
+	return 0
 }
 
 // retryAfter reads the header of that name: seconds or a date (RFC 9110, 10.2.3).
@@ -135,53 +123,6 @@ func retryAfter(value string, now time.Time) time.Duration {
 		after = at.Sub(now).Round(time.Second)
 	}
 	return max(0, min(after, longestWait))
-}
-
-// manifestRequest asks for an image's manifest as the engine does.
-func (e *Engine) manifestRequest(ctx context.Context, ref string) (*http.Request, error) {
-	named, err := reference.ParseNormalizedNamed(ref)
-	if err != nil {
-		return nil, err
-	}
-	host, version := reference.Domain(named), "latest"
-	switch n := named.(type) {
-	case reference.Digested:
-		version = n.Digest().String()
-	case reference.Tagged:
-		version = n.Tag()
-	}
-	scheme := "https"
-	if loopback(host) {
-		if e.o.Self != "" || !strings.HasPrefix(e.api.DaemonHost(), "unix://") {
-			return nil, errors.New("the engine's loopback is not ours")
-		}
-		scheme = "http"
-	}
-	login, err := e.loginFor(host)
-	if err != nil {
-		return nil, err
-	}
-	if host == "docker.io" {
-		host = "registry-1.docker.io"
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, scheme+"://"+host+"/v2/"+reference.Path(named)+"/manifests/"+version, http.NoBody)
-	if err != nil {
-		return nil, err
-	}
-	if login.Username != "" {
-		req.SetBasicAuth(login.Username, login.Password)
-	}
-	return req, nil
-}
-
-// loopback says whether the engine speaks plain HTTP with a registry by itself.
-func loopback(host string) bool {
-	name, _, err := net.SplitHostPort(host)
-	if err != nil {
-		name = host
-	}
-	ip := net.ParseIP(name)
-	return name == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // loginFor finds the login of a registry, and of no other.
