@@ -216,6 +216,16 @@ func TestThePageInARealBrowser(t *testing.T) {
 	if got := b.eval(`document.activeElement.parentElement.id`); got != "web/compose.yaml:web" {
 		t.Errorf("the keyboard is at %s", got)
 	}
+	// So does what is being pulled.
+	pull := report.Pull{Image: "ghcr.io/team/large:1" + evil, Started: time.Now(), Layers: 7, Done: 2, Bytes: 41_250_000, Total: 120_000_000}
+	f.history.Pulling(pull, false)
+	b.until(`(document.getElementById("pulls") || {textContent: ""}).textContent.includes("41.2 of 120.0 MB")`)
+	readableOnAPhone(b)
+	pull.Bytes = 60_000_000
+	f.history.Pulling(pull, false)
+	b.until(`document.getElementById("pulls").textContent.includes("60.0 of 120.0 MB")`)
+	f.history.Pulling(pull, true)
+	b.until(`document.getElementById("pulls") === null`)
 	// Filters are links.
 	b.eval(`[...document.querySelectorAll("nav a")].find(a => a.textContent.startsWith("ignored")).click()`)
 	b.until(`location.search === "?show=ignored" && [...document.querySelectorAll("summary b")].map(b => b.textContent).join() === "own"`)
@@ -268,7 +278,11 @@ func TestThePageWorksWithoutJavaScript(t *testing.T) {
 	fill(f.history)
 	b := open(t)
 	b.call("Emulation.setScriptExecutionDisabled", `{"value":true}`)
+	f.history.Pulling(report.Pull{Image: "nginx:1.29", Started: time.Now(), Layers: 2, Bytes: 1e6, Total: 4e6}, false)
 	b.visit(f.url + "/?show=failed")
+	if got := b.eval(`document.querySelector("#pulls td").textContent + " " + document.querySelector("progress").position`); got != "nginx:1.29 0.25" {
+		t.Errorf("what is pulled: %s", got)
+	}
 	if got := b.eval(`[...document.querySelectorAll("summary b")].map(b => b.textContent).join()`); got != "db" {
 		t.Errorf("got %s", got)
 	}

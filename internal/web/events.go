@@ -24,6 +24,7 @@ const (
 //	stack    a stack is new or has changed: a stack of /api/v1/status
 //	removed  a stack is gone: {"name","file"}
 //	check    a check has ended: a check of /api/v1/status
+//	pulls    a pull has begun, gone on or ended: the pulls of /api/v1/status
 //
 // A stream begins with all that is known. It ends when the daemon
 // does; browsers come back by themselves.
@@ -84,6 +85,9 @@ func (s *stream) send(now report.Overview) error {
 	}
 	for _, check := range newer(now.Checks, before.Checks) {
 		s.event("check", check)
+	}
+	if !reflect.DeepEqual(now.Pulls, before.Pulls) && len(now.Pulls)+len(before.Pulls) > 0 {
+		s.event("pulls", append([]report.Pull{}, now.Pulls...)) // [] and not null
 	}
 	return s.control.Flush()
 }

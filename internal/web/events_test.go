@@ -84,3 +84,19 @@ func TestStreamsAreBounded(t *testing.T) {
 	}
 	f.expect("GET", "/healthz", 200, "ok\n")
 }
+
+func TestAStreamTellsHowFarPullsAre(t *testing.T) {
+	f := serve(t, nil)
+	began := time.Date(2026, 11, 22, 17, 0, 0, 0, time.UTC)
+	pull := report.Pull{Image: "nginx:1.29", Started: began, Layers: 2, Bytes: 5, Total: 10}
+	f.history.Pulling(pull, false)
+	events, _ := f.listen()
+	if got, want := next(t, events, 1), `pulls [{"image":"nginx:1.29","started":"2026-11-22T17:00:00Z","layers":2,"done":0,"bytes":5,"total":10}]`; got != want {
+		t.Errorf("got %s", got)
+	}
+	f.history.Updated(report.Stack{Name: "web"})
+	f.history.Pulling(pull, true)
+	if got := next(t, events, 2); !strings.HasSuffix(got, "\npulls []") {
+		t.Errorf("got %s", got)
+	}
+}

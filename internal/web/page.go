@@ -31,7 +31,7 @@ type page struct {
 }
 
 func newPage() (*page, error) {
-	t, err := template.New("page").Funcs(template.FuncMap{"short": shortHash, "took": took}).Parse(pageSource)
+	t, err := template.New("page").Funcs(template.FuncMap{"short": shortHash, "took": took, "megabytes": megabytes}).Parse(pageSource)
 	if err != nil {
 		return nil, fmt.Errorf("parse page: %w", err)
 	}
@@ -223,6 +223,9 @@ func took(d time.Duration) string {
 	}
 	return fmt.Sprintf("%.1f s", d.Seconds())
 }
+
+// megabytes are of 1,000,000 bytes, as registries and engines count.
+func megabytes(bytes int64) string { return fmt.Sprintf("%.1f", float64(bytes)/1e6) }
 
 // Took is how long a check took.
 func (v view) Took(c report.Check) string { return took(c.Ended.Sub(c.At)) }

@@ -67,6 +67,36 @@ func TestThePageShowsWhatAPersonAsksFor(t *testing.T) {
 	}
 }
 
+func TestPullsAreOnThePageWhileTheyLast(t *testing.T) {
+	f := serve(t, nil)
+	fill(f.history)
+	page := func() string {
+		_, body := f.do("GET", "/", "")
+		return body
+	}
+	if strings.Contains(page(), "Being pulled") {
+		t.Error("a section without a pull")
+	}
+	large := report.Pull{Image: "ghcr.io/team/large:1" + evil, Started: time.Now().Add(-3 * time.Minute), Layers: 7, Done: 2, Bytes: 41_250_000, Total: 120_000_000}
+	begun := report.Pull{Image: "nginx:1.29-alpine", Started: time.Now(), Layers: 3}
+	f.history.Pulling(large, false)
+	f.history.Pulling(begun, false)
+	body := page()
+	for _, want := range []string{"Being pulled", "ghcr.io/team/large:1&lt;script&gt;", "2 of 7", `max="120000000" value="41250000"`, "41.2 of 120.0 MB", ">3 min ago<", "nginx:1.29-alpine", "0 of 3"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if strings.Contains(body, "<img") || strings.Count(body, "<progress") != 1 {
+		t.Error("want one bar, and the name of the image as text")
+	}
+	f.history.Pulling(large, true)
+	f.history.Pulling(begun, true)
+	if strings.Contains(page(), "Being pulled") {
+		t.Error("a section after the last pull")
+	}
+}
+
 func TestWhatNeedsAPersonIsFirst(t *testing.T) {
 	f := serve(t, nil)
 	f.history.Looked(report.Look{Stacks: []report.Stack{
