@@ -179,6 +179,14 @@ func (h *host) login(i *images, password string) {
 	h.env["DOCKER_REGISTRY_PASSWORD"] = password
 }
 
+// dockerConfig writes the config.json that the daemon reads.
+func (h *host) dockerConfig(content string) {
+	h.t.Helper()
+	if err := os.WriteFile(filepath.Join(h.env["DOCKER_CONFIG"], "config.json"), []byte(content), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
 func of(ref string) string { return strings.Replace(one, "BASE", ref, 1) }
 
 // becomes waits until a stack is as wanted, without telling the daemon anything.
@@ -293,19 +301,27 @@ func TestARegistryThatFailsHoldsUpItsOwnStackOnlyAndIsTriedAgain(t *testing.T) {
 
 func TestAWrongLoginIsSaidAtStartAndGoesToItsOwnRegistryOnly(t *testing.T) {
 	h := newHost(t)
-	private, other := h.newImages(true), h.newImages(false)
+	private, other, third := h.newImages(true), h.newImages(false), h.newImages(true)
 	h.login(private, "guess-me")
+	h.dockerConfig(fmt.Sprintf(`{"auths": {%q: {"auth": %q}, "127.0.0.1:1": {"auth": %[2]q}}, "credHelpers": {"helped.example.com": "is-not-here"}}`,
+		third.address, base64.StdEncoding.EncodeToString([]byte("puller:guess-me"))))
 	h.stack("web", of(other.put("web:1", "1", 0)))
 	h.push("add")
 	h.first()
-	h.eventually("the login is warned of", func() error {
+	said := func(level, host string) error {
 		for line := range strings.Lines(h.daemon.log.String()) {
-			if strings.Contains(line, "registry login does not work") && strings.Contains(line, "registry="+private.address) {
+			if strings.Contains(line, "level="+level) && strings.Contains(line, "registry login") && strings.Contains(line, "registry="+host) {
 				return nil
 			}
 		}
-		return errors.New("not yet")
+		return fmt.Errorf("%s: not yet", host)
+	}
+	h.eventually("logins that do not work are warned of", func() error {
+		return errors.Join(said("WARN", private.address), said("WARN", third.address), said("WARN", "helped.example.com"), said("DEBUG", "127.0.0.1:1"))
 	})
+	if !strings.Contains(h.daemon.log.String(), "docker-credential-is-not-here") {
+		t.Error("the helper is not named")
+	}
 	if strings.Contains(h.daemon.log.String(), "guess-me") {
 		t.Error("the password is in the log")
 	}
@@ -326,10 +342,7 @@ func TestALoginThatIsAddedToTheDockerConfigIsUsedAtTheNextTry(t *testing.T) {
 		t.Fatalf("web is %s", st.Status)
 	}
 	auth := base64.StdEncoding.EncodeToString([]byte(registryUser + ":" + registryPassword))
-	config := fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, reg.address, auth)
-	if err := os.WriteFile(filepath.Join(h.env["DOCKER_CONFIG"], "config.json"), []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	h.dockerConfig(fmt.Sprintf(`{"auths": {%q: {"auth": %q}}}`, reg.address, auth))
 	h.becomes("web", running)
 }
 

@@ -172,11 +172,3 @@ func quiet(ctx context.Context) context.Context {
 	silent.SetOutput(io.Discard)
 	return log.WithLogger(ctx, logrus.NewEntry(silent))
 }
-
-// withoutSecret takes a password out of an error's text.
-func withoutSecret(err error, secret string) error {
-	if text := err.Error(); secret != "" && strings.Contains(text, secret) {
-		return errors.New(strings.ReplaceAll(text, secret, "***"))
-	}
-	return err
-}

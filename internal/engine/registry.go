@@ -8,46 +8,16 @@ import (
 	"regexp"
 	"strconv"
 	"time"
-
-	clitypes "github.com/docker/cli/cli/config/types"
-	"github.com/docker/docker/api/types/registry"
 )
 
 const (
-	// loginTimeout bounds the check of one login, askTimeout a question for
-	// where a tag points.
-	loginTimeout = 15 * time.Second
-	askTimeout   = 30 * time.Second
+	// askTimeout bounds a question for where a tag points.
+	askTimeout = 30 * time.Second
 	// probeTimeout bounds the question for how long a registry wants us to wait.
 	probeTimeout = 5 * time.Second
 	// longestWait is the most that a registry can make us wait.
 	longestWait = 24 * time.Hour
 )
-
-// CheckLogins tries the configured logins, and warns of each that a registry
-// does not take. It is no reason not to start: stacks that need none of them
-// are not concerned.
-func (e *Engine) CheckLogins(ctx context.Context) {
-	for _, r := range e.o.Registries {
-		if err := e.checkLogin(ctx, r); err != nil && ctx.Err() == nil {
-			e.o.Logger.Warn("registry login does not work: images from there can't be pulled", "registry", r.Host, "err", err)
-		}
-	}
-}
-
-func (e *Engine) checkLogin(ctx context.Context, r Registry) error {
-	password, err := r.Password()
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, loginTimeout, fmt.Errorf("no answer within %s", loginTimeout))
-	defer cancel()
-	_, err = e.api.RegistryLogin(ctx, registry.AuthConfig{Username: r.Username, Password: password, ServerAddress: registryKey(r.Host)})
-	if err == nil {
-		return nil
-	}
-	return withoutSecret(causeOr(ctx, err), password)
-}
 
 // Latest asks an image's registry which digest its tag points to now. Nothing
 // is downloaded, and a registry that limits pulls does not count one. Where the
@@ -123,17 +93,4 @@ func retryAfter(value string, now time.Time) time.Duration {
 		after = at.Sub(now).Round(time.Second)
 	}
 	return max(0, min(after, longestWait))
-}
-
-// loginFor finds the login of a registry, and of no other.
-func (e *Engine) loginFor(host string) (clitypes.AuthConfig, error) {
-	file, err := e.configFile()
-	if err != nil {
-		return clitypes.AuthConfig{}, err
-	}
-	login, err := file.GetAuthConfig(registryKey(host))
-	if err != nil {
-		return clitypes.AuthConfig{}, fmt.Errorf("login of registry %s: %w", host, err)
-	}
-	return login, nil
 }

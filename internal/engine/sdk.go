@@ -102,7 +102,7 @@ func registryKey(address string) string {
 	host, _, _ = strings.Cut(host, "/")
 	switch host {
 	case "docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com":
-		return "https://index.docker.io/v1/"
+		return hubKey
 	}
 	return host
 }
