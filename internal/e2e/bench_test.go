@@ -224,27 +224,30 @@ func (e benchEngine) rawSync(b *testing.B) time.Duration {
 	started := time.Now()
 	g, ctx := errgroup.WithContext(context.Background())
 	g.SetLimit(benchParallel)
-	labels := map[string]string{benchLabel: "raw"}
 	for i := range benchStacks {
-		g.Go(func() error {
-			name := fmt.Sprintf("gitops-compose-bench-raw-%d", i)
-			if _, err := e.NetworkCreate(ctx, name, network.CreateOptions{Labels: labels}); err != nil {
-				return err
-			}
-			grace := 0
-			c, err := e.ContainerCreate(ctx,
-				&container.Config{Image: benchImage, Cmd: []string{"/bin/busybox", "sleep", "2147483647"}, Labels: labels, StopTimeout: &grace},
-				&container.HostConfig{NetworkMode: container.NetworkMode(name)}, nil, nil, name)
-			if err != nil {
-				return err
-			}
-			return e.ContainerStart(ctx, c.ID, container.StartOptions{})
-		})
+		g.Go(func() error { return e.rawStack(ctx, i, benchImage) })
 	}
 	if err := g.Wait(); err != nil {
 		b.Fatal(err)
 	}
 	return time.Since(started)
+}
+
+// rawStack makes the network and the container of a stack, and starts it.
+func (e benchEngine) rawStack(ctx context.Context, i int, ref string) error {
+	labels := map[string]string{benchLabel: "raw"}
+	name := fmt.Sprintf("gitops-compose-bench-raw-%d", i)
+	if _, err := e.NetworkCreate(ctx, name, network.CreateOptions{Labels: labels}); err != nil {
+		return err
+	}
+	grace := 0
+	c, err := e.ContainerCreate(ctx,
+		&container.Config{Image: ref, Cmd: []string{"/bin/busybox", "sleep", "2147483647"}, Labels: labels, StopTimeout: &grace},
+		&container.HostConfig{NetworkMode: container.NetworkMode(name)}, nil, nil, name)
+	if err != nil {
+		return err
+	}
+	return e.ContainerStart(ctx, c.ID, container.StartOptions{})
 }
 
 // clear removes what was made here, and nothing else.
@@ -289,6 +292,12 @@ type benchHost struct {
 
 func newBenchHost(b *testing.B, e benchEngine, stacks int) *benchHost {
 	b.Helper()
+	return newBenchHostOf(b, e, stacks, func(int) string { return benchImage })
+}
+
+// newBenchHostOf gives each stack an image.
+func newBenchHostOf(b *testing.B, e benchEngine, stacks int, imageOf func(i int) string) *benchHost {
+	b.Helper()
 	h := &benchHost{engine: e, paths: map[string]int{}}
 	bare := gittest.Bare(b)
 	work := gittest.Work(b, bare)
@@ -303,7 +312,7 @@ services:
 networks:
   default:
     labels: {%[2]s: daemon}
-`, benchImage, benchLabel))
+`, imageOf(i), benchLabel))
 	}
 	gittest.Push(b, work, "All stacks")
 	backend := gittest.Handler(b, bare, "", "")

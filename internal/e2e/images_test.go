@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -144,9 +145,12 @@ func (i *images) push(name, version string, size int) error {
 		return err
 	}
 	config := fmt.Appendf(nil, `{"architecture":%q,"os":"linux","config":{"Env":["PATH=/bin"]},"rootfs":{"type":"layers","diff_ids":[%q]}}`, runtime.GOARCH, digest(layer))
+	if layer, err = zipped(layer); err != nil {
+		return err
+	}
 	const kind = "application/vnd.docker."
 	manifest := fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":%q,"size":%d,"digest":%q},"layers":[{"mediaType":%q,"size":%d,"digest":%q}]}`,
-		kind+"distribution.manifest.v2+json", kind+"container.image.v1+json", len(config), digest(config), kind+"image.rootfs.diff.tar", len(layer), digest(layer))
+		kind+"distribution.manifest.v2+json", kind+"container.image.v1+json", len(config), digest(config), kind+"image.rootfs.diff.tar.gzip", len(layer), digest(layer))
 	repository, tag, _ := strings.Cut(name, ":")
 	for _, blob := range [][]byte{config, layer} {
 		if err := i.send(http.MethodPost, "/v2/"+repository+"/blobs/uploads/?digest="+digest(blob), "application/octet-stream", blob); err != nil {
@@ -154,6 +158,20 @@ func (i *images) push(name, version string, size int) error {
 		}
 	}
 	return i.send(http.MethodPut, "/v2/"+repository+"/manifests/"+tag, kind+"distribution.manifest.v2+json", manifest)
+}
+
+// zipped is a layer as registries have it.
+func zipped(layer []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(layer); err != nil {
+		return nil, err
+	}
+	err = w.Close()
+	return b.Bytes(), err
 }
 
 func digest(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }

@@ -55,9 +55,8 @@ func (e *Engine) Pull(ctx context.Context, p render.Project) error {
 
 // need pulls a service's image unless its policy is content with what is here.
 func (e *Engine) need(ctx context.Context, s types.ServiceConfig, svc plan.Service) error {
-	_, err := e.api.ImageInspect(ctx, svc.Image)
-	here := err == nil
-	if err != nil && !errdefs.IsNotFound(err) {
+	here, err := e.here(ctx, svc.Image)
+	if err != nil {
 		return fmt.Errorf("look for image %s: %w", s.Image, err)
 	}
 	switch {
@@ -77,6 +76,22 @@ func (e *Engine) need(ctx context.Context, s types.ServiceConfig, svc plan.Servi
 		}
 		return nil
 	})
+}
+
+// here says whether the engine has an image.
+func (e *Engine) here(ctx context.Context, ref string) (bool, error) {
+	release, err := e.pulls.turnOf(ctx, "inspect", inspectsAtOnce)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	if _, err := e.api.ImageInspect(ctx, ref); err != nil {
+		if errdefs.IsNotFound(err) {
+			err = nil
+		}
+		return false, err
+	}
+	return true, nil
 }
 
 func (e *Engine) pullImage(ctx context.Context, ref, platform string) error {

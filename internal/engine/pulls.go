@@ -8,15 +8,24 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// pullsOfRegistry is how many images are pulled from one registry at the same
-// time. The limit is for each, so that one that hangs holds up its own only.
-const pullsOfRegistry = 4
+const (
+	// pullsOfRegistry is how many images are pulled from one registry at the
+	// same time. The limit is for each, so that one that hangs holds up its own
+	// only. It is more than an engine downloads at once, which has another image
+	// to get on with while it unpacks.
+	pullsOfRegistry = 8
+	// buildsAtOnce and inspectsAtOnce keep the engine usable when many stacks
+	// come at once.
+	buildsAtOnce   = 4
+	inspectsAtOnce = 16
+)
 
 // pulls lets several stacks that want one image at the same time pull it once.
+// Those that wait for that take up nobody's turn.
 type pulls struct {
 	mu      sync.Mutex
 	running map[string]*pull
-	turns   map[string]*semaphore.Weighted // by registry
+	turns   map[string]*semaphore.Weighted // by registry, or what else it is for
 }
 
 type pull struct {
@@ -58,15 +67,20 @@ func (p *pulls) turn(ctx context.Context, ref string) (release func(), err error
 	if err != nil {
 		return nil, err
 	}
-	host := reference.Domain(named)
+	return p.turnOf(ctx, "registry "+reference.Domain(named), pullsOfRegistry)
+}
+
+// turnOf waits until one more of a kind may be done, of which at most so many
+// are at the same time.
+func (p *pulls) turnOf(ctx context.Context, kind string, most int64) (release func(), err error) {
 	p.mu.Lock()
 	if p.turns == nil {
 		p.turns = map[string]*semaphore.Weighted{}
 	}
-	turns := p.turns[host]
+	turns := p.turns[kind]
 	if turns == nil {
-		turns = semaphore.NewWeighted(pullsOfRegistry)
-		p.turns[host] = turns
+		turns = semaphore.NewWeighted(most)
+		p.turns[kind] = turns
 	}
 	p.mu.Unlock()
 	if err := turns.Acquire(ctx, 1); err != nil {

@@ -229,13 +229,9 @@ func (r *Reconciler) settle(ctx context.Context, t *turn) error {
 	return r.o.Engine.Settle(ctx, t.project)
 }
 
-// pullImages has its own limit, so that slow pulls keep no stack from coming
-// up whose images are here.
+// pullImages takes no slot, so that slow pulls keep no stack from coming up
+// whose images are here. The engine limits what is pulled at once.
 func (r *Reconciler) pullImages(ctx context.Context, t *turn, res *result) error {
-	if err := r.pulls.Acquire(ctx, 1); err != nil {
-		return err
-	}
-	defer r.pulls.Release(1)
 	return r.timed(*t.pull, res, func() error { return r.o.Engine.Pull(ctx, t.project) })
 }
 

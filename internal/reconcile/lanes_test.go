@@ -128,6 +128,20 @@ func TestSlowStacks(t *testing.T) {
 		d.expect("runs", d.runs(), "a=a1 b=b1 c=c1")
 		d.stop()
 	})
+	bubble(t, "stacks that wait for a slow pull hold up nobody else's, however many they are", func(t *testing.T) {
+		w := newWorld(t)
+		all := []plan.Stack{stack("z")}
+		for i := range 30 {
+			s := stack(fmt.Sprint("s", i))
+			all = append(all, s)
+			w.on("pull "+s.Name, takes(time.Hour))
+		}
+		w.commits["c1"] = all
+		d := start(t, w)
+		d.expect("runs", d.runs(), "z=z1")
+		pass(time.Hour)
+		d.stop()
+	})
 	bubble(t, "no more stacks are brought up at once than allowed", func(t *testing.T) {
 		var all []plan.Stack
 		w := newWorld(t)

@@ -144,7 +144,6 @@ type Reconciler struct {
 	trigger chan string
 	results chan result
 	slots   *semaphore.Weighted
-	pulls   *semaphore.Weighted
 	gate    *semaphore.Weighted
 	head    atomic.Value // string: the commit that the clone is at
 
@@ -181,7 +180,6 @@ func New(o Options) *Reconciler {
 		trigger: make(chan string, 1),
 		results: make(chan result),
 		slots:   semaphore.NewWeighted(int64(o.Parallel)),
-		pulls:   semaphore.NewWeighted(int64(2 * o.Parallel)),
 		gate:    semaphore.NewWeighted(everybody),
 		lanes:   map[string]*turn{},
 		missed:  map[string]bool{},
