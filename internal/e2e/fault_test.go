@@ -63,6 +63,9 @@ type proxy struct {
 	mu    sync.Mutex
 	calls []string
 	rules []*rule
+	// forbidden calls are answered as a proxy for sockets does (HAProxy) that
+	// lets only some of them through.
+	forbidden []string
 }
 
 func newProxy(t *testing.T, address string) *proxy {
@@ -175,6 +178,12 @@ func (p *proxy) take(kind string) *rule {
 
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	kind := kindOf(r)
+	if slices.Contains(p.forbidden, kind) {
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n")
+		return
+	}
 	rule := p.take(kind)
 	if rule == nil {
 		p.out.ServeHTTP(w, r)

@@ -27,6 +27,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -642,6 +643,40 @@ services:
 			}
 			if now := h.runs("web", "app", "side"); now["app"] != after["app"] {
 				t.Error("a failed build touched the container")
+			}
+		})
+	}
+}
+
+func TestAnEngineThatDoesNotBuildFailsTheStackWithTheReason(t *testing.T) {
+	for path, kit := range map[string]string{"/build": "0", "/grpc": "1", "/session": ""} {
+		t.Run(path, func(t *testing.T) {
+			h := newHost(t)
+			p := h.behindProxy()
+			p.forbidden = []string{"POST " + path}
+			h.env["DOCKER_BUILDKIT"] = kit
+			h.write("web/Dockerfile", "FROM "+baseImage+"\n")
+			h.stack("web", `
+services:
+  app: {build: ., command: RUN, stop_grace_period: 0s}
+`)
+			h.stack("other", one)
+			h.push("add")
+			s := h.first()
+			st := s.stack(t, h.project("web"))
+			if st.Status != report.Failed {
+				t.Errorf("web is %s", st.Status)
+			}
+			for _, want := range []string{"build app: the engine does not let the daemon build", path + " is answered with 403", "docker-socket-proxy", "image:"} {
+				if !strings.Contains(st.Error, want) {
+					t.Errorf("no %q in %s", want, st.Error)
+				}
+			}
+			if st := s.stack(t, h.project("other")); !running(st) {
+				t.Errorf("other is %s: %s", st.Status, st.Error)
+			}
+			if slices.Contains(p.disarm(), "POST /images/create") {
+				t.Error("a builder was pulled in the engine's place")
 			}
 		})
 	}

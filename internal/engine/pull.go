@@ -2,20 +2,15 @@ package engine
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/containerd/errdefs"
 	"github.com/distribution/reference"
-	"github.com/docker/compose/v2/pkg/api"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/registry"
 	"golang.org/x/sync/errgroup"
@@ -152,42 +147,3 @@ func (e *Engine) authFor(ref string) (string, error) {
 	}
 	return registry.EncodeAuthConfig(registry.AuthConfig(login))
 }
-
-// build builds the images of services with a build section.
-func (e *Engine) build(ctx context.Context, p render.Project, services []string) error {
-	project, err := p.BuildContext()
-	if err != nil {
-		return err
-	}
-	var out tail
-	sdk, err := e.sdk(&out)
-	if err != nil {
-		return err
-	}
-	slices.Sort(services)
-	if err := sdk.Build(ctx, project, api.BuildOptions{Services: services, Quiet: true, Progress: "quiet", Out: &out}); err != nil {
-		return fmt.Errorf("build %s: %w%s", strings.Join(services, ", "), err, out.said())
-	}
-	return nil
-}
-
-// tail keeps the last of what was written.
-type tail struct{ buf bytes.Buffer }
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.buf.Write(b)
-	if over := t.buf.Len() - logBytes; over > 0 {
-		t.buf.Next(over)
-	}
-	return len(b), nil
-}
-
-func (t *tail) said() string {
-	text := strings.TrimSpace(t.buf.String())
-	if text == "" {
-		return ""
-	}
-	return "\n" + text
-}
-
-var _ io.Writer = (*tail)(nil)

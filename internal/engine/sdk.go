@@ -45,6 +45,22 @@ func (e *Engine) sdk(out io.Writer) (api.Compose, error) { return e.sdkOn(e.api,
 
 // sdkOn does the same for a client that shows less than there is.
 func (e *Engine) sdkOn(client client.APIClient, out io.Writer) (api.Compose, error) {
+	cli, err := e.cli(client, out)
+	if err != nil {
+		return nil, err
+	}
+	return sdkOf(cli), nil
+}
+
+func sdkOf(cli command.Cli) api.Compose {
+	return compose.NewComposeService(cli,
+		compose.WithPrompt(func(message string, _ bool) (bool, error) {
+			return false, fmt.Errorf("%w (%s)", errWouldLoseData, message)
+		}))
+}
+
+// cli is what the SDK takes from Docker's command line.
+func (e *Engine) cli(client client.APIClient, out io.Writer) (command.Cli, error) {
 	cli, err := command.NewDockerCli(command.WithAPIClient(client), command.WithCombinedStreams(out))
 	if err != nil {
 		return nil, fmt.Errorf("prepare the compose SDK: %w", err)
@@ -57,10 +73,7 @@ func (e *Engine) sdkOn(client client.APIClient, out io.Writer) (api.Compose, err
 	if err := cli.Initialize(flags.NewClientOptions(), func(*command.DockerCli) error { return nil }); err != nil {
 		return nil, fmt.Errorf("prepare the compose SDK: %w", err)
 	}
-	return compose.NewComposeService(&fixedCli{DockerCli: cli, api: client, file: file},
-		compose.WithPrompt(func(message string, _ bool) (bool, error) {
-			return false, fmt.Errorf("%w (%s)", errWouldLoseData, message)
-		})), nil
+	return &fixedCli{DockerCli: cli, api: client, file: file}, nil
 }
 
 // fixedCli gives the SDK our client and logins; the CLI's own would end the

@@ -1,0 +1,103 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/compose/v2/pkg/api"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+)
+
+// build builds the images of services with a build section.
+func (e *Engine) build(ctx context.Context, p render.Project, services []string) error {
+	project, err := p.BuildContext()
+	if err != nil {
+		return err
+	}
+	release, err := e.pulls.turnOf(ctx, "build", buildsAtOnce)
+	if err != nil {
+		return err
+	}
+	defer release()
+	slices.Sort(services)
+	failed := func(err error, said string) error {
+		return fmt.Errorf("build %s: %w%s", strings.Join(services, ", "), err, said)
+	}
+	var out tail
+	cli, err := e.cli(e.api, &out)
+	if err != nil {
+		return err
+	}
+	kit, err := cli.BuildKitEnabled()
+	if err == nil && kit {
+		err = e.hasBuildKit(ctx)
+	}
+	if err != nil {
+		return failed(err, "")
+	}
+	err = sdkOf(cli).Build(ctx, project, api.BuildOptions{Services: services, Quiet: true, Progress: "quiet", Out: &out})
+	switch {
+	case err == nil:
+		return nil
+	case !kit && errdefs.IsPermissionDenied(err): // which no step of a build is
+		return failed(cantBuild("/build", "403"), "")
+	}
+	return failed(err, out.said())
+}
+
+// hasBuildKit says why the engine's BuildKit can't be used. The SDK would not
+// say: it takes another one then, which it installs as a privileged container.
+func (e *Engine) hasBuildKit(ctx context.Context) error {
+	if os.Getenv("BUILDX_BUILDER") != "" {
+		return nil // that one is wanted
+	}
+	for _, path := range []string{"/grpc", "/session"} {
+		conn, err := e.api.DialHijack(ctx, path, "h2c", map[string][]string{"X-Docker-Expose-Session-Uuid": {rand.Text()}})
+		if code := regexp.MustCompile(`received ([0-9]{3})$`).FindStringSubmatch(fmt.Sprint(err)); code != nil {
+			return cantBuild(path, code[1])
+		}
+		if err != nil {
+			return fmt.Errorf("ask the engine for BuildKit: %w", err)
+		}
+		_ = conn.Close()
+	}
+	return nil
+}
+
+// cantBuild is the error when the engine, or what is before it, answers a call
+// that builds need as if there were no such thing.
+func cantBuild(path, code string) error {
+	return fmt.Errorf("the engine does not let the daemon build images (%s is answered with %s): "+
+		"if there is a proxy between them, let it pass POST requests to /build, /grpc and /session (docker-socket-proxy: POST=1 BUILD=1 GRPC=1 SESSION=1); "+
+		"or build the image elsewhere, push it, and put image: with its name in the place of the build section", path, code)
+}
+
+// tail keeps the last of what was written.
+type tail struct{ buf bytes.Buffer }
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.buf.Write(b)
+	if over := t.buf.Len() - logBytes; over > 0 {
+		t.buf.Next(over)
+	}
+	return len(b), nil
+}
+
+func (t *tail) said() string {
+	text := strings.TrimSpace(t.buf.String())
+	if text == "" {
+		return ""
+	}
+	return "\n" + text
+}
+
+var _ io.Writer = (*tail)(nil)
