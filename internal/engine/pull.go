@@ -19,8 +19,13 @@ import (
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
 
-// pullStall is how long a pull may go without a word from the engine.
-const pullStall = 5 * time.Minute
+const (
+	// pullStall is how long a pull may go without a word from the engine.
+	pullStall = 5 * time.Minute
+	// inspectTimeout is how long the engine may take to say whether an image is
+	// here.
+	inspectTimeout = time.Minute
+)
 
 // Pull brings every image of a project here, pulled or built, and touches no
 // container. When it returns without an error, Up needs no registry.
@@ -50,24 +55,36 @@ func (e *Engine) Pull(ctx context.Context, p render.Project) error {
 
 // need pulls a service's image unless its policy is content with what is here.
 func (e *Engine) need(ctx context.Context, s types.ServiceConfig, svc plan.Service) error {
-	here, err := e.here(ctx, svc.Image)
-	if err != nil {
-		return fmt.Errorf("look for image %s: %w", s.Image, err)
+	switch svc.Pull {
+	case plan.PullAlways:
+		return e.pull(ctx, svc.Image, s.Platform)
+	case plan.PullNever:
+		here, err := e.here(ctx, svc.Image)
+		if err == nil && !here {
+			err = fmt.Errorf("image %s of service %s is not here, and its pull_policy is never: load or build it on the host", s.Image, s.Name)
+		}
+		return err
 	}
-	switch {
-	case svc.Pull == plan.PullNever && !here:
-		return fmt.Errorf("image %s of service %s is not here, and its pull_policy is never: load or build it on the host", s.Image, s.Name)
-	case svc.Pull == plan.PullNever, svc.Pull != plan.PullAlways && here:
-		return nil
-	}
-	return e.pulls.once(ctx, svc.Image+" "+s.Platform, func(ctx context.Context) error {
-		release, err := e.pulls.turn(ctx, svc.Image)
+	// Whoever wants the same waits here, and asks the engine nothing.
+	return e.pulls.once(ctx, "missing "+svc.Image+" "+s.Platform, func(ctx context.Context) error {
+		here, err := e.here(ctx, svc.Image)
+		if err != nil || here {
+			return err
+		}
+		return e.pull(ctx, svc.Image, s.Platform)
+	})
+}
+
+// pull pulls an image when its registry's turn has come.
+func (e *Engine) pull(ctx context.Context, ref, platform string) error {
+	return e.pulls.once(ctx, "pull "+ref+" "+platform, func(ctx context.Context) error {
+		release, err := e.pulls.turn(ctx, ref)
 		if err != nil {
 			return err
 		}
 		defer release()
-		if err := e.pullImage(ctx, svc.Image, s.Platform); err != nil {
-			return e.withRetryAfter(ctx, svc.Image, fmt.Errorf("pull %s: %w", svc.Image, err))
+		if err := e.pullImage(ctx, ref, platform); err != nil {
+			return e.withRetryAfter(ctx, ref, fmt.Errorf("pull %s: %w", ref, err))
 		}
 		return nil
 	})
@@ -80,13 +97,16 @@ func (e *Engine) here(ctx context.Context, ref string) (bool, error) {
 		return false, err
 	}
 	defer release()
-	if _, err := e.api.ImageInspect(ctx, ref); err != nil {
-		if errdefs.IsNotFound(err) {
-			err = nil
-		}
-		return false, err
+	ctx, cancel := context.WithTimeoutCause(ctx, inspectTimeout, fmt.Errorf("the engine said nothing for %s", inspectTimeout))
+	defer cancel()
+	_, err = e.api.ImageInspect(ctx, ref)
+	switch {
+	case err == nil:
+		return true, nil
+	case errdefs.IsNotFound(err):
+		return false, nil
 	}
-	return true, nil
+	return false, fmt.Errorf("look for image %s: %w", ref, causeOr(ctx, err))
 }
 
 func (e *Engine) pullImage(ctx context.Context, ref, platform string) error {
