@@ -26,15 +26,17 @@ type asked struct {
 	Latest string `json:",omitempty"`
 	// Failures counts those in a row.
 	Failures int `json:",omitempty"`
+	// Wait is for how long it wants not to be asked.
+	Wait time.Duration `json:",omitempty"`
 }
 
 // due is when it is to be asked again. After a failure that is sooner than a
-// weekly policy would have it.
+// weekly policy would have it, unless the registry wants to be left alone.
 func (a asked) due(every time.Duration) time.Time {
 	if a.Failures > 0 {
 		every = min(every, time.Minute<<min(a.Failures-1, 6))
 	}
-	return a.At.Add(every)
+	return a.At.Add(max(every, a.Wait))
 }
 
 // tags watches the images of services whose pull policy wants to know when a
@@ -138,7 +140,7 @@ func (r *Reconciler) answered(answers []answer) (moved bool) {
 		is := asked{At: time.Now(), Latest: a.latest}
 		was := r.journal.Images[a.ref]
 		if a.err != nil {
-			is.Latest, is.Failures = was.Latest, was.Failures+1
+			is.Latest, is.Failures, is.Wait = was.Latest, was.Failures+1, retryAfter(a.err)
 			if is.Failures == 1 { // and no more until it works again
 				r.o.Logger.Warn("registry does not say whether there is a newer image", "image", a.ref, "err", a.err)
 			}

@@ -20,7 +20,7 @@ type tagged struct {
 	remote map[string]string // by reference
 	here   map[string]string
 	asked  int
-	down   bool
+	down   error
 }
 
 func newTagged(w *world) *tagged {
@@ -33,7 +33,7 @@ func (w *tagged) move(ref, digest string) {
 	w.remote[ref] = digest
 }
 
-func (w *tagged) unreachable(down bool) {
+func (w *tagged) unreachable(down error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.down = down
@@ -52,8 +52,8 @@ func (w *tagged) Latest(_ context.Context, ref string) (string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.asked++
-	if w.down {
-		return "", errors.New("connection refused")
+	if w.down != nil {
+		return "", w.down
 	}
 	return w.remote[ref], nil
 }
@@ -143,14 +143,14 @@ func TestWatchedTags(t *testing.T) {
 		w := newTagged(newWorld(t, watching("web", "app:1", 24*time.Hour)))
 		w.move("app:1", "d1")
 		d := start(t, w.world, w.use)
-		w.unreachable(true)
+		w.unreachable(errors.New("connection refused"))
 		pass(24*time.Hour + 30*time.Minute)
 		if n := strings.Count(d.logs.String(), "registry does not say"); n != 1 {
 			t.Errorf("said %d times", n)
 		}
 		d.expect("picture", d.last(), "web=running/synced")
 		w.move("app:1", "d2")
-		w.unreachable(false)
+		w.unreachable(nil)
 		d.did()
 		pass(2 * time.Hour)
 		d.expect("did", d.did(), "pull web, up web c1")
@@ -170,6 +170,20 @@ func TestWatchedTags(t *testing.T) {
 		d = start(t, w.world, w.use, sameJournal(d))
 		pass(time.Minute)
 		d.expect("did", d.did(), "pull web, up web c1")
+		d.stop()
+	})
+	bubble(t, "are not asked for while their registry wants to be left alone", func(t *testing.T) {
+		w := newTagged(newWorld(t, watching("web", "app:1", time.Hour)))
+		w.move("app:1", "d1")
+		d := start(t, w.world, w.use)
+		w.unreachable(fmt.Errorf("ask: %w", slowDown(5*time.Hour)))
+		pass(time.Hour + time.Second)
+		d.expect("questions", w.questions(), "1")
+		pass(5*time.Hour - 2*time.Second)
+		d.expect("questions", w.questions(), "0")
+		w.unreachable(nil)
+		pass(2 * time.Second)
+		d.expect("questions", w.questions(), "1")
 		d.stop()
 	})
 	bubble(t, "that nobody watches any more are forgotten", func(t *testing.T) {
