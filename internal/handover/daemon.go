@@ -189,10 +189,11 @@ func (h *HandOver) tidy(ctx context.Context) error {
 	return sweep(ctx, h.o.Engine, h.o.Clone.owner(), "")
 }
 
-// Pending says whether a hand-over has not ended.
+// Pending says whether a hand-over has not ended, or has and is not forgotten:
+// until its outcome is known, another one may be to the version that failed.
 func (h *HandOver) Pending() bool {
 	_, rec, err := h.record()
-	return err != nil || rec != nil && rec.Step != Done
+	return err != nil || rec != nil
 }
 
 // Outcome tells how the last hand-over ended, until Forget is called; false if

@@ -17,7 +17,8 @@ type HandOver interface {
 	// hand-over has ended and Outcome says how; an error says that it did not
 	// begin.
 	Over(ctx context.Context, p render.Project, o Own) error
-	// Pending says whether one has not ended, of this daemon's or of another's.
+	// Pending says whether one has not ended, of this daemon's or of another's, or
+	// is not forgotten.
 	Pending() bool
 	// Outcome tells how the last one ended, until it is forgotten; false if
 	// there is none.
@@ -54,7 +55,8 @@ type Outcome struct {
 const blameless = 3
 
 // pendingOver keeps a look from planning anything for the daemon's own stack
-// while a hand-over has not ended.
+// while a hand-over has not ended, or has ended since the check began: how is not
+// known then.
 func (r *Reconciler) pendingOver(observed plan.Observed, busy map[string]bool) {
 	if r.o.HandOver == nil || !r.o.HandOver.Pending() {
 		return
