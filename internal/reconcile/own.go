@@ -116,10 +116,14 @@ func (r *Reconciler) handedOver(t *turn, res result) {
 		r.again = true // the outcome is taken in at the beginning of a check
 		return
 	}
+	kind := plan.Pull // which tells of itself
 	if n := len(res.ops); n == 0 || res.ops[n-1].Error == "" {
-		t.check.add(report.Operation{Kind: string(plan.HandOver), Stack: t.stack, Cause: t.op.Cause.String(), Started: t.check.At, Took: time.Since(t.check.At), Error: t.err.Error()})
-		r.logOperation(t.op, string(plan.HandOver), time.Since(t.check.At), t.commit, t.err)
+		kind = plan.HandOver
+		t.check.add(report.Operation{Kind: string(kind), Stack: t.stack, Cause: t.op.Cause.String(), Started: t.check.At, Took: time.Since(t.check.At), Error: t.err.Error()})
+		r.logOperation(t.op, string(kind), time.Since(t.check.At), t.commit, t.err)
 	}
+	e := r.journal.at(t.stack)
+	e.Attempted, e.Outcomes = t.commit, outcomes(e.Outcomes, t, kind, t.err)
 	r.ownFailed(t.stack, t.op.Version, t.err.Error(), max(0, retryAfter(t.err)), true)
 	r.failedOnce(t.check, t.stack, t.commit, t.err.Error())
 	r.show(t, func(s *report.Stack) {
