@@ -313,7 +313,29 @@ func (w *worker) end(ctx context.Context) error {
 	if err := w.rec.save(w.dir, Done); err != nil {
 		return err
 	}
-	return sweep(ctx, w.engine, w.rec.Clone.owner(), w.me)
+	return errors.Join(w.keep(ctx), sweep(ctx, w.engine, w.rec.Clone.owner(), w.me))
+}
+
+// keep starts the daemon that is left, if it was ended since that was looked at:
+// nobody else does it when the helpers have gone.
+func (w *worker) keep(ctx context.Context) error {
+	left := []string{w.rec.New.ID}
+	if w.rec.back() {
+		left = []string{w.rec.Old.ID, w.rec.New.ID}
+	}
+	for _, id := range left {
+		if id == "" {
+			continue
+		}
+		c, there, err := w.engine.Live(ctx, id)
+		switch {
+		case err != nil, there && (c.State == "running" || c.State == "restarting"):
+			return err
+		case there:
+			return w.engine.Start(ctx, id)
+		}
+	}
+	return nil
 }
 
 // owner is what helpers of this clone are known by.
