@@ -66,6 +66,7 @@ type proxy struct {
 	// forbidden calls are answered as a proxy for sockets does (HAProxy) that
 	// lets only some of them through.
 	forbidden []string
+	gate      *gate
 }
 
 func newProxy(t *testing.T, address string) *proxy {
@@ -122,6 +123,40 @@ func (p *proxy) disarm() []string {
 	calls := p.calls
 	p.calls, p.rules = nil, nil
 	return calls
+}
+
+// setGate sets what holds calls up that it matches, all of them; nil for
+// nothing.
+func (p *proxy) setGate(g *gate) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.gate = g
+}
+
+// hold holds a call up if there is a gate for it. It says whether the engine is
+// to hear of it.
+func (p *proxy) hold(kind string, r *http.Request) (*http.Request, bool) {
+	p.mu.Lock()
+	g := p.gate
+	p.mu.Unlock()
+	if g == nil || !g.matches(kind) {
+		return r, true
+	}
+	body, err := io.ReadAll(r.Body) // the end of the caller is not seen before
+	if err != nil {
+		return r, false
+	}
+	if g.late { // whatever becomes of the caller
+		r = r.WithContext(context.WithoutCancel(r.Context()))
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	g.stop()
+	select {
+	case <-g.open:
+		return r, true
+	case <-r.Context().Done():
+		return r, false
+	}
 }
 
 // happens waits for a rule's call.
@@ -182,6 +217,10 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = io.WriteString(w, "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n")
+		return
+	}
+	r, ok := p.hold(kind, r)
+	if !ok {
 		return
 	}
 	rule := p.take(kind)

@@ -34,21 +34,62 @@ type own struct {
 	folder string // the stack's
 	body   string // the compose file, with VERSION for the image's tag
 	others map[string]string
+	name   string // of the daemon's container
+	uid    int    // who owns the clone
+	gid    int
+	writes *writes // of the record; nil if nobody watches
 }
 
-const ownRepository = "gitops-compose-e2e-own"
+// ownRepository has the daemon's images of this run. Another run at the same
+// time has its own: another image under a tag is a reason to hand over.
+var ownRepository = fmt.Sprintf("gitops-compose-e2e-own-%x", time.Now().UnixNano()&0xffffffffff)
 
-// ownImages builds the daemon's image in several versions, once for all tests.
+// ownVersions are the versions of the daemon.
+var ownVersions = []string{"v1", "v2", "v3"}
+
+// ownImages makes the daemon's image in several versions, once for all tests.
+// The first is built from the Dockerfile; the others are that with the binary of
+// another version in it, which spares the time to compile it in the image.
 var ownImages = sync.OnceValue(func() error {
-	for _, version := range []string{"v1", "v2", "v3"} {
+	for i, version := range ownVersions {
 		build := exec.Command("../../scripts/image.sh", ownRepository+":"+version)
 		build.Env = append(os.Environ(), "VERSION="+version)
+		if i > 0 {
+			dir, err := os.MkdirTemp("", "gitops-compose-e2e-own-")
+			if err != nil {
+				return err
+			}
+			defer os.RemoveAll(dir)
+			compile := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+version, "-o", dir, "../../cmd/gitops-compose")
+			compile.Env = append(os.Environ(), "CGO_ENABLED=0")
+			if out, err := compile.CombinedOutput(); err != nil {
+				return fmt.Errorf("build the binary: %w\n%s", err, out)
+			}
+			build = imageFrom(dir, ownRepository+":"+version, "FROM "+ownRepository+":"+ownVersions[0]+"\nCOPY gitops-compose /\n")
+		}
 		if out, err := build.CombinedOutput(); err != nil {
 			return fmt.Errorf("build the image: %w\n%s", err, out)
 		}
 	}
 	return nil
 })
+
+// imageFrom builds an image in a folder.
+func imageFrom(dir, tag, dockerfile string) *exec.Cmd {
+	build := exec.Command("docker", "build", "-q", "--network", "none", "--force-rm", "-f", "-", "-t", tag, dir)
+	if dir == "" {
+		build = exec.Command("docker", "build", "-q", "--network", "none", "--force-rm", "-t", tag, "-")
+	}
+	build.Stdin = strings.NewReader(dockerfile)
+	return build
+}
+
+// removeOwnImages is for the end of the run.
+func removeOwnImages() {
+	for _, version := range ownVersions {
+		_ = exec.Command("docker", "image", "rm", ownRepository+":"+version).Run()
+	}
+}
 
 const ownStack = `
 services:
@@ -69,7 +110,7 @@ services:
 
 // newOwn makes a repository with another stack and the daemon's own, and starts
 // version 1 as a person does it.
-func newOwn(t *testing.T, body string) *own {
+func newOwn(t *testing.T, body string, prepare ...func(*own)) *own {
 	t.Helper()
 	if err := ownImages(); err != nil {
 		t.Fatal(err)
@@ -77,9 +118,15 @@ func newOwn(t *testing.T, body string) *own {
 	h := newHost(t)
 	o := &own{host: h, t: t, proxy: newProxy(t, h.engine), port: freePort(t), folder: "gitops", body: body}
 	h.stack("web", one)
+	o.name = h.project(o.folder) + "-daemon-1"
+	gittest.Git(t, "", "clone", "-q", h.remote, h.clone)
+	for _, do := range prepare {
+		do(o)
+	}
 	o.version("v1")
 	h.push("the first version")
-	gittest.Git(t, "", "clone", "-q", h.remote, h.clone)
+	gittest.Git(t, h.clone, "pull", "-q")
+	chown(t, h.clone, o.uid, o.gid)
 	t.Cleanup(func() { o.removeHelpers() })
 	h.controller(filepath.Join(h.clone, o.folder))
 	h.daemon = &daemon{base: fmt.Sprintf("http://127.0.0.1:%d", o.port), log: &logBuffer{}}
@@ -103,11 +150,12 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
-// version writes the daemon's stack for a version; more is replaced besides.
+// version writes the daemon's stack for a version. More is replaced in it, first
+// of all.
 func (o *own) version(v string, more ...string) {
-	text := strings.NewReplacer(append([]string{
+	text := strings.NewReplacer(append(more, // the first that fits is taken
 		"IMAGE", ownRepository, "VERSION", v, "PORT", fmt.Sprint(o.port), "REMOTE", o.remote, "SOCKET", o.proxy.socket,
-	}, more...)...).Replace(o.body)
+	)...).Replace(o.body)
 	o.stack(o.folder, text)
 }
 
@@ -138,19 +186,23 @@ func (o *own) logContainers() {
 		out, _ := exec.Command("docker", "logs", c.ID).CombinedOutput()
 		o.t.Logf("%s %s %s:\n%s", c.Names[0], c.Image, c.State, out)
 	}
-	record, _ := os.ReadFile(filepath.Join(o.clone, ".git/gitops-compose/handover.json"))
+	record, _ := os.ReadFile(o.recordFile())
 	o.t.Logf("record: %s", record)
 }
 
 // step is how far the hand-over is.
 func (o *own) step() handover.Step {
-	var r handover.Record
-	b, err := os.ReadFile(filepath.Join(o.clone, ".git/gitops-compose/handover.json"))
-	if err == nil {
+	return o.record().Step
+}
+
+func (o *own) record() (r handover.Record) {
+	if b, err := os.ReadFile(o.recordFile()); err == nil {
 		_ = json.Unmarshal(b, &r)
 	}
-	return r.Step
+	return r
 }
+
+func (o *own) recordFile() string { return filepath.Join(o.clone, ".git/gitops-compose/handover.json") }
 
 // ready waits until exactly one daemon works, of a version, with nothing left of
 // a hand-over.
@@ -184,7 +236,7 @@ func (o *own) single() error {
 			have = append(have, c.Names[0]+" "+string(c.State))
 		}
 	}
-	want := "/" + o.project(o.folder) + "-daemon-1 running"
+	want := "/" + o.name + " running"
 	if len(have) != 1 || have[0] != want {
 		return fmt.Errorf("containers %v, want %s", have, want)
 	}

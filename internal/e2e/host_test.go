@@ -65,6 +65,7 @@ func testMain(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	defer removeOwnImages()
 	return m.Run()
 }
 
