@@ -30,6 +30,8 @@ type badVersion struct {
 	asked, retried bool
 }
 
+func (b badVersion) String() string { return b.name }
+
 func badVersions(takenPort string) []badVersion {
 	return []badVersion{
 		{
@@ -68,13 +70,13 @@ func badVersions(takenPort string) []badVersion {
 }
 
 // takenPort is a port that this process listens at until the test ends.
-func (o *own) takenPort() string {
-	o.t.Helper()
+func takenPort(t *testing.T) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		o.t.Fatal(err)
+		t.Fatal(err)
 	}
-	o.t.Cleanup(func() { l.Close() })
+	t.Cleanup(func() { l.Close() })
 	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
 }
 
@@ -92,22 +94,13 @@ func TestAVersionThatCannotTakeOverLeavesTheOneBefore(t *testing.T) {
 		t.Fatalf("build an image: %v\n%s", err, out)
 	}
 	t.Cleanup(func() { _ = exec.Command("docker", "image", "rm", brokenImage()).Run() })
-	names := make([]int, len(badVersions("")))
-	for i := range names {
-		names[i] = i
-	}
-	onHosts(t, hosts, ownStack, names, func(*own) {}, func(o *own, i int, runs string, _ int) string {
-		return o.bad(badVersions(o.takenPort())[i], runs)
-	})
+	onHosts(t, hosts, ownStack, badVersions(takenPort(t)), func(*own) {}, (*own).bad)
 }
 
 // identity is what of a container has to be as it was.
 func (o *own) identity() string {
 	o.t.Helper()
-	c, err := o.api.ContainerInspect(context.Background(), o.runs(o.folder, "daemon")["daemon"])
-	if err != nil {
-		o.t.Fatal(err)
-	}
+	c := o.inspect(o.runs(o.folder, "daemon")["daemon"])
 	host, err := json.Marshal(c.HostConfig)
 	if err != nil {
 		o.t.Fatal(err)
@@ -122,7 +115,6 @@ func (o *own) identity() string {
 // bad tries a bad version, and then a good one, which it gives.
 func (o *own) bad(b badVersion, runs string) string {
 	o.t.Helper()
-	o.t.Log(b.name)
 	before := o.identity()
 	next := map[string]string{"v1": "v3", "v3": "v1"}[runs]
 	o.version(next, b.replace...)
@@ -202,7 +194,7 @@ func (o *own) counts(metric, want string) {
 	})
 }
 
-// state is a container's, on the engine.
+// inspect asks the engine for a container.
 func (o *own) inspect(id string) container.InspectResponse {
 	o.t.Helper()
 	c, err := o.api.ContainerInspect(context.Background(), id)

@@ -51,7 +51,7 @@ func (k kill) String() string {
 	if k.back {
 		way = "back"
 	}
-	return fmt.Sprintf("%-7s %-6s %-8s %s of the %s", way, k.moment, k.step, k.how, k.victim)
+	return strings.ReplaceAll(fmt.Sprintf("%s, %s %s, %s %s", way, k.moment, k.step, k.how, k.victim), " ", "_")
 }
 
 // runs says who runs at a moment of a step.
@@ -115,16 +115,7 @@ func kills() []kill {
 			steps = handover.StepsBack()
 		}
 		for _, s := range steps {
-			moments := []moment{before, late, after}
-			switch s {
-			case handover.Removed, handover.Revived: // nothing is left to be done
-				moments = []moment{after}
-			case handover.Done: // nothing is written any more
-				moments = []moment{before, late}
-			case handover.Helped, handover.Started: // what comes next only looks
-				moments = []moment{before, after}
-			}
-			for _, m := range moments {
+			for _, m := range moments(s) {
 				for _, victim := range []string{theHelper, theGuard, helpers, theOld, theNew, everyone} {
 					for _, how := range []string{byEngine, byPid} {
 						if k := (kill{back, s, m, victim, how}); k.possible() {
@@ -136,6 +127,20 @@ func kills() []kill {
 		}
 	}
 	return all
+}
+
+// moments are those that a step has.
+func moments(s handover.Step) []moment {
+	switch s {
+	case handover.Removed, handover.Revived: // nothing is left to be done
+		return []moment{after}
+	case handover.Done: // nothing is written any more
+		return []moment{before, late}
+	case handover.Helped, handover.Started: // what comes next only looks
+		return []moment{before, after}
+	default:
+		return []moment{before, late, after}
+	}
 }
 
 // someKills are as many that each step has a killed helper, or where there is
@@ -184,9 +189,6 @@ func TestAHandOverThatIsKilledAnywhereEndsWithOneDaemon(t *testing.T) {
 	if os.Getenv("HANDOVER_KILLS") == "all" {
 		chosen = kills()
 	}
-	if only := os.Getenv("HANDOVER_KILLS"); only != "" && only != "all" {
-		chosen = slices.DeleteFunc(kills(), func(k kill) bool { return !strings.Contains(k.String(), only) })
-	}
 	steps := map[string]bool{}
 	for _, k := range chosen {
 		steps[fmt.Sprint(k.back, k.step)] = true
@@ -198,42 +200,62 @@ func TestAHandOverThatIsKilledAnywhereEndsWithOneDaemon(t *testing.T) {
 
 // onHosts goes through scenarios on hosts that work at the same time, for most of
 // the time they wait. Each scenario gets the version that runs, and gives the one
-// that runs after it.
-func onHosts[S any](t *testing.T, hosts int, body string, all []S, begin func(*own), scenario func(o *own, s S, runs string, n int) string) {
+// that runs after it. After one that fails, the others get a new host.
+func onHosts[S fmt.Stringer](t *testing.T, hosts int, body string, all []S, begin func(*own), scenario func(o *own, s S, runs string) string) {
 	t.Helper()
 	if err := ownImages(); err != nil {
 		t.Fatal(err)
 	}
+	left := make(chan S, len(all))
+	for _, s := range all {
+		left <- s
+	}
+	close(left)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for i := range min(hosts, len(all)) {
 		// Not t.Parallel, which allows as many at a time as there are cores.
 		wg.Go(func() {
-			t.Run(fmt.Sprintf("host %d", i+1), func(t *testing.T) {
-				o := newOwn(t, body)
-				begin(o)
-				runs := "v1"
-				for n := i; n < len(all); n += hosts {
-					runs = scenario(o, all[n], runs, n)
-				}
-			})
+			for n := 1; len(left) > 0; n++ {
+				t.Run(fmt.Sprintf("host %d.%d", i+1, n), func(t *testing.T) {
+					o := newOwn(t, body)
+					begin(o)
+					runs := "v1"
+					for s := range left {
+						if !o.sub(s.String(), func() { runs = scenario(o, s, runs) }) {
+							return
+						}
+					}
+				})
+			}
 		})
 	}
 }
 
+// sub runs a part of a host's test as a test of its own.
+func (o *own) sub(name string, do func()) (good bool) {
+	whole := o.t
+	defer func() { o.t, o.host.t = whole, whole }()
+	return whole.Run(name, func(t *testing.T) { o.t, o.host.t = t, t; do() })
+}
+
+// begin pushes a version, or one that can't take over and has never been seen.
+func (o *own) begin(version string, bad bool) (head string) {
+	o.t.Helper()
+	o.version(version)
+	if bad {
+		o.version(version, "labels:", fmt.Sprintf("command: [nonsense, '%d']\n    labels:", time.Now().UnixNano()))
+	}
+	return o.push("another version")
+}
+
 // scenario lets a version take over, or one that is bad, kills, and gives the
 // version that runs at the end.
-func (o *own) scenario(k kill, runs string, n int) string {
+func (o *own) scenario(k kill, runs string) string {
 	o.t.Helper()
-	o.t.Log(k)
 	next := map[string]string{"v1": "v2", "v2": "v1"}[runs]
 	first := o.runs(o.folder, "daemon")["daemon"]
-	if k.back {
-		o.version(next, "labels:", fmt.Sprintf("command: [nonsense, '%d']\n    labels:", n))
-	} else {
-		o.version(next)
-	}
-	head := o.push("another version")
+	head := o.begin(next, k.back)
 	g, pass := o.stopAt(k.step, k.moment)
 	o.trigger()
 	o.reached(g)

@@ -112,10 +112,16 @@ services:
 // version 1 as a person does it.
 func newOwn(t *testing.T, body string, prepare ...func(*own)) *own {
 	t.Helper()
+	return newOwnOn(t, os.Getenv("DOCKER_HOST"), body, prepare...)
+}
+
+// newOwnOn does so on an engine.
+func newOwnOn(t *testing.T, engine, body string, prepare ...func(*own)) *own {
+	t.Helper()
 	if err := ownImages(); err != nil {
 		t.Fatal(err)
 	}
-	h := newHost(t)
+	h := newHostOn(t, engine)
 	o := &own{host: h, t: t, proxy: newProxy(t, h.engine), port: freePort(t), folder: "gitops", body: body}
 	h.stack("web", one)
 	o.name = h.project(o.folder) + "-daemon-1"
@@ -183,7 +189,9 @@ func (o *own) helpers() []container.Summary {
 
 func (o *own) logContainers() {
 	for _, c := range append(o.containers(o.folder), o.helpers()...) {
-		out, _ := exec.Command("docker", "logs", c.ID).CombinedOutput()
+		logs := exec.Command("docker", "logs", c.ID)
+		logs.Env = append(os.Environ(), "DOCKER_HOST="+o.host.engine)
+		out, _ := logs.CombinedOutput()
 		o.t.Logf("%s %s %s:\n%s", c.Names[0], c.Image, c.State, out)
 	}
 	record, _ := os.ReadFile(o.recordFile())

@@ -166,12 +166,7 @@ func (h *host) controller(folder string) {
 	if err != nil || len(projects) != 1 || projects[0].Invalid != "" {
 		h.t.Fatalf("load docker-compose.yml: %v, %+v", err, projects)
 	}
-	api, err := engine.Connect(ctx)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	defer api.Close()
-	if err := engine.New(api, engine.Options{HostRoot: folder, Logger: log}).Up(ctx, projects[0]); err != nil {
+	if err := engine.New(h.api, engine.Options{HostRoot: folder, Logger: log}).Up(ctx, projects[0]); err != nil {
 		h.t.Fatal(err)
 	}
 }
