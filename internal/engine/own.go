@@ -364,10 +364,18 @@ func (e *Engine) Remove(ctx context.Context, id string) error {
 func (e *Engine) LastLines(ctx context.Context, id string) string { return e.lastLines(ctx, id) }
 
 // Unreachable says whether an error is not the engine's answer: it could not be
-// asked, or ended before it answered.
+// asked, or ended before it answered, or a proxy before it says so.
 func Unreachable(err error) bool {
-	return err != nil && (client.IsErrConnectionFailed(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		strings.Contains(err.Error(), "error during connect") || strings.Contains(err.Error(), "Cannot connect to the Docker daemon"))
+	if err == nil {
+		return false
+	}
+	if client.IsErrConnectionFailed(err) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return true
+	}
+	return slices.ContainsFunc([]string{
+		"error during connect", "Cannot connect to the Docker daemon",
+		"502 Bad Gateway", "503 Service Unavailable", "504 Gateway Time-out", "504 Gateway Timeout",
+	}, func(said string) bool { return strings.Contains(err.Error(), said) })
 }
 
 // Self finds the container that this process runs in; empty outside of one.
