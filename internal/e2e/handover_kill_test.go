@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/handover"
@@ -317,11 +316,7 @@ func (o *own) kill(k kill) {
 		ids[i] = o.who(who)
 	}
 	for i, id := range ids {
-		err := o.killOne(id, k.how)
-		if errdefs.IsNotFound(err) && i > 0 && k.step == handover.Done {
-			continue // those that are left have removed it meanwhile
-		}
-		if err != nil {
+		if err := o.killOne(id, k.how); err != nil {
 			o.t.Fatalf("kill the %s: %v", victims[i], err)
 		}
 	}
