@@ -83,7 +83,9 @@ func TestAHandOverOutlivesItsEngine(t *testing.T) {
 		t.Run(fmt.Sprintf("engine %d", n), func(t *testing.T) {
 			e := newPrivateEngine(t)
 			e.load(ownVersions...)
-			o := newOwnOn(t, e.address, alwaysThere())
+			o := newOwnOn(t, e.address, alwaysThere(), func(o *own) { // what is repaired again and again waits longer each time
+				o.stack("web", strings.Replace(one, "RUN", "RUN, restart: always", 1))
+			})
 			o.watchWrites(t)
 			o.watchTwo(t)
 			runs := "v1"
