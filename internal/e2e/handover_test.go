@@ -265,20 +265,32 @@ func (o *own) untouched() {
 	}
 }
 
-// A good version takes over.
+// From version 1 to 2, not to a bad one, and on to 3.
 func TestHandOver(t *testing.T) {
 	o := newOwn(t, ownStack)
-	before := o.runs(o.folder, "daemon")["daemon"]
-	o.version("v2")
-	o.push("version 2")
-	gaps := o.watchHealth()
-	o.trigger()
-	o.ready("v2")
-	t.Logf("without an answer from /healthz for %s", gaps())
-	o.untouched()
-	if o.runs(o.folder, "daemon")["daemon"] == before {
-		t.Error("the container is the old one")
+	good := func(version string) {
+		t.Helper()
+		before := o.runs(o.folder, "daemon")["daemon"]
+		o.version(version)
+		o.push("another version")
+		gap := o.watchHealth()
+		o.trigger()
+		o.ready(version)
+		t.Logf("to %s: without an answer from /healthz for %s", version, gap())
+		o.untouched()
+		if o.runs(o.folder, "daemon")["daemon"] == before {
+			t.Error("the container is the old one")
+		}
 	}
+	good("v2")
+	second := o.runs(o.folder, "daemon")["daemon"]
+	o.begin("v3", true)
+	gap := o.watchHealth()
+	o.trigger()
+	o.refused("v2", second)
+	t.Logf("back from a bad version: without an answer from /healthz for %s", gap())
+	o.untouched()
+	good("v3")
 }
 
 // watchHealth asks /healthz all the time; the function that it gives ends that
