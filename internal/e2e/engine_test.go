@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -148,8 +149,7 @@ func (e *privateEngine) launch() error {
 			return fmt.Errorf("containerd does not answer: %w", err)
 		}
 	}
-	// Not --bridge none: an engine that is told so deletes docker0, which is the
-	// other engine's.
+	_ = sharedBridge()
 	if err := e.makeBridge(); err != nil {
 		return err
 	}
@@ -183,6 +183,38 @@ func (e *privateEngine) makeBridge() error {
 	return nil
 }
 
+// sharedBridge gives the addresses of docker0, the default bridge of the engine
+// that all tests share, as they were before this process started an engine.
+var sharedBridge = sync.OnceValue(func() []net.Addr {
+	bridge, err := net.InterfaceByName("docker0")
+	if err != nil {
+		return nil
+	}
+	addresses, _ := bridge.Addrs()
+	return addresses
+})
+
+// putBack makes docker0 again. An engine that is told to use another bridge, or
+// none, deletes it as it starts, though it is not its own; nothing can be built
+// then on the engine whose it is.
+func (e *privateEngine) putBack() error {
+	if _, err := net.InterfaceByName("docker0"); err == nil || len(sharedBridge()) == 0 {
+		return nil
+	}
+	commands := [][]string{{"link", "add", "docker0", "type", "bridge"}}
+	for _, a := range sharedBridge() {
+		if ip, _, err := net.ParseCIDR(a.String()); err == nil && !ip.IsLinkLocalUnicast() {
+			commands = append(commands, []string{"address", "add", a.String(), "dev", "docker0"})
+		}
+	}
+	for _, args := range append(commands, []string{"link", "set", "docker0", "up"}) {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil && !strings.Contains(string(out), "File exists") {
+			return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, out)
+		}
+	}
+	return nil
+}
+
 // answers says whether the engine does.
 func (e *privateEngine) answers() error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
@@ -190,6 +222,9 @@ func (e *privateEngine) answers() error {
 	_, err := e.api.Ping(ctx)
 	if err != nil && e.dockerd.ended(0) {
 		err = fmt.Errorf("it ended at start: %w", err)
+	}
+	if err == nil {
+		err = e.putBack()
 	}
 	return err
 }
