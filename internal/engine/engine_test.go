@@ -38,7 +38,8 @@ func TestTheRealEngineKeepsTheContract(t *testing.T) {
 // host is the real engine with a person's hands.
 type host struct {
 	*engine.Engine
-	api client.APIClient
+	api  client.APIClient
+	root string
 }
 
 func newHost(t testing.TB, root string) host {
@@ -48,7 +49,11 @@ func newHost(t testing.TB, root string) host {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = api.Close() })
-	return host{engine.New(api, engine.Options{Repository: repository, HostRoot: root}), api}
+	return host{engine.New(api, engine.Options{Repository: repository, HostRoot: root}), api, root}
+}
+
+func (h host) Within(container string) enginetest.Daemon {
+	return engine.New(h.api, engine.Options{Repository: repository, HostRoot: h.root, Self: container})
 }
 
 func ok(t testing.TB, err error) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 
+	"github.com/korbiniankuhn/gitops-compose/internal/engine"
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
@@ -31,7 +32,12 @@ const (
 // one that ends in "false" unhealthy after its retries, if it has any.
 type Fake struct {
 	repository, root string
+	self             string // the container that its daemon runs in
+	*state
+}
 
+// state is what all who ask an engine share.
+type state struct {
 	mu         sync.Mutex
 	changed    chan struct{} // closed at the next change
 	made       int
@@ -39,6 +45,9 @@ type Fake struct {
 	images     map[string]string
 	networks   map[string]fakeResource
 	volumes    map[string]fakeResource
+	processes  Processes
+	restarting time.Time // until when the engine does not answer
+	closed     bool
 }
 
 type fakeContainer struct {
@@ -51,6 +60,11 @@ type fakeContainer struct {
 	mounts  map[string]string
 	said    string
 	starts  int
+	// What only hand-overs look at.
+	policy   engine.Restart
+	restarts int
+	byHand   bool // it was stopped, and has not been started since
+	args     []string
 }
 
 type fakeResource struct {
@@ -60,10 +74,10 @@ type fakeResource struct {
 
 // NewFake makes an engine that knows a clone at root.
 func NewFake(repository, root string) *Fake {
-	return &Fake{
-		repository: repository, root: root, changed: make(chan struct{}),
-		images: map[string]string{}, networks: map[string]fakeResource{}, volumes: map[string]fakeResource{},
-	}
+	return &Fake{repository: repository, root: root, state: &state{
+		changed: make(chan struct{}),
+		images:  map[string]string{}, networks: map[string]fakeResource{}, volumes: map[string]fakeResource{},
+	}}
 }
 
 // At makes an engine with the same images for a clone at another place.
@@ -115,11 +129,12 @@ func (f *Fake) Observe(ctx context.Context) (plan.Observed, error) {
 		return byName[project]
 	}
 	for _, c := range f.containers {
-		if c.project == "" {
+		if c.project == "" || isAside(c) && c.ID != f.self {
 			continue
 		}
 		r := at(c.project)
 		copied := c.Container
+		copied.Self = c.ID == f.self
 		copied.Networks = maps.Clone(c.Networks)
 		r.Containers = append(r.Containers, copied)
 		file, labelled := f.owner(c.labels)
@@ -130,7 +145,7 @@ func (f *Fake) Observe(ctx context.Context) (plan.Observed, error) {
 		}
 		r.Labelled = r.Labelled || labelled
 		r.Ignored = r.Ignored || c.labels[render.LabelIgnore] == "true"
-		r.Controller = r.Controller || c.labels[render.LabelController] == "true"
+		r.Controller = r.Controller || c.labels[render.LabelController] == "true" || copied.Self
 	}
 	for _, name := range sorted(f.networks) {
 		n := f.networks[name]
@@ -194,6 +209,7 @@ func (f *Fake) Up(ctx context.Context, p render.Project) error {
 	if err != nil {
 		return err
 	}
+	p, project = f.without(p, project)
 	order, err := f.create(ctx, project, p)
 	if err != nil {
 		return err
@@ -251,7 +267,7 @@ func (f *Fake) labels(p render.Project) map[string]string {
 // mend removes orphans, ends replacements and wakes what is paused.
 func (f *Fake) mend(p render.Project) {
 	f.containers = slices.DeleteFunc(f.containers, func(c *fakeContainer) bool {
-		known := slices.Contains(p.Disabled, c.Service) || slices.ContainsFunc(p.Services, func(s plan.Service) bool { return s.Name == c.Service })
+		known := c.ID == f.self || isAside(c) || slices.Contains(p.Disabled, c.Service) || slices.ContainsFunc(p.Services, func(s plan.Service) bool { return s.Name == c.Service })
 		return c.project == p.Name && !known
 	})
 	for _, c := range slices.Clone(f.of(p.Name, "")) {
@@ -279,6 +295,7 @@ func (f *Fake) of(project, service string) []*fakeContainer {
 }
 
 func (f *Fake) remove(gone *fakeContainer) {
+	f.end(gone, 137)
 	f.containers = slices.DeleteFunc(f.containers, func(c *fakeContainer) bool { return c == gone })
 }
 
@@ -323,7 +340,7 @@ func (f *Fake) make(s types.ServiceConfig, want plan.Service, p render.Project, 
 			Hash: want.Hash, Digested: want.Bare != "", Image: f.images[want.Image], Networks: map[string]string{}, SharesNetworkOf: leader, Created: time.Now(),
 		},
 		project: p.Name, labels: map[string]string{}, command: s.Command, probe: s.HealthCheck, mounts: map[string]string{},
-		restart: !want.Completes,
+		restart: !want.Completes, policy: policyOf(s.Restart),
 	}
 	maps.Copy(c.labels, s.Labels)
 	maps.Copy(c.labels, s.CustomLabels)
@@ -349,13 +366,24 @@ func (f *Fake) start(s types.ServiceConfig, p render.Project) {
 		if c.State == "running" || c.State == "exited" && c.ExitCode == 0 && want.Completes {
 			continue
 		}
-		c.run()
+		f.run(c)
 		for _, other := range f.containers {
 			if other.SharesNetworkOf == c.ID && other.State == "running" {
 				other.State = "created"
 			}
 		}
 	}
+}
+
+func (f *Fake) run(c *fakeContainer) {
+	c.byHand = false
+	if f.processes != nil {
+		c.State, c.ExitCode = "running", 0
+		c.starts++
+		f.processes.Start(c.live(), c.args)
+		return
+	}
+	c.run()
 }
 
 func (c *fakeContainer) run() {
@@ -472,6 +500,9 @@ func (f *Fake) Down(ctx context.Context, project string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if slices.ContainsFunc(f.of(project, ""), func(c *fakeContainer) bool { return c.ID == f.self }) {
+		return fmt.Errorf("%s is the stack that the daemon itself runs in", project)
+	}
 	f.containers = slices.DeleteFunc(f.containers, func(c *fakeContainer) bool { return c.project == project })
 	var errs []error
 	for _, name := range sorted(f.networks) {
@@ -559,7 +590,8 @@ func (f *Fake) get(t testing.TB, id string) *fakeContainer {
 func (f *Fake) Kill(t testing.TB, id string) {
 	defer f.lock()()
 	c := f.get(t, id)
-	c.State, c.ExitCode, c.Health = "exited", 137, ""
+	c.byHand = true
+	f.end(c, 137)
 }
 
 // Pause implements Host.

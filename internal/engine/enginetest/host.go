@@ -6,6 +6,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/korbiniankuhn/gitops-compose/internal/engine"
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
@@ -19,10 +20,30 @@ type Engine interface {
 	Down(ctx context.Context, project string) error
 }
 
+// Daemon is what a daemon in a container needs of an engine for a hand-over, see
+// handover.Engine.
+type Daemon interface {
+	Engine
+	Live(ctx context.Context, id string) (engine.Live, bool, error)
+	StartHelper(ctx context.Context, h engine.Helper) (id string, err error)
+	Helpers(ctx context.Context, owner string) ([]string, error)
+	Asides(ctx context.Context, project string) ([]string, error)
+	CreateSuccessor(ctx context.Context, p render.Project, service, old string) (id string, err error)
+	Successor(ctx context.Context, p render.Project, service string) (image string, entrypoint []string, err error)
+	Rename(ctx context.Context, id, name string) error
+	SetRestart(ctx context.Context, id string, r engine.Restart) error
+	Stop(ctx context.Context, id string) error
+	Start(ctx context.Context, id string) error
+	Remove(ctx context.Context, id string) error
+	LastLines(ctx context.Context, id string) string
+}
+
 // Host is an engine, and what a person at the host does to it by hand. The
 // methods that take a test end it when they fail.
 type Host interface {
 	Engine
+	// Within is the engine as a daemon sees it that runs in a container.
+	Within(container string) Daemon
 	// Import makes an image of busybox under a name, for the length of a test.
 	Import(t testing.TB, ref string)
 	// Make creates and starts a container.
