@@ -66,14 +66,17 @@ func (b *builder) own(s Stack, r Running, rec Record, diffs []Difference) {
 			rest = append(rest, d)
 		}
 	}
-	for _, d := range rest {
-		if len(mine) == 0 && d.Config && slices.Contains(svc.Follows, d.Service) {
-			mine = append(mine, Difference{Service: svc.Name, Text: svc.Name + " follows " + d.Service + ", which is replaced"})
+	b.update(s, r, rec, rest, others)
+	var cause Why
+	if up, comes := b.up[s.Name]; comes && len(mine) == 0 { // then it is as much of a change as that is
+		for _, d := range rest {
+			if d.Config && slices.Contains(svc.Follows, d.Service) {
+				cause, mine = up.Cause.Why, []Difference{{Service: svc.Name, Text: svc.Name + " follows " + d.Service + ", which is replaced"}}
+			}
 		}
 	}
-	b.update(s, r, rec, rest, others)
 	if len(mine) > 0 {
-		b.handOver(s, svc, rec.Own, mine)
+		b.handOver(s, svc, rec.Own, cause, mine)
 	}
 }
 
@@ -114,13 +117,19 @@ func underfoot(s Stack, r Running, self Container) string {
 	return ""
 }
 
-func (b *builder) handOver(s Stack, svc Service, own Own, diffs []Difference) {
+// handOver plans the hand-over of the daemon's service, or holds it. why is what
+// the cause is, if that is known already.
+func (b *builder) handOver(s Stack, svc Service, own Own, why Why, diffs []Difference) {
 	version := svc.Version(b.state.Observed)
-	cause := Cause{Why: Changed, Detail: texts(diffs)}
 	config := slices.ContainsFunc(diffs, func(d Difference) bool { return d.Config || d.Moved })
-	if own.Applied == version || own.Applied == "" && !config {
-		cause.Why = Drifted
+	switch {
+	case why != "":
+	case own.Applied == version, own.Applied == "" && !config:
+		why = Drifted
+	default:
+		why = Changed
 	}
+	cause := Cause{Why: why, Detail: texts(diffs)}
 	switch {
 	case own.Failed == version && own.RetryAt.IsZero():
 		b.hold(s, HeldVersion, "handing over to this version failed, and is not tried again until git changes: "+own.Error)

@@ -242,6 +242,9 @@ type Own struct {
 	Error  string `json:",omitempty"`
 	// Failures counts failures in a row of that version.
 	Failures int `json:",omitempty"`
+	// Interrupted counts those of them that came after the hand-over had begun,
+	// and that the version was not to blame for.
+	Interrupted int `json:",omitempty"`
 	// RetryAt is when it may be tried again; zero for never.
 	RetryAt time.Time `json:",omitzero"`
 }
