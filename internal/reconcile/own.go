@@ -78,13 +78,14 @@ func planned(p plan.Plan) (plan.Op, bool) {
 }
 
 // over begins the hand-over that a check has planned, after all that it did
-// else. While other operations run, it is left to the look that follows them.
+// else. While other operations run, or something is to be looked at again, it is
+// left to the look that follows: none is to come while it is under way.
 func (r *Reconciler) over(c *check) {
 	op, ok := planned(c.view.plan)
 	if !ok || c.over || r.stopping || len(c.pending) > 0 {
 		return
 	}
-	if len(r.lanes) > 0 || !c.At.Equal(r.lookedAt) {
+	if len(r.lanes) > 0 || r.again || !c.At.Equal(r.lookedAt) {
 		r.wantsOver = true
 		return
 	}
@@ -134,15 +135,21 @@ func (r *Reconciler) handedOver(t *turn, res result) {
 // ownFailed remembers a version that could not be handed over to. One that is to
 // blame is not tried again.
 func (r *Reconciler) ownFailed(stack, version, reason string, pause time.Duration, again bool) {
-	own := &r.journal.at(stack).Own
-	if own.Failed != version {
-		own.Failures = 0
-	}
-	own.Failed, own.Error, own.RetryAt = version, reason, time.Time{}
+	own := r.ownVersion(stack, version)
+	own.Error, own.RetryAt = reason, time.Time{}
 	own.Failures++
 	if again {
 		own.RetryAt = time.Now().Add(max(backoff(own.Failures), pause))
 	}
+}
+
+// ownVersion gives what is remembered of failures of a version, to be changed.
+func (r *Reconciler) ownVersion(stack, version string) *plan.Own {
+	own := &r.journal.at(stack).Own
+	if own.Failed != version {
+		own.Failed, own.Failures, own.Interrupted = version, 0, 0
+	}
+	return own
 }
 
 // outcome takes in how a hand-over ended, as a part of the check that hears of it
@@ -165,7 +172,9 @@ func (r *Reconciler) outcome(ctx context.Context, c *check) {
 		c.count(o.Stack, report.ResultUpdated)
 		c.replaced = &turn{stack: o.Stack, old: []old{{o.Image, o.Reference}}}
 	} else {
-		r.ownFailed(o.Stack, o.Version, o.Error, 0, o.Again && e.Own.Failures+1 < blameless)
+		own := r.ownVersion(o.Stack, o.Version)
+		own.Interrupted++
+		r.ownFailed(o.Stack, o.Version, o.Error, 0, o.Again && own.Interrupted < blameless)
 		r.failedOnce(c, o.Stack, o.Commit, o.Error)
 	}
 	op := plan.Op{Kind: plan.HandOver, Stack: o.Stack, Cause: plan.Cause{Detail: o.Cause}}
@@ -227,6 +236,7 @@ func (r *Reconciler) ownSettled(v view) {
 		}
 		if own := (plan.Own{Applied: s.Services[svc].Version(v.observed)}); r.journal.peek(s.Name).Own != own {
 			r.journal.at(s.Name).Own = own
+			r.refresh(key(s.Name, s.File), s.Name)
 		}
 	}
 }

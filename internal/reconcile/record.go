@@ -143,7 +143,7 @@ func (r *Reconciler) countOnce(c *check) {
 			continue
 		}
 		if name, ok := strings.CutPrefix(id, failedPrefix); ok {
-			if r.journal.peek(name).Failed != "" {
+			if e := r.journal.peek(name); e.Failed != "" || e.Own.Failed != "" {
 				now[id] = mark
 			}
 		} else if file, ok := strings.CutPrefix(id, heldPrefix); ok {
