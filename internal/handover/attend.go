@@ -15,28 +15,27 @@ const (
 	helper    role = "helper"    // from the new image: does the work
 	guard     role = "guard"     // from the old image: goes on when the helper can't
 	old       role = "old"       // the daemon that is to be replaced
-	successor role = "successor" // the daemon that replaces it, once it is ready
+	successor role = "successor" // the daemon that replaces it
 	bystander role = "bystander" // a daemon in neither container
 )
 
 // attend stays until a hand-over has ended, and does the work when it is this
 // one's turn.
 func (w *worker) attend(ctx context.Context, as role) error {
+	w.since = time.Now()
 	for {
 		rec, err := read(w.dir)
 		if err != nil || rec == nil || rec.Step == Done {
 			return err
 		}
-		release, err := lock(filepath.Join(w.dir, lockFile))
-		if err == nil {
-			err = w.turn(ctx, as)
-			release()
-		}
-		if err != nil && !errors.Is(err, errTaken) {
+		if err := w.turn(ctx, as); err != nil && !errors.Is(err, errTaken) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			w.log.Warn("the hand-over is stuck for the moment", "err", err)
+			if w.news("stuck", err) {
+				w.log.Warn("the hand-over is stuck for the moment", "err", err)
+			}
+			w.since = time.Now() // nothing could be seen of the others meanwhile
 		}
 		if err := sleep(ctx, pause); err != nil {
 			return err
@@ -44,8 +43,14 @@ func (w *worker) attend(ctx context.Context, as role) error {
 	}
 }
 
-// turn works on the hand-over if somebody has to and nobody better can.
+// turn works on the hand-over if somebody has to and nobody better can. It fails
+// with errTaken while another one is at work.
 func (w *worker) turn(ctx context.Context, as role) error {
+	release, err := lock(filepath.Join(w.dir, lockFile))
+	if err != nil {
+		return err
+	}
+	defer release()
 	rec, err := read(w.dir)
 	if err != nil || rec == nil || rec.Step == Done {
 		return err
@@ -62,10 +67,12 @@ func (w *worker) turn(ctx context.Context, as role) error {
 		return err
 	}
 	switch {
-	case rec.back():
-		return w.backward(ctx)
 	case as == bystander: // somebody else made another container of the daemon
 		return w.abandon(ctx, why)
+	case as == successor && (rec.back() || !w.ready()):
+		return w.sendGuard(ctx)
+	case rec.back():
+		return w.backward(ctx)
 	case as == successor, as == guard && rec.reached(Created):
 		return w.forward(ctx)
 	default:
@@ -81,6 +88,7 @@ func (w *worker) helpless(ctx context.Context) (why string, fault bool, err erro
 	}
 	c, there, err := w.engine.Live(ctx, w.rec.Helper)
 	begun := w.rec.reached(Begun) || w.rec.back()
+	waking := time.Since(w.since) < revival
 	switch {
 	case err != nil:
 		return "", false, err
@@ -88,13 +96,26 @@ func (w *worker) helpless(ctx context.Context) (why string, fault bool, err erro
 		return "the helper was removed", false, nil
 	case c.Restarts >= hopeless:
 		return fmt.Sprintf("the new image can't do the hand-over: it ends again and again (exit code %d)%s", c.ExitCode, w.lastWords(ctx, w.rec.Helper)), !begun, nil
+	case c.State == "exited" && waking:
+		return "", false, nil
 	case c.State == "exited", c.State == "dead":
-		return fmt.Sprintf("the helper ended (exit code %d)", c.ExitCode), !begun && c.ExitCode < killed, nil
-	case time.Since(w.lastStep()) > settling: // it has the lock when it is at work
+		return fmt.Sprintf("the helper ended (exit code %d)", c.ExitCode), !begun && !toldTo(c.ExitCode), nil
+	case time.Since(latest(w.lastStep(), w.since)) > settling: // it has the lock when it is at work
 		return fmt.Sprintf("the new image did not begin with the hand-over within %s%s", settling, w.lastWords(ctx, w.rec.Helper)), !begun, nil
 	default:
 		return "", false, nil
 	}
+}
+
+// toldTo says whether a process ended with an exit code because it was told to,
+// or was killed.
+func toldTo(exitCode int) bool { return exitCode == 0 || exitCode >= killed }
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func (w *worker) lastStep() (last time.Time) {
@@ -106,10 +127,27 @@ func (w *worker) lastStep() (last time.Time) {
 	return last
 }
 
+// sendGuard starts another guard, if the last one ended too, when the new daemon
+// can't go on by itself: while it is not known whether it will be ready, or when it
+// is to be taken back, it would end itself half-way.
+func (w *worker) sendGuard(ctx context.Context) error {
+	c, there, err := w.engine.Live(ctx, w.rec.Guard)
+	if err != nil || there && (c.State == "running" || c.State == "restarting" || time.Since(w.since) < revival) {
+		return err
+	}
+	w.log.Info("nobody sees to the hand-over any more: another guard is started")
+	if w.rec.Guard, err = w.startHelper(ctx, guard, w.me, w.rec.Old.Image, nil); err != nil {
+		return err
+	}
+	return w.rec.save(w.dir, w.rec.Step)
+}
+
 // abandon ends a hand-over whose containers somebody else has replaced. What
 // still runs of them is left alone.
 func (w *worker) abandon(ctx context.Context, why string) error {
-	w.rec.Reason, w.rec.Again = why, true
+	if !w.rec.back() {
+		w.rec.Reason, w.rec.Again = why, true
+	}
 	for _, id := range []string{w.rec.New.ID, w.rec.Old.ID} {
 		if id == "" {
 			continue

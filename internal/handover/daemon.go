@@ -55,7 +55,15 @@ type Outcome struct {
 }
 
 func (h *HandOver) worker(dir string) *worker {
-	return &worker{engine: h.o.Engine, dir: dir, log: h.o.Logger, load: noLoad, me: h.o.Self}
+	ready := func() bool {
+		select {
+		case <-h.done:
+			return true
+		default:
+			return false
+		}
+	}
+	return &worker{engine: h.o.Engine, dir: dir, log: h.o.Logger, load: noLoad, me: h.o.Self, ready: ready}
 }
 
 // Over asks for a hand-over to what a project wants of a service, and waits. As
@@ -80,7 +88,10 @@ func (h *HandOver) Over(ctx context.Context, p render.Project, r Request) error 
 	}
 	w := h.worker(dir)
 	if err := h.ask(ctx, w, self, image, entrypoint, r); err != nil {
-		return err
+		if !h.Pending() {
+			return err
+		}
+		h.o.Logger.Warn("the hand-over has begun badly", "err", err)
 	}
 	return w.attend(ctx, old)
 }
@@ -103,21 +114,22 @@ func (h *HandOver) ask(ctx context.Context, w *worker, self engine.Live, image s
 	if err := w.rec.save(w.dir, Asked); err != nil {
 		return err
 	}
-	start := func(as role, image string, entrypoint []string) (string, error) {
-		return h.o.Engine.StartHelper(ctx, engine.Helper{
-			Name:  "gitops-compose-" + string(as) + "-" + self.ID[:min(12, len(self.ID))],
-			Owner: h.o.Clone.owner(), Like: self.ID, Image: image, Entrypoint: entrypoint,
-			Args: []string{Command, string(as), w.dir},
-		})
-	}
-	if w.rec.Guard, err = start(guard, self.Image, nil); err != nil {
+	if w.rec.Guard, err = w.startHelper(ctx, guard, self.ID, self.Image, nil); err != nil {
 		h.o.Logger.Warn("the hand-over has no guard", "err", err)
 	}
-	if w.rec.Helper, err = start(helper, image, entrypoint); err != nil {
+	if w.rec.Helper, err = w.startHelper(ctx, helper, self.ID, image, entrypoint); err != nil {
 		again := engine.Unreachable(err) || ctx.Err() != nil
 		return w.giveUp(ctx, fmt.Sprintf("the new image can't do the hand-over: %v", err), again)
 	}
 	return w.rec.save(w.dir, Helped)
+}
+
+func (w *worker) startHelper(ctx context.Context, as role, like, image string, entrypoint []string) (id string, err error) {
+	return w.engine.StartHelper(ctx, engine.Helper{
+		Name:  "gitops-compose-" + string(as) + "-" + w.rec.Old.ID[:min(12, len(w.rec.Old.ID))],
+		Owner: w.rec.Clone.owner(), Like: like, Image: image, Entrypoint: entrypoint,
+		Args: []string{Command, string(as), w.dir},
+	})
 }
 
 // Command is the subcommand that helpers run; its arguments are the role and
@@ -133,7 +145,7 @@ func (h *HandOver) Start(ctx context.Context) error {
 	}
 	switch {
 	case rec == nil || rec.Step == Done:
-		return h.tidy(ctx)
+		return h.tidy(ctx, w.dir)
 	case rec.New.ID == h.o.Self && !rec.back():
 		h.o.Logger.Info("taking over from the daemon before", "commit", rec.Commit[:min(7, len(rec.Commit))])
 		h.mu.Lock()
@@ -142,6 +154,9 @@ func (h *HandOver) Start(ctx context.Context) error {
 		return nil
 	case rec.Old.ID == h.o.Self && rec.back():
 		return nil
+	case rec.New.ID == h.o.Self:
+		h.o.Logger.Info("waiting for the end of a hand-over that is taken back")
+		return w.attend(ctx, successor)
 	case rec.Old.ID == h.o.Self:
 		h.o.Logger.Info("waiting for the hand-over that is under way")
 		return w.attend(ctx, old)
@@ -170,11 +185,6 @@ func (h *HandOver) Attend(ctx context.Context, ended func()) error {
 	}
 	as := old
 	if rec.New.ID == h.o.Self {
-		select { // others judge whether it is ready, and it may help them then
-		case <-h.done:
-		case <-ctx.Done():
-			return nil
-		}
 		as = successor
 	}
 	if err := w.attend(ctx, as); err != nil {
@@ -184,9 +194,13 @@ func (h *HandOver) Attend(ctx context.Context, ended func()) error {
 	return nil
 }
 
-// tidy removes helpers and replaced containers that nobody needs any more.
-func (h *HandOver) tidy(ctx context.Context) error {
-	return sweep(ctx, h.o.Engine, h.o.Clone.owner(), "")
+// tidy removes helpers that nobody needs any more, and what the last new daemon
+// said of itself.
+func (h *HandOver) tidy(ctx context.Context, dir string) error {
+	h.mu.Lock()
+	h.sign = nil
+	h.mu.Unlock()
+	return errors.Join(sweep(ctx, h.o.Engine, h.o.Clone.owner(), ""), os.RemoveAll(filepath.Join(dir, signFile)))
 }
 
 // Pending says whether a hand-over has not ended, or has and is not forgotten:
@@ -211,7 +225,7 @@ func (h *HandOver) Outcome() (Outcome, bool) {
 }
 
 // Forget drops the record of a hand-over that has ended, and what is left of
-// its old container.
+// its old container and of its helpers.
 func (h *HandOver) Forget(ctx context.Context) error {
 	w, rec, err := h.record()
 	if err != nil || rec == nil || rec.Step != Done {
@@ -221,7 +235,7 @@ func (h *HandOver) Forget(ctx context.Context) error {
 	for _, id := range left {
 		err = errors.Join(err, h.o.Engine.Remove(ctx, id))
 	}
-	return errors.Join(err, os.RemoveAll(filepath.Join(w.dir, signFile)), os.Remove(filepath.Join(w.dir, recordFile)))
+	return errors.Join(err, h.tidy(ctx, w.dir), os.Remove(filepath.Join(w.dir, recordFile)))
 }
 
 // Looked tells a helper that waits whether the daemon is ready.

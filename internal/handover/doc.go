@@ -32,6 +32,6 @@
 //	revived    the old one runs
 //	done
 //
-// A person may read the record, and need not: without it nothing is lost but
-// the hand-over itself, which the next check plans again.
+// A person may read the record, and need not. When it is lost meanwhile there is
+// one daemon at the end all the same, but nobody can say why it is that one.
 package handover

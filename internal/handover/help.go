@@ -22,7 +22,8 @@ type HelpOptions struct {
 }
 
 // Help is the life of a helper or of a guard: it attends the hand-over that the
-// record in Dir tells of, and removes its own container at the end.
+// record in Dir tells of, and removes its own container at the end. Told to stop
+// by ctx, it returns nil at once.
 func Help(ctx context.Context, o HelpOptions) error {
 	as := role(o.Role)
 	if as != helper && as != guard {
@@ -35,6 +36,9 @@ func Help(ctx context.Context, o HelpOptions) error {
 		},
 	}
 	if err := w.attend(ctx, as); err != nil {
+		if ctx.Err() != nil {
+			return nil // it was told to stop, and nobody is to take that for a fault of the image
+		}
 		return err
 	}
 	if o.Self == "" {

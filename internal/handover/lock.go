@@ -20,15 +20,15 @@ var errTaken = errors.New("somebody else holds it")
 // it ends; containers that share a folder share it. path is a file, which is
 // made, or a folder. Where the file system has no such locks it is granted.
 func lock(path string) (release func(), err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) // NFS locks only what is open for writing
+	if errors.Is(err, unix.EISDIR) {
+		f, err = os.Open(path)
 	}
 	if err != nil {
 		return nil, err
 	}
 	switch err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); {
-	case err == nil, errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOLCK), errors.Is(err, unix.ENOSYS):
+	case err == nil, errors.Is(err, unix.ENOTSUP), errors.Is(err, unix.ENOLCK), errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EBADF):
 		return func() { _ = f.Close() }, nil
 	case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, unix.EINTR):
 		_ = f.Close()

@@ -44,6 +44,12 @@ const (
 	tries = 3
 	// settling is how long a helper may take from its start to its first step.
 	settling = time.Minute
+	// revival is how long the engine may take to start a container again after
+	// it was started itself.
+	revival = 5 * time.Second
+	// lasting is how long the old container has to stay as it was, before a
+	// hand-over counts as taken back.
+	lasting = 2 * time.Second
 	// hopeless is how many restarts of a container mean that it can't work.
 	hopeless = 3
 	// killed is the lowest exit code of a process that a signal ended: nobody's
@@ -59,6 +65,13 @@ type worker struct {
 	load   func(context.Context, *Record) (render.Project, error)
 	me     string // the container that it runs in
 	rec    *Record
+	// since is when it began to look at what others do: before that they may
+	// have been stopped together with it.
+	since time.Time
+	said  string // what it warned of last
+	// ready says of a new daemon whether it has nothing more to prove; nil if it
+	// is none.
+	ready func() bool
 }
 
 // fault is why a hand-over is taken back.
@@ -83,7 +96,7 @@ func (w *worker) forward(ctx context.Context) error {
 		{Disarmed, w.disarm},
 		{Stopped, w.stop},
 		{Started, w.start},
-		{Ready, w.ready},
+		{Ready, w.await},
 		{Removed, w.remove},
 	} {
 		if w.rec.reached(s.step) {
@@ -118,14 +131,11 @@ func (w *worker) backward(ctx context.Context) error {
 	for _, s := range []struct {
 		step Step
 		do   func(context.Context) error
-	}{
+	}{ // none is left out that was done before: one of these may show that it was in vain
 		{Cleared, w.clear},
 		{Restored, w.restore},
 		{Revived, w.revive},
 	} {
-		if w.rec.At[s.step].After(w.rec.At[Failing]) {
-			continue
-		}
 		if err := w.step(ctx, s.step, s.do); err != nil {
 			return err
 		}
@@ -147,20 +157,30 @@ func (w *worker) step(ctx context.Context, step Step, do func(context.Context) e
 			return context.Cause(ctx)
 		case engine.Unreachable(err):
 			try = 0
+		case errors.As(err, &f):
+			return err
 		case w.rec.back() || w.rec.reached(Ready): // there is no other way to go
 			if try == tries {
 				return err
 			}
-		case errors.As(err, &f):
-			return err
 		case try == tries: // what can't be made or started is the version's fault
 			return &fault{err: err, again: step != Created && step != Started}
 		}
-		w.log.Warn("a step of the hand-over failed and is repeated", "op", string(step), "err", err)
+		if w.news(string(step), err) {
+			w.log.Warn("a step of the hand-over failed and is repeated", "op", string(step), "err", err)
+		}
 		if err := sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
+}
+
+// news says whether a warning, which may come again and again, is another one
+// than the last.
+func (w *worker) news(about string, err error) bool {
+	said := about + ": " + err.Error()
+	defer func() { w.said = said }()
+	return said != w.said
 }
 
 func (w *worker) begin(ctx context.Context) error {
@@ -195,11 +215,11 @@ func (w *worker) stop(ctx context.Context) error { return w.engine.Stop(ctx, w.r
 
 func (w *worker) start(ctx context.Context) error { return w.engine.Start(ctx, w.rec.New.ID) }
 
-// ready waits until the new daemon is ready and its first check has ended. A
+// await waits until the new daemon is ready and its first check has ended. A
 // check may take long, as all that it does takes its time: it gets as much again
 // as the daemon got to be ready, and then a daemon that is ready will do.
-func (w *worker) ready(ctx context.Context) error {
-	id, deadline := w.rec.New.ID, w.rec.At[Started].Add(w.rec.Timeout)
+func (w *worker) await(ctx context.Context) error {
+	id, deadline := w.rec.New.ID, latest(w.rec.At[Started], w.since).Add(w.rec.Timeout)
 	for {
 		var s sign
 		if _, err := readFile(filepath.Join(w.dir, signFile), &s); err != nil {
@@ -208,12 +228,13 @@ func (w *worker) ready(ctx context.Context) error {
 		if s.Container != id {
 			s = sign{}
 		}
-		late := time.Now().After(deadline)
-		if s.Ready && (s.Ended || late && time.Now().After(deadline.Add(w.rec.Timeout))) {
-			return nil
-		}
-		if err := w.alive(ctx, id); err != nil {
+		alive, err := w.alive(ctx, id)
+		if err != nil {
 			return err
+		}
+		late := time.Now().After(deadline)
+		if alive && s.Ready && (s.Ended || late && time.Now().After(deadline.Add(w.rec.Timeout))) {
+			return nil
 		}
 		if late && !s.Ready {
 			said := s.Error
@@ -228,21 +249,23 @@ func (w *worker) ready(ctx context.Context) error {
 	}
 }
 
-// alive gives a fault when the new daemon's container has ended. One that was
-// killed, and that the engine starts again, may go on.
-func (w *worker) alive(ctx context.Context, id string) error {
+// alive says whether the new daemon runs, and gives a fault when it has ended.
+// One that was killed, and that the engine starts again, may go on.
+func (w *worker) alive(ctx context.Context, id string) (bool, error) {
 	c, there, err := w.engine.Live(ctx, id)
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case !there:
-		return &fault{err: errors.New("the new container was removed"), again: true}
+		return false, &fault{err: errors.New("the new container was removed"), again: true}
 	case c.Restarts >= hopeless:
-		return &fault{err: fmt.Errorf("the new daemon ends again and again (exit code %d)%s", c.ExitCode, w.lastWords(ctx, id))}
-	case c.State == "running", c.State == "restarting" && c.ExitCode >= killed:
-		return nil
+		return false, &fault{err: fmt.Errorf("the new daemon ends again and again (exit code %d)%s", c.ExitCode, w.lastWords(ctx, id))}
+	case c.State == "running":
+		return true, nil
+	case c.State == "restarting" && c.ExitCode >= killed, c.State == "exited" && toldTo(c.ExitCode) && time.Since(w.since) < revival:
+		return false, nil
 	default:
-		return &fault{err: fmt.Errorf("the new daemon ended (exit code %d)%s", c.ExitCode, w.lastWords(ctx, id)), again: c.ExitCode == 0 || c.ExitCode >= killed}
+		return false, &fault{err: fmt.Errorf("the new daemon ended (exit code %d)%s", c.ExitCode, w.lastWords(ctx, id)), again: toldTo(c.ExitCode)}
 	}
 }
 
@@ -253,7 +276,21 @@ func (w *worker) lastWords(ctx context.Context, id string) string {
 	return ""
 }
 
-func (w *worker) remove(ctx context.Context) error { return w.engine.Remove(ctx, w.rec.Old.ID) }
+// remove removes the old container, unless the new daemon has ended meanwhile.
+func (w *worker) remove(ctx context.Context) error {
+	for {
+		alive, err := w.alive(ctx, w.rec.New.ID)
+		if err != nil {
+			return err
+		}
+		if alive {
+			return w.engine.Remove(ctx, w.rec.Old.ID)
+		}
+		if err := sleep(ctx, pause/2); err != nil {
+			return err
+		}
+	}
+}
 
 // gone says whether the old container is no more.
 func (w *worker) gone(ctx context.Context) (bool, error) {
@@ -261,26 +298,33 @@ func (w *worker) gone(ctx context.Context) (bool, error) {
 	return !there, err
 }
 
+// clear removes the new container, and one that has the old one's name: a helper
+// that was killed made it, and could not write it down.
 func (w *worker) clear(ctx context.Context) error {
 	if gone, err := w.gone(ctx); err != nil || gone {
 		return err
 	}
-	id := w.rec.New.ID
-	if id == "" { // it may have been made, and not have been written down
-		c, there, err := w.engine.Live(ctx, w.rec.Old.Name)
-		if err != nil || !there || c.ID == w.rec.Old.ID || c.State != "created" {
+	for _, id := range []string{w.rec.Old.Name, w.rec.New.ID} {
+		if id == "" {
+			continue
+		}
+		c, there, err := w.engine.Live(ctx, id)
+		if err != nil {
 			return err
 		}
-		id = c.ID
-	}
-	if c, there, err := w.engine.Live(ctx, id); err != nil || !there {
-		return err
-	} else if c.State == "running" { // it gets the time to end what it does
-		if err := w.engine.Stop(ctx, id); err != nil {
+		if !there || c.ID == w.rec.Old.ID {
+			continue
+		}
+		if c.State == "running" { // it gets the time to end what it does
+			if err := w.engine.Stop(ctx, c.ID); err != nil {
+				return err
+			}
+		}
+		if err := w.engine.Remove(ctx, c.ID); err != nil {
 			return err
 		}
 	}
-	return w.engine.Remove(ctx, id)
+	return nil
 }
 
 func (w *worker) restore(ctx context.Context) error {
@@ -293,18 +337,34 @@ func (w *worker) restore(ctx context.Context) error {
 	return w.engine.SetRestart(ctx, w.rec.Old.ID, w.rec.Old.Restart)
 }
 
+// revive starts the old one, and sees that it stays as it was: a call of a helper
+// that was killed may have its effect when others are long at work.
 func (w *worker) revive(ctx context.Context) error {
-	gone, err := w.gone(ctx)
-	if err != nil {
-		return err
+	for since := time.Now(); time.Since(since) < lasting; {
+		old, there, err := w.engine.Live(ctx, w.rec.Old.ID)
+		switch {
+		case err != nil:
+			return err
+		case !there && w.rec.New.ID != "":
+			return w.engine.Start(ctx, w.rec.New.ID)
+		case !there:
+			return nil
+		case old.Name != w.rec.Old.Name || old.Policy != w.rec.Old.Restart:
+			since = time.Now()
+			if err := w.restore(ctx); err != nil {
+				return err
+			}
+		case old.State != "running" && old.State != "restarting":
+			since = time.Now()
+			if err := w.engine.Start(ctx, w.rec.Old.ID); err != nil {
+				return err
+			}
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
 	}
-	if gone && w.rec.New.ID != "" {
-		return w.engine.Start(ctx, w.rec.New.ID)
-	}
-	if gone {
-		return nil
-	}
-	return w.engine.Start(ctx, w.rec.Old.ID)
+	return nil
 }
 
 // end writes down that all is done, and removes the helpers: itself it removes
