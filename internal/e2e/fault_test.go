@@ -134,28 +134,29 @@ func (p *proxy) setGate(g *gate) {
 }
 
 // hold holds a call up if there is a gate for it. It says whether the engine is
-// to hear of it.
-func (p *proxy) hold(kind string, r *http.Request) (*http.Request, bool) {
+// to hear of it, and where the answer goes.
+func (p *proxy) hold(kind string, w http.ResponseWriter, r *http.Request) (http.ResponseWriter, *http.Request, bool) {
 	p.mu.Lock()
 	g := p.gate
 	p.mu.Unlock()
 	if g == nil || !g.matches(kind) {
-		return r, true
+		return w, r, true
 	}
 	body, err := io.ReadAll(r.Body) // the end of the caller is not seen before
 	if err != nil {
-		return r, false
-	}
-	if g.late { // whatever becomes of the caller
-		r = r.WithContext(context.WithoutCancel(r.Context()))
+		return w, r, false
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	g.stop()
 	select {
-	case <-g.open:
-		return r, true
 	case <-r.Context().Done():
-		return r, false
+		if !g.late {
+			return w, r, false
+		}
+		<-g.open
+		return nowhere{}, r.WithContext(context.WithoutCancel(r.Context())), true
+	case <-g.open:
+		return w, r, true
 	}
 }
 
@@ -219,7 +220,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "<html><body><h1>403 Forbidden</h1>\nRequest forbidden by administrative rules.\n</body></html>\n")
 		return
 	}
-	r, ok := p.hold(kind, r)
+	w, r, ok := p.hold(kind, w, r)
 	if !ok {
 		return
 	}
