@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"hash/crc32"
 	"net"
 	"os"
 	"os/exec"
@@ -14,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -31,9 +29,11 @@ import (
 //
 // It shares the host's network, so that it reaches the registries of the tests
 // on the loopback, and so do its containers in network mode host. It leaves the
-// packet filter alone, which is the other engine's, has a default bridge of its
-// own, and takes the addresses of its networks from a pool that
-// scripts/engine.sh gives to none. It has a containerd of its own: an engine
+// packet filter alone, which is the other engine's, and takes the addresses of
+// its networks from a pool that scripts/engine.sh gives to none. Its default
+// bridge is docker0, as it finds it: told to use another one, or none, an engine
+// deletes docker0 as it starts, whoever's that is. No container of a test is on
+// it. It has a containerd of its own: an engine
 // that finds the host's would use that, and share it.
 type privateEngine struct {
 	t       *testing.T
@@ -149,70 +149,13 @@ func (e *privateEngine) launch() error {
 			return fmt.Errorf("containerd does not answer: %w", err)
 		}
 	}
-	_ = sharedBridge()
-	if err := e.makeBridge(); err != nil {
-		return err
-	}
 	e.dockerd, err = startProcess(e.log, "dockerd",
 		"--config-file", e.path("daemon.json"), "--host", e.address, "--containerd", e.containerdSocket(),
 		"--data-root", e.path("data"), "--exec-root", e.path("run"), "--pidfile", e.path("pid"),
-		"--bridge", e.bridge(), "--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false",
+		"--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false",
 		"--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", e.group(),
 		"--default-address-pool", "base=10.240.0.0/16,size=24")
 	return err
-}
-
-// bridge is the name of the engine's default bridge; names of devices are short.
-func (e *privateEngine) bridge() string {
-	return fmt.Sprintf("gct%08x", crc32.ChecksumIEEE([]byte(e.dir)))
-}
-
-func (e *privateEngine) makeBridge() error {
-	if _, err := os.Stat("/sys/class/net/" + e.bridge()); err == nil {
-		return nil
-	}
-	for _, args := range [][]string{
-		{"link", "add", e.bridge(), "type", "bridge"},
-		{"address", "add", "10.241.0.1/24", "dev", e.bridge()},
-		{"link", "set", e.bridge(), "up"},
-	} {
-		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-			return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, out)
-		}
-	}
-	return nil
-}
-
-// sharedBridge gives the addresses of docker0, the default bridge of the engine
-// that all tests share, as they were before this process started an engine.
-var sharedBridge = sync.OnceValue(func() []net.Addr {
-	bridge, err := net.InterfaceByName("docker0")
-	if err != nil {
-		return nil
-	}
-	addresses, _ := bridge.Addrs()
-	return addresses
-})
-
-// putBack makes docker0 again. An engine that is told to use another bridge, or
-// none, deletes it as it starts, though it is not its own; nothing can be built
-// then on the engine whose it is.
-func (e *privateEngine) putBack() error {
-	if _, err := net.InterfaceByName("docker0"); err == nil || len(sharedBridge()) == 0 {
-		return nil
-	}
-	commands := [][]string{{"link", "add", "docker0", "type", "bridge"}}
-	for _, a := range sharedBridge() {
-		if ip, _, err := net.ParseCIDR(a.String()); err == nil && !ip.IsLinkLocalUnicast() {
-			commands = append(commands, []string{"address", "add", a.String(), "dev", "docker0"})
-		}
-	}
-	for _, args := range append(commands, []string{"link", "set", "docker0", "up"}) {
-		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil && !strings.Contains(string(out), "File exists") {
-			return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, out)
-		}
-	}
-	return nil
 }
 
 // answers says whether the engine does.
@@ -222,9 +165,6 @@ func (e *privateEngine) answers() error {
 	_, err := e.api.Ping(ctx)
 	if err != nil && e.dockerd.ended(0) {
 		err = fmt.Errorf("it ended at start: %w", err)
-	}
-	if err == nil {
-		err = e.putBack()
 	}
 	return err
 }
@@ -352,7 +292,6 @@ func (e *privateEngine) loseMemory() {
 			_ = exec.Command("ip", "link", "delete", bridge).Run()
 		}
 	}
-	_ = exec.Command("ip", "link", "delete", e.bridge()).Run()
 	for _, root := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
 		for _, below := range []string{"*", ""} {
 			groups, _ := filepath.Glob(filepath.Join(root, e.group(), below))
