@@ -69,6 +69,13 @@ func (h *overs) Over(ctx context.Context, p render.Project, o Own) error {
 	return nil
 }
 
+// will says how the next ones end.
+func (h *overs) will(ends ...end) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ends = ends
+}
+
 func (h *overs) Pending() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -205,7 +212,7 @@ func TestWhenItHandsOver(t *testing.T) {
 	})
 	bubble(t, "not before what has to be looked at again was", func(t *testing.T) {
 		w, h := newOwn(t, stack("a", "b"), stack("b"))
-		h.ends = []end{{after: time.Minute, reason: "it ended"}}
+		h.will(end{after: time.Minute, reason: "it ended"})
 		w.on("up b", fails("port is taken"))
 		w.push("c2", version(2, stack("own")), stack("a", "b"), stack("b"))
 		d := start(t, w, h.option)
@@ -224,7 +231,7 @@ func TestWhenItHandsOver(t *testing.T) {
 	bubble(t, "and keeps what triggers meanwhile until it has failed", func(t *testing.T) {
 		w, h := newOwn(t, stack("web"))
 		d := start(t, w, h.option, w.watched, every(10*time.Second))
-		h.ends = []end{{after: time.Minute, reason: "it ended"}}
+		h.will(end{after: time.Minute, reason: "it ended"})
 		w.push("c2", version(2, stack("own")), stack("web"))
 		d.look()
 		looks := d.looks()
@@ -317,7 +324,7 @@ func TestHowAHandOverEnded(t *testing.T) {
 	bubble(t, "a version that failed is held, counted once, and not tried again until git changes it", func(t *testing.T) {
 		w, h := newOwn(t, stack("web"))
 		d := start(t, w, h.option, every(time.Minute))
-		h.ends = []end{{after: time.Minute, reason: "the new daemon ended (exit code 1)"}}
+		h.will(end{after: time.Minute, reason: "the new daemon ended (exit code 1)"})
 		w.push("c2", version(2, stack("own")), stack("web"))
 		d.look()
 		pass(24 * time.Hour)
@@ -343,7 +350,7 @@ func TestHowAHandOverEnded(t *testing.T) {
 	})
 	bubble(t, "a version that failed costs one more try when the journal is lost", func(t *testing.T) {
 		w, h := newOwn(t)
-		h.ends = []end{{reason: "it ended"}}
+		h.will(end{reason: "it ended"})
 		w.push("c2", version(2, stack("own")))
 		d := start(t, w, h.option, every(time.Minute))
 		pass(time.Hour)
@@ -359,7 +366,7 @@ func TestHowAHandOverEnded(t *testing.T) {
 	})
 	bubble(t, "a failure is over when git takes the version back", func(t *testing.T) {
 		w, h := newOwn(t)
-		h.ends = []end{{reason: "it ended"}}
+		h.will(end{reason: "it ended"})
 		w.push("c2", version(2, stack("own")))
 		d := start(t, w, h.option)
 		w.push("c3", stack("own"))
@@ -376,7 +383,7 @@ func TestHowAHandOverEnded(t *testing.T) {
 	bubble(t, "one that was interrupted is tried again after a pause, three times in all", func(t *testing.T) {
 		w, h := newOwn(t)
 		d := start(t, w, h.option)
-		h.ends = []end{{reason: "the helper was removed", again: true}}
+		h.will(end{reason: "the helper was removed", again: true})
 		w.push("c2", version(2, stack("own")))
 		d.look()
 		d.expect("tries", h.tries(), "1")
@@ -391,7 +398,7 @@ func TestHowAHandOverEnded(t *testing.T) {
 		pass(24 * time.Hour)
 		d.expect("tries", h.tries(), "3")
 		d.expect("picture", d.last(), "own=failed/held(version)")
-		h.ends = []end{{reason: "the helper was removed", again: true}, {reason: "it ended"}}
+		h.will(end{reason: "the helper was removed", again: true}, end{reason: "it ended"})
 		w.push("c3", version(3, stack("own")))
 		d.look()
 		pass(10 * time.Second)
@@ -411,7 +418,7 @@ func TestHowAHandOverEnded(t *testing.T) {
 		pass(time.Hour)
 		d.expect("counts", d.counts(), "failed own")
 		w.on("pull own", nil)
-		h.ends = []end{{reason: "killed", again: true}}
+		h.will(end{reason: "killed", again: true})
 		pass(2 * time.Hour)
 		d.expect("tries, of which none is lost to the registry", h.tries(), "2")
 		pass(24 * time.Hour)
@@ -421,7 +428,7 @@ func TestHowAHandOverEnded(t *testing.T) {
 	bubble(t, "one that did not begin is a failed operation, and tried again", func(t *testing.T) {
 		w, h := newOwn(t)
 		d := start(t, w, h.option)
-		h.ends = []end{{err: errors.New("the engine hung up")}, {reason: "it ended"}}
+		h.will(end{err: errors.New("the engine hung up")}, end{reason: "it ended"})
 		w.push("c2", version(2, stack("own")))
 		d.look()
 		d.expect("picture", d.last(), "own=failed/retrying")
