@@ -132,8 +132,11 @@ func (w *world) judge() {
 	if want == "v1" && c.ID != w.old.ID {
 		w.complain("the old container is another one")
 	}
-	if blamed := w.next != good && w.next != absent && w.next != deaf; w.blamed != blamed {
-		w.complain("the version is blamed: %v", w.blamed)
+	w.mu.Lock()
+	blamed := w.blamed
+	w.mu.Unlock()
+	if own := w.next != good && w.next != absent && w.next != deaf; blamed != own {
+		w.complain("the version is blamed: %v", blamed)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -172,7 +173,7 @@ func (w *world) complain(format string, a ...any) {
 func (w *world) close() {
 	w.fake.Close()
 	w.mu.Lock()
-	left := w.running
+	left := slices.Collect(maps.Values(w.running))
 	w.mu.Unlock()
 	for _, p := range left {
 		p.kill()
