@@ -48,6 +48,7 @@ func cases() map[string]func(*bench) {
 	maps.Copy(all, downCases())
 	maps.Copy(all, settleCases())
 	maps.Copy(all, observeCases())
+	maps.Copy(all, ownCases())
 	return all
 }
 

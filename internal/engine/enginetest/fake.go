@@ -337,7 +337,7 @@ func (f *Fake) make(s types.ServiceConfig, want plan.Service, p render.Project, 
 	c := &fakeContainer{
 		Container: plan.Container{
 			ID: f.id(), Name: fmt.Sprintf("%s-%s-%d", p.Name, s.Name, number), Service: s.Name, Number: number, State: "created",
-			Hash: want.Hash, Digested: want.Bare != "", Image: f.images[want.Image], Networks: map[string]string{}, SharesNetworkOf: leader, Created: time.Now(),
+			Hash: want.Hash, Digested: want.Bare != "", Image: f.images[want.Image], Reference: want.Image, Networks: map[string]string{}, SharesNetworkOf: leader, Created: time.Now(),
 		},
 		project: p.Name, labels: map[string]string{}, command: s.Command, probe: s.HealthCheck, mounts: map[string]string{},
 		restart: !want.Completes, policy: policyOf(s.Restart),
@@ -553,7 +553,7 @@ func (f *Fake) Make(_ testing.TB, name, image string, labels map[string]string) 
 	f.containers = append(f.containers, &fakeContainer{
 		Container: plan.Container{
 			ID: f.id(), Name: name, Service: labels[labelService], Number: number, State: "running",
-			Hash: labels["com.docker.compose.config-hash"], Image: f.images[image], Networks: map[string]string{}, Created: time.Now(),
+			Hash: labels["com.docker.compose.config-hash"], Image: f.images[image], Reference: image, Networks: map[string]string{}, Created: time.Now(),
 		},
 		project: labels[labelProject], labels: labels, mounts: map[string]string{},
 	})

@@ -192,7 +192,7 @@ func (f *Fake) there(ctx context.Context, id string) (c *fakeContainer, unlock f
 
 func (c *fakeContainer) live() engine.Live {
 	return engine.Live{
-		ID: c.ID, Name: c.Name, Image: c.Image, State: c.State, ExitCode: c.ExitCode, Restarts: c.restarts, Policy: c.policy,
+		ID: c.ID, Name: c.Name, Image: c.Image, Reference: c.Reference, State: c.State, ExitCode: c.ExitCode, Restarts: c.restarts, Policy: c.policy,
 	}
 }
 
@@ -245,7 +245,7 @@ func (f *Fake) StartHelper(ctx context.Context, h engine.Helper) (id string, err
 		f.remove(left)
 	}
 	c := &fakeContainer{
-		Container: plan.Container{ID: f.id(), Name: h.Name, State: "created", Image: h.Image, Networks: map[string]string{}, Created: time.Now()},
+		Container: plan.Container{ID: f.id(), Name: h.Name, State: "created", Image: h.Image, Reference: h.Image, Networks: map[string]string{}, Created: time.Now()},
 		labels:    map[string]string{labelHelper: h.Owner}, command: slices.Concat(h.Entrypoint, h.Args), args: h.Args,
 		mounts: map[string]string{}, restart: true, policy: engine.Restart{Name: "always"},
 	}
