@@ -15,6 +15,7 @@ import (
 //	not run in a container of it                hold: controller
 //	has no service any more that is the
 //	daemon's, or wants several of it            hold: controller
+//	has another container of that service       hold: controller
 //	redefines a network that the daemon is on   hold: controller
 //	changes or strands a volume                 hold: data
 //	differs in other services                   up, of those, as any stack
@@ -42,6 +43,9 @@ func (b *builder) own(s Stack, r Running, rec Record, diffs []Difference) {
 	self := r.Containers[i]
 	svc, why := ownService(s, self)
 	if why == "" {
+		why = beside(r, svc, self)
+	}
+	if why == "" {
 		why = underfoot(s, r, self)
 	}
 	if why != "" {
@@ -52,7 +56,7 @@ func (b *builder) own(s Stack, r Running, rec Record, diffs []Difference) {
 		b.hold(s, HeldDataLoss, detail)
 		return
 	}
-	var others []string
+	others := []string{} // nil would mean all
 	for _, v := range s.Services {
 		if v.Name != svc.Name && v.Name != self.Service {
 			others = append(others, v.Name)
@@ -60,7 +64,7 @@ func (b *builder) own(s Stack, r Running, rec Record, diffs []Difference) {
 	}
 	var mine, rest []Difference
 	for _, d := range diffs {
-		if d.Service == svc.Name || d.Service == self.Service || d.Service == "" && others == nil {
+		if d.Service == svc.Name || d.Service == self.Service || d.Service == "" && len(others) == 0 {
 			mine = append(mine, d)
 		} else {
 			rest = append(rest, d)
@@ -70,8 +74,8 @@ func (b *builder) own(s Stack, r Running, rec Record, diffs []Difference) {
 	var cause Why
 	if up, comes := b.up[s.Name]; comes && len(mine) == 0 { // then it is as much of a change as that is
 		for _, d := range rest {
-			if d.Config && slices.Contains(svc.Follows, d.Service) {
-				cause, mine = up.Cause.Why, []Difference{{Service: svc.Name, Text: svc.Name + " follows " + d.Service + ", which is replaced"}}
+			if slices.Contains(svc.Follows, d.Service) {
+				cause, mine = up.Cause.Why, []Difference{{Service: svc.Name, Text: svc.Name + " follows " + d.Service + ", which is brought up"}}
 			}
 		}
 	}
@@ -103,6 +107,17 @@ func ownService(s Stack, self Container) (Service, string) {
 	default:
 		return found, ""
 	}
+}
+
+// beside finds another container of the daemon's service, as of somebody who
+// scaled it: it may be a second daemon, and only one of them can be handed over.
+func beside(r Running, svc Service, self Container) string {
+	for _, c := range r.Containers {
+		if c.Service == svc.Name && !c.Self && !c.OneOff {
+			return fmt.Sprintf("service %s has another container, %s, beside the daemon's, %s; remove it: docker rm -f %s", svc.Name, c.Name, self.Name, c.Name)
+		}
+	}
+	return ""
 }
 
 // underfoot finds a network that would have to be replaced while the daemon

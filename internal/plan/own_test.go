@@ -214,16 +214,26 @@ func TestTheDaemonsOwnService(t *testing.T) {
 			want:  `hold own: version: handing over to this version failed, and is not tried again until git changes: it ended`,
 		},
 		{
+			name: "that has another container beside the daemon's is held",
+			state: ownWorld(stack("own"), stack("own", changed), func(st *State) {
+				r := &st.Observed.Running[0]
+				other := r.Containers[0]
+				other.Self, other.ID, other.Name = false, "another", "own-app-2"
+				r.Containers = append(r.Containers, other)
+			}),
+			want: `hold own: controller: service app has another container, own-app-2, beside the daemon's, own-app-1; remove it: docker rm -f own-app-2`,
+		},
+		{
 			name:  "that follows another service is handed over when that is replaced",
 			state: ownWorld(follower, func() Stack { s := follower; other(&s); return s }()),
 			want: `up own: changed: vpn has another configuration
-				hand over own: changed: app follows vpn, which is replaced`,
+				hand over own: changed: app follows vpn, which is brought up`,
 		},
 		{
 			name:  "that follows another service is handed over with healing off when git changes that",
 			state: ownWorld(follower, func() Stack { s := follower; other(&s); return s }(), remember("own", applied(follower)), remembered(Own{Applied: "h1"})), noHeal: true,
 			want: `up own: changed: vpn has another configuration
-				hand over own: changed: app follows vpn, which is replaced`,
+				hand over own: changed: app follows vpn, which is brought up`,
 		},
 		{
 			name:  "that follows another service is left alone while that waits",
@@ -231,9 +241,11 @@ func TestTheDaemonsOwnService(t *testing.T) {
 			want:  `hold own: retry: it broke`,
 		},
 		{
-			name:  "that follows another service is left alone when that only ended",
+			name:  "that follows another service is handed over when that ended: its network is another then",
 			state: ownWorld(follower, follower, func(st *State) { c := &st.Observed.Running[0].Containers[1]; c.State, c.ExitCode = "exited", 1 }),
-			want:  `up own: drift: vpn exited (1)`,
+			want: `
+				up own: drift: vpn exited (1)
+				hand over own: drift: app follows vpn, which is brought up`,
 		},
 	})
 }

@@ -25,8 +25,14 @@ func TestApplyingAPlanLeavesNothingToDo(t *testing.T) {
 		}
 		legal(t, st, p)
 		apply(&st, p)
-		if again := Build(st, policy); len(again.Ops) > 0 {
-			t.Errorf("second plan:\n%safter the first:\n%s", again, p)
+		again := Build(st, policy)
+		if handsOver(p) { // who follows the daemon comes after it
+			legal(t, st, again)
+			apply(&st, again)
+			again = Build(st, policy)
+		}
+		if len(again.Ops) > 0 {
+			t.Errorf("another plan:\n%safter the first:\n%s", again, p)
 		}
 		if t.Failed() {
 			t.Fatalf("seed %d, round %d, policy %+v, state before:\n%s", seed, n, policy, before)
@@ -47,9 +53,10 @@ func legal(t *testing.T, st State, p Plan) {
 	}
 	done := map[string]bool{}
 	checkout := false
-	for _, op := range p.Ops {
+	for n, op := range p.Ops {
 		s, isWanted := wanted[op.Stack]
 		r := runs[op.Stack]
+		self, own := selfOf(r)
 		bad := func(why string) { t.Errorf("%s %s: %s", op.Kind, op.Stack, why) }
 		for _, name := range op.After {
 			if !done[name] {
@@ -65,12 +72,21 @@ func legal(t *testing.T, st State, p Plan) {
 				bad("must not be stopped, or not then")
 			}
 			done[op.Stack] = true
-		case Up:
-			done[op.Stack] = true
+		case HandOver:
+			if !own || n != len(p.Ops)-1 || len(op.Services) != 1 || op.Version == "" {
+				bad("is no hand-over that can be")
+			}
+			if !slices.ContainsFunc(s.Services, func(v Service) bool { return v.Name == op.Services[0] && v.Scale == 1 }) {
+				bad("is not to a service of the stack")
+			}
 			fallthrough
-		case Pull:
-			if !isWanted || s.Invalid != "" || s.Mode != Managed || r.Controller || (len(r.Containers) > 0 && !r.Ours) {
+		case Up, Pull:
+			done[op.Stack] = done[op.Stack] || op.Kind == Up
+			if !isWanted || s.Invalid != "" || (s.Mode != Managed || r.Controller) && !own || (len(r.Containers) > 0 && !r.Ours) {
 				bad("must not be touched")
+			}
+			if own && (op.Services == nil || op.Kind == Up && slices.Contains(op.Services, self.Service)) {
+				bad("is the daemon itself")
 			}
 			if st.Local != st.Remote && !checkout {
 				bad("comes before the checkout")
@@ -81,10 +97,24 @@ func legal(t *testing.T, st State, p Plan) {
 		}
 	}
 	for _, h := range p.Held {
+		if _, own := selfOf(runs[h.Stack]); own {
+			continue // one part of it may be held and the other done
+		}
 		if done[h.Stack] && !(runs[h.Stack].File == h.File && wanted[h.Stack].Name == "") {
 			t.Errorf("%s is held and done", h.Stack)
 		}
 	}
+}
+
+func handsOver(p Plan) bool { return len(p.Ops) > 0 && p.Ops[len(p.Ops)-1].Kind == HandOver }
+
+// selfOf finds the container that the daemon runs in.
+func selfOf(r Running) (Container, bool) {
+	i := slices.IndexFunc(r.Containers, func(c Container) bool { return c.Self })
+	if i < 0 {
+		return Container{}, false
+	}
+	return r.Containers[i], true
 }
 
 // apply does to the model what the engine and git would do, without failure.
@@ -103,21 +133,44 @@ func apply(st *State, p Plan) {
 			delete(st.Memory, op.Stack)
 		case Pull:
 			for _, svc := range find1(st.Wanted, op.Stack).Services {
+				if op.Services != nil && !slices.Contains(op.Services, svc.Name) {
+					continue
+				}
 				if svc.Pull != PullNever && st.Observed.Images[svc.Image] == "" { // the tags of the registry stay
 					st.Observed.Images[svc.Image] = "id of " + svc.Image
 				}
 			}
 		case Up:
-			bringUp(st, find1(st.Wanted, op.Stack))
+			bringUp(st, find1(st.Wanted, op.Stack), op.Services)
+		case HandOver:
+			handOver(st, find1(st.Wanted, op.Stack), op)
 		}
 	}
+}
+
+// handOver replaces the daemon's container by one of another service, or of
+// another version of the same.
+func handOver(st *State, s Stack, op Op) {
+	i := slices.IndexFunc(st.Observed.Running, func(r Running) bool { return r.Project == s.Name })
+	kept, rec := st.Observed.Running[i].Containers, st.Memory[s.Name]
+	bringUp(st, s, nil) // what the container needs is made with it
+	made := st.Observed.Running[len(st.Observed.Running)-1].Containers
+	next := made[slices.IndexFunc(made, func(c Container) bool { return c.Service == op.Services[0] })]
+	next.Self = true
+	st.Observed.Running[len(st.Observed.Running)-1].Controller = true
+	kept = append(slices.DeleteFunc(slices.Clone(kept), func(c Container) bool { return c.Self }), next)
+	st.Observed.Running[len(st.Observed.Running)-1].Containers = kept
+	rec.Own = Own{Applied: op.Version}
+	st.Memory[s.Name] = rec
 }
 
 func find1(all []Stack, name string) Stack {
 	return all[slices.IndexFunc(all, func(s Stack) bool { return s.Name == name })]
 }
 
-func bringUp(st *State, s Stack) {
+// bringUp makes all of a stack anew, or only some of its services: of the
+// others, those stay that the stack has, and the daemon.
+func bringUp(st *State, s Stack, only []string) {
 	r := running(s)
 	for i := range r.Containers {
 		r.Containers[i].Created = noon() // all at once: nobody is younger than whom it follows
@@ -131,9 +184,30 @@ func bringUp(st *State, s Stack) {
 	for _, v := range s.Volumes {
 		st.Observed.Volumes[v.Name] = true
 	}
-	st.Observed.Running = slices.DeleteFunc(st.Observed.Running, func(old Running) bool { return old.Project == s.Name })
+	if i := slices.IndexFunc(st.Observed.Running, func(old Running) bool { return old.Project == s.Name }); i >= 0 {
+		old := st.Observed.Running[i]
+		st.Observed.Running = slices.Delete(slices.Clone(st.Observed.Running), i, i+1)
+		r.Controller = old.Controller && only != nil
+		if only != nil { // what does not differ stays, or who follows it would have to be replaced as well
+			ds := Differences(s, old, st.Observed)
+			differs := func(name string) bool {
+				return slices.ContainsFunc(ds, func(d Difference) bool { return d.Service == name })
+			}
+			only = slices.DeleteFunc(slices.Clone(only), func(name string) bool {
+				i := slices.IndexFunc(s.Services, func(v Service) bool { return v.Name == name })
+				return !differs(name) && !slices.ContainsFunc(s.Services[i].Follows, differs)
+			})
+			r.Containers = slices.DeleteFunc(r.Containers, func(c Container) bool { return !slices.Contains(only, c.Service) })
+		}
+		for _, c := range old.Containers {
+			stays := slices.ContainsFunc(s.Services, func(v Service) bool { return v.Name == c.Service && !slices.Contains(only, v.Name) })
+			if only != nil && (stays || c.Self) {
+				r.Containers = append(r.Containers, c)
+			}
+		}
+	}
 	st.Observed.Running = append(st.Observed.Running, r)
-	st.Memory[s.Name] = Record{File: s.File, Applied: s.Digest, Tried: s.Digest}
+	st.Memory[s.Name] = Record{File: s.File, Applied: s.Digest, Tried: s.Digest, Own: st.Memory[s.Name].Own}
 }
 
 type generator struct{ *rand.Rand }
@@ -157,6 +231,9 @@ func (g generator) state() State {
 		if g.mostly() {
 			projects = append(projects, g.running(old))
 		}
+	}
+	if g.often() && len(projects) > 0 {
+		g.daemon(&projects[g.IntN(len(projects))])
 	}
 	if g.rarely() {
 		wanted = nil
@@ -287,8 +364,19 @@ func (g generator) running(s Stack) Running {
 	return r
 }
 
+// daemon lets the daemon run in one of a project's containers.
+func (g generator) daemon(r *Running) {
+	if len(r.Containers) == 0 || !r.Ours {
+		return
+	}
+	r.Controller, r.Containers = true, slices.Clone(r.Containers)
+	c := &r.Containers[g.IntN(len(r.Containers))]
+	c.Self, c.State, c.Replacing, c.OneOff = true, "running", false, false
+}
+
 func (g generator) record(s Stack) Record {
 	rec := applied(s)
+	rec.Own = []Own{{}, {Applied: "h1"}, {Applied: "h2", Failed: "h1", Failures: 1}, {Failed: "h2", RetryAt: noon().Add(time.Hour)}}[g.IntN(4)]
 	switch g.IntN(6) {
 	case 0:
 		rec.Failed = s.Digest
