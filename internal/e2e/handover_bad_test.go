@@ -43,12 +43,13 @@ func badVersions(takenPort string) []badVersion {
 			says: "the new image can't do the hand-over", lastLine: "out of order", asked: true,
 		},
 		{
+			// It ended, or ends again and again: as fast as the engine is.
 			name: "a command that it does not know", replace: []string{"labels:", "command: [nonsense]\n    labels:"},
-			says: "the new daemon ended", lastLine: "unknown command", asked: true,
+			says: "the new daemon end", lastLine: "unknown command", asked: true,
 		},
 		{
 			name: "an error in the configuration", replace: []string{`SECONDS: "-1"`, `SECONDS: nonsense`},
-			says: "the new daemon ended", lastLine: "CHECK_INTERVAL_IN_SECONDS", asked: true,
+			says: "the new daemon end", lastLine: "CHECK_INTERVAL_IN_SECONDS", asked: true,
 		},
 		{
 			name: "a daemon that never gets ready", replace: []string{"LOG_LEVEL: debug", "REPOSITORY_BRANCH: nowhere"},
