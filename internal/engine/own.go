@@ -41,7 +41,7 @@ func shortID(id string) string { return id[:min(12, len(id))] }
 
 // Restart is a container's restart policy.
 type Restart struct {
-	Name string // "", no, always, unless-stopped, on-failure
+	Name string // no, always, unless-stopped, on-failure
 	Max  int    // of on-failure
 }
 
@@ -77,6 +77,9 @@ func (e *Engine) Live(ctx context.Context, id string) (l Live, there bool, err e
 	}
 	if c.HostConfig != nil {
 		l.Policy = Restart{Name: string(c.HostConfig.RestartPolicy.Name), Max: c.HostConfig.RestartPolicy.MaximumRetryCount}
+		if l.Policy.Name == "" { // what a container is created with; it can't be set back to that
+			l.Policy.Name = string(container.RestartPolicyDisabled)
+		}
 	}
 	return l, true, nil
 }
