@@ -34,7 +34,9 @@ type HandOver struct {
 
 	mu   sync.Mutex
 	sign *sign // what it says of itself while it is on probation
-	done chan struct{}
+	// first is when the first check began that could look.
+	first *time.Time
+	done  chan struct{} // closed when the daemon is ready and that check has ended
 }
 
 // New makes a HandOver.
@@ -240,27 +242,21 @@ func (h *HandOver) Forget(ctx context.Context) error {
 
 // Looked tells a helper that waits whether the daemon is ready.
 func (h *HandOver) Looked(l report.Look) {
-	h.say(func(s *sign) { s.Ready, s.Error, s.Blocked = l.Error == "", l.Error, l.Blocked })
+	h.say(func(s *sign) {
+		s.Ready, s.Error, s.Blocked = l.Error == "", l.Error, l.Blocked
+		if s.Ready && h.first == nil {
+			h.first = &l.At
+		}
+	})
 }
 
 // Updated says nothing to helpers.
 func (h *HandOver) Updated(report.Stack) {}
 
-// Ended tells a helper that waits that a check has ended.
+// Ended tells a helper that waits that a check has ended: the first one that got
+// to its operations. Later ones may end before it, and have less to do.
 func (h *HandOver) Ended(c report.Check) {
-	if c.Error != "" {
-		return
-	}
-	h.say(func(s *sign) {
-		if s.Ended = s.Ready; !s.Ended {
-			return
-		}
-		select {
-		case <-h.done:
-		default:
-			close(h.done)
-		}
-	})
+	h.say(func(s *sign) { s.Ended = s.Ended || h.first != nil && c.At.Equal(*h.first) })
 }
 
 func (h *HandOver) say(change func(*sign)) {
@@ -273,6 +269,13 @@ func (h *HandOver) say(change func(*sign)) {
 	change(h.sign)
 	if *h.sign == before {
 		return
+	}
+	if h.sign.Ready && h.sign.Ended {
+		select {
+		case <-h.done:
+		default:
+			close(h.done)
+		}
 	}
 	dir, err := h.o.Dir()
 	if err == nil {

@@ -132,7 +132,8 @@ func (r *Record) save(dir string, step Step) error {
 // sign is what a new daemon says of itself while the helper waits for it.
 type sign struct {
 	Container string
-	// Ready says that a look has succeeded, Ended that a whole check has.
+	// Ready says that the last look succeeded, Ended that the whole check has
+	// ended whose look was the first to.
 	Ready, Ended bool
 	// Error is why it is not ready, Blocked that only a person can change that.
 	Error   string
