@@ -301,9 +301,9 @@ func (o *own) watchHealth() func() time.Duration {
 	client := &http.Client{Timeout: 500 * time.Millisecond, Transport: &http.Transport{DisableKeepAlives: true}}
 	go func() {
 		last, longest := time.Now(), time.Duration(0)
-		for ctx.Err() == nil {
+		for answered := false; ctx.Err() == nil || !answered; { // a gap ends with an answer
 			resp, err := client.Get(o.daemon.base + "/healthz")
-			if err == nil {
+			if answered = err == nil; answered {
 				_, _ = io.Copy(io.Discard, resp.Body)
 				resp.Body.Close()
 				longest = max(longest, time.Since(last))
