@@ -46,6 +46,14 @@ type Stack struct {
 	Volumes  []Resource
 	// Requires are networks and volumes that the stack declares as external.
 	Requires []Requirement
+	// Blob is git's id of the compose file; empty if it is not tracked.
+	Blob string `json:",omitempty"`
+	// Untracked are the env files that the stack reads and git does not track,
+	// relative to the repository's root: .env and env_file.
+	Untracked []string `json:",omitempty"`
+	// Edited are tracked files of the stack that were changed by hand in the
+	// clone, relative to the repository's root.
+	Edited []string `json:",omitempty"`
 }
 
 // Service is what a stack wants of one service.
@@ -80,7 +88,64 @@ type Service struct {
 	Networks []string
 	// Own says that the service itself carries gitops.controller=true.
 	Own bool `json:",omitempty"`
+	// ContainerName is what container_name: says; empty for a name of Compose's.
+	ContainerName string `json:",omitempty"`
+	// Ports are the host's ports that it publishes.
+	Ports []Port `json:",omitempty"`
+	// Mounts are what its containers mount, sorted by target.
+	Mounts []Mount `json:",omitempty"`
+	// NewData says that it carries gitops.data=new: it may start with empty
+	// folders and volumes where its containers had others with content.
+	NewData bool `json:",omitempty"`
+	// Fields are the parts of its configuration, see Field. They say what
+	// changed, and are no part of what is compared.
+	Fields []Field `json:"-"`
 }
+
+// Field is one part of a service's configuration: "image", "environment
+// LOG_LEVEL", "mount ./nginx.conf (content)".
+type Field struct {
+	Name string
+	// Value can be shown: an image reference, a number. Empty for all that could
+	// hold a secret.
+	Value string
+	// Sum tells two values apart. It is made with a key of the process's own and
+	// means nothing outside of it.
+	Sum string
+}
+
+// Port is a port of the host.
+type Port struct {
+	// IP is the address that it is bound to; empty for every address.
+	IP       string
+	Protocol string // tcp, udp or sctp
+	// First and Last are the range; they are equal for a single port.
+	First, Last uint16
+}
+
+// Mount is something that a container mounts.
+type Mount struct {
+	Target string
+	Type   MountType
+	// Source is a volume's name, or a path: relative to the repository's root for
+	// a folder or file of the clone (with slashes, "" for the root itself), of the
+	// host for others. Empty for anonymous volumes that are wanted.
+	Source string
+}
+
+// MountType is what a mount's source is.
+type MountType string
+
+const (
+	// MountVolume is a named volume.
+	MountVolume MountType = "volume"
+	// MountAnonymous is a volume without a name of its own.
+	MountAnonymous MountType = "anonymous"
+	// MountClone is a folder or file of the clone.
+	MountClone MountType = "clone"
+	// MountHost is another folder or file of the host.
+	MountHost MountType = "host"
+)
 
 // Version identifies what is wanted of the daemon's own service: what git says
 // of it, and what its image's tag points to at the registry where that is

@@ -263,12 +263,15 @@ func (l *Loader) resources(p *Project) error {
 }
 
 // digestOf identifies the wanted state. Scale and image are no part of
-// compose's hash, but of what should run.
+// compose's hash, but of what should run. What other fields are in the hash
+// already is left out, so that the digests in journals of before stay true.
 func digestOf(s plan.Stack) string {
-	s.Invalid, s.Digest = "", ""
+	s.Invalid, s.Digest, s.Blob, s.Untracked, s.Edited = "", "", "", nil, nil
 	s.Services = slices.Clone(s.Services)
 	for i := range s.Services {
-		s.Services[i].Touched = time.Time{} // the same content may be written twice
+		svc := &s.Services[i]
+		svc.Touched = time.Time{} // the same content may be written twice
+		svc.ContainerName, svc.Ports, svc.Mounts, svc.NewData = "", nil, nil, false
 	}
 	b, err := json.Marshal(s)
 	if err != nil {
