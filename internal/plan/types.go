@@ -392,6 +392,31 @@ type Op struct {
 	Services []string
 	// Version of a HandOver is what is handed over to, see Service.Version.
 	Version string
+	// Orders are what else was decided about an Up.
+	Orders Orders `json:",omitzero"`
+}
+
+// Orders are decisions about an Up that its engine carries out and does not
+// make. All are lists of names, sorted.
+type Orders struct {
+	// Recreate are services whose containers are replaced although Compose sees
+	// no difference in them.
+	Recreate []string `json:",omitempty"`
+	// Adopt are services that a person started and that are what is wanted, but
+	// for the labels that only we set: they are not replaced for these.
+	Adopt []string `json:",omitempty"`
+	// Networks are those of the stack whose definition changed: the stack's
+	// containers on them are stopped, and they are made anew.
+	Networks []string `json:",omitempty"`
+	// Orphans are services that the stack does not have any more, whose
+	// containers are removed. Those of other services that it lacks stay.
+	Orphans []string `json:",omitempty"`
+	// Done are services whose containers have done their work and are not
+	// started again.
+	Done []string `json:",omitempty"`
+	// Halt are services that live in the network, ipc or pid namespace of a
+	// container that is started: they are stopped before and started after it.
+	Halt []string `json:",omitempty"`
 }
 
 // Reason is the kind of a hold.
