@@ -57,6 +57,9 @@ type Overview struct {
 	Stacks []Stack
 	// Look is the newest; its At is zero before the first.
 	Look Look
+	// OfflineSince is when the first of the looks began that could not ask the
+	// remote, up to the newest; zero when the newest could.
+	OfflineSince time.Time
 	// Checks are the last ten that ended, newest first.
 	Checks []Check
 	// Success is when the last successful check ended.
@@ -65,6 +68,31 @@ type Overview struct {
 	Next time.Time
 	// Pulls are those that run, by image.
 	Pulls []Pull
+}
+
+// Public is what strangers may read: an Overview without any Detail.
+func (o Overview) Public() Overview {
+	o.Stacks = public(o.Stacks)
+	o.Checks = slices.Clone(o.Checks)
+	for i, c := range o.Checks {
+		c.Stacks, c.Final = public(c.Stacks), public(c.Final)
+		c.Operations = slices.Clone(c.Operations)
+		for j := range c.Operations {
+			c.Operations[j].Detail = ""
+		}
+		o.Checks[i] = c
+	}
+	o.Look.Stacks = public(o.Look.Stacks)
+	return o
+}
+
+// public copies: what an Overview holds is shared.
+func public(stacks []Stack) []Stack {
+	all := slices.Clone(stacks)
+	for i := range all {
+		all[i].Detail = ""
+	}
+	return all
 }
 
 // History is the memory behind status page, API and readiness. It is a
@@ -87,6 +115,12 @@ func NewHistory(ping func(context.Context) error) *History {
 // was known before still holds.
 func (h *History) Looked(l Look) {
 	h.change(func(o *Overview) {
+		switch {
+		case l.Offline == "":
+			o.OfflineSince = time.Time{}
+		case o.OfflineSince.IsZero():
+			o.OfflineSince = l.At
+		}
 		o.Look = l
 		o.Problem = problem(l.Error)
 		if l.Stacks != nil {

@@ -162,3 +162,40 @@ func TestManyMayUseAHistoryAtOnce(t *testing.T) {
 		}
 	}
 }
+
+func TestTheFirstOfTheLooksWithoutARemoteIsRemembered(t *testing.T) {
+	h := NewHistory(nil)
+	for _, c := range []struct {
+		second  int
+		offline string
+		since   time.Time
+	}{
+		{1, "", time.Time{}},
+		{2, "connection refused", at(2)},
+		{3, "no route to host", at(2)},
+		{4, "", time.Time{}},
+		{5, "connection refused", at(5)},
+	} {
+		h.Looked(Look{At: at(c.second), Offline: c.offline})
+		if got := h.Snapshot().OfflineSince; !got.Equal(c.since) {
+			t.Errorf("look %d: offline since %s, want %s", c.second, got, c.since)
+		}
+	}
+}
+
+func TestWhatIsPublicHasNoDetails(t *testing.T) {
+	const secret = "password is hunter2"
+	stacks := func() []Stack { return []Stack{{Name: "web", Error: "app ended", Detail: secret}} }
+	operations := []Operation{{Kind: "up", Stack: "web", Error: "app ended", Detail: secret}}
+	h := NewHistory(nil)
+	h.Looked(Look{At: at(1), Stacks: stacks()})
+	h.Ended(Check{Look: Look{At: at(1), Stacks: stacks()}, Ended: at(2), Final: stacks(), Operations: operations})
+	// Details that are not taken out are found by their text, wherever they are.
+	public := fmt.Sprintf("%+v", h.Snapshot().Public())
+	if strings.Contains(public, secret) || strings.Count(public, "app ended") != 5 {
+		t.Errorf("got %s", public)
+	}
+	if all := fmt.Sprintf("%+v", h.Snapshot()); strings.Count(all, secret) != 5 {
+		t.Errorf("the history itself has lost details: %s", all)
+	}
+}

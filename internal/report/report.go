@@ -77,11 +77,37 @@ type Stack struct {
 	Sync   Sync   `json:"sync"`
 	// Reason says in a sentence why Status or Sync is not as one would wish.
 	Reason string `json:"reason,omitempty"`
-	// Held is the kind of hold (foreign, data, retry, drift, needs, busy,
-	// empty, controller, invalid); empty if the stack is not held.
+	// Held is the kind of hold, one of the values of plan.Reason:
+	//
+	//	invalid     the compose file can't be deployed
+	//	foreign     another project has the name
+	//	data        going on would start a container on an empty volume or folder,
+	//	            or lose or strand data
+	//	local       files changed by hand in the clone are in the way
+	//	network     a network that others use would have to be replaced
+	//	retry       it failed, and the pause before the next try is not over
+	//	drift       it has drifted, and SELF_HEAL is off
+	//	needs       a stack that it needs, or whose place it takes, is not ready
+	//	busy        an operation of an earlier check still runs
+	//	empty       the commit has no stack at all
+	//	controller  the daemon's own stack, which a hand-over can't change
+	//	version     a version of the daemon failed
+	//
+	// Empty if the stack is not held.
 	Held string `json:"held,omitempty"`
-	// Error is the last error, empty after a success.
+	// Error is the reason of the last failure, empty after a success: short, the
+	// same for the same failure, and without anything that a container wrote.
 	Error string `json:"error,omitempty"`
+	// Detail is what there is to say besides, such as the last lines of a
+	// container's log. It is shown to those who have authenticated and to nobody
+	// else, see Overview.Public.
+	Detail string `json:"detail,omitempty"`
+	// Edited are the tracked files of the stack that were changed by hand in the
+	// clone, as paths in the repository.
+	Edited []string `json:"edited,omitempty"`
+	// Differences say what the host has otherwise than git wants it, one sentence
+	// each. Values of the environment and secrets are never in them.
+	Differences []string `json:"differences,omitempty"`
 	// Commit is the commit that was last applied, Attempted the last tried.
 	Commit      string    `json:"commit,omitempty"`
 	Attempted   string    `json:"attempted,omitempty"`
@@ -104,7 +130,8 @@ type Pull struct {
 	Total int64 `json:"total"`
 }
 
-// Outcome is how one attempt at a stack ended.
+// Outcome is how one attempt at a stack ended. It is kept in the journal, and
+// has no Detail for that reason.
 type Outcome struct {
 	At        time.Time `json:"at"`
 	Commit    string    `json:"commit"`
@@ -120,7 +147,10 @@ type Operation struct {
 	Cause   string        `json:"cause"`
 	Started time.Time     `json:"started"`
 	Took    time.Duration `json:"took_ns"`
-	Error   string        `json:"error,omitempty"`
+	// Error is the reason why it failed, Detail what there is to say besides, as
+	// for a Stack.
+	Error  string `json:"error,omitempty"`
+	Detail string `json:"detail,omitempty"`
 }
 
 // Count is an increment of gitops_deployments_operations_total.
@@ -133,12 +163,22 @@ type Count struct {
 // checkout, before the operations on stacks that follow do.
 type Look struct {
 	At      time.Time `json:"at"`
-	Trigger string    `json:"trigger"` // start, tick, webhook, retry, engine, lane, image
-	From    string    `json:"from,omitempty"`
-	To      string    `json:"to,omitempty"`
+	Trigger string    `json:"trigger"` // start, tick, webhook, page, retry, engine, lane, image, hand_over
+	// From is the clone's head, To what is wanted: the remote's head, or the
+	// clone's when the look is offline.
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
+	// Asked is when the remote was asked for what this look knows of it: the
+	// moment before the request. A look that takes over what an earlier one
+	// learnt has the time of that one. It is set for a request that failed, too.
+	Asked time.Time `json:"asked,omitzero"`
+	// Offline is why the remote could not be asked; empty if it could. What the
+	// clone has is kept running meanwhile. Error is set as well.
+	Offline string `json:"offline,omitempty"`
 	// Error is why the look ended before anything was started: nothing could be
-	// compared, or the clone not moved. Empty if it did not. Blocked says that a
-	// person is needed.
+	// compared, or the clone not moved. Empty if it did not. An offline look goes
+	// on with what the clone has, and counts as failed all the same. Blocked says
+	// that a person is needed.
 	Error   string `json:"error,omitempty"`
 	Blocked bool   `json:"blocked,omitempty"`
 	// Commits say more of From and To, as far as that is known.
