@@ -34,9 +34,12 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	stream := &stream{w: w, control: http.NewResponseController(w)}
 	// The server's limits are for requests that end.
 	_ = stream.control.SetReadDeadline(time.Time{})
+	// Asked once: a configuration that gets passwords later has let in who is here
+	// without one.
+	detailed := authenticated(s.o.ConfigFile, r)
 	for {
 		changed := s.o.History.Changed()
-		if stream.send(s.o.History.Snapshot()) != nil {
+		if stream.send(s.known(detailed)) != nil {
 			return
 		}
 		select {

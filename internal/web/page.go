@@ -57,8 +57,9 @@ func hashOf(html, element string) string {
 
 // index answers with the status page.
 func (s *Server) index(w http.ResponseWriter, r *http.Request) {
-	v := newView(s.overview(r), r.URL.Query().Get("show"))
-	v.CheckNow = s.authenticated()
+	known := authenticated(s.o.ConfigFile, r)
+	v := newView(s.overview(r, known), r.URL.Query().Get("show"))
+	v.CheckNow = known
 	var b bytes.Buffer // an error must not leave half a page
 	if err := s.page.template.Execute(&b, v); err != nil {
 		s.o.Log.Error("status page can't be rendered", "err", err)

@@ -159,6 +159,41 @@ func TestBeforeTheFirstLookThePageSaysSo(t *testing.T) {
 	}
 }
 
+func TestThePageSaysThatTheRemoteIsAway(t *testing.T) {
+	f := serve(t, nil)
+	away := report.Look{At: time.Now().Add(-3 * time.Hour), Trigger: "tick", Offline: "connection refused <b>", Error: "fetch: connection refused"}
+	f.history.Looked(away)
+	away.At = time.Now()
+	f.history.Looked(away)
+	_, body := f.do("GET", "/", "")
+	if want := `<dt>Remote</dt><dd class="bad">can't be asked, first 3 h ago: connection refused &lt;b&gt; <span`; !strings.Contains(body, want) {
+		t.Errorf("no %s", want)
+	}
+	if _, body := f.do("GET", "/api/v1/status", ""); !strings.Contains(body, `"offline_since": `) || !strings.Contains(body, `"offline": "connection refused `) {
+		t.Errorf("got %s", body)
+	}
+	f.history.Looked(report.Look{At: time.Now()})
+	if _, body := f.do("GET", "/", ""); strings.Contains(body, "<dt>Remote</dt>") {
+		t.Error("it still does when the remote is back")
+	}
+}
+
+func TestThePageShowsHowAStackDiffers(t *testing.T) {
+	f := serve(t, nil)
+	f.history.Looked(report.Look{At: time.Now(), Stacks: []report.Stack{{
+		Name: "web", File: "web/compose.yaml", Status: report.Running, Edited: []string{"web/nginx.conf", "web/" + evil}, Differences: []string{"app is missing", evil},
+	}}})
+	_, body := f.do("GET", "/", "")
+	for _, want := range []string{"<dt>Edited by hand</dt>", "<code>web/nginx.conf</code>", "<dt>Differs</dt>", "<div>app is missing</div>"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	if strings.Contains(body, "<img") {
+		t.Error("a name becomes markup")
+	}
+}
+
 func TestWhenAllIsWellThePageSaysSo(t *testing.T) {
 	f := serve(t, nil)
 	f.history.Looked(report.Look{At: time.Now(), From: "a", To: "a", Stacks: []report.Stack{{Name: "web", Status: report.Running, Sync: report.Synced}}})
@@ -187,7 +222,10 @@ func TestCheckNowIsForPeopleWithAPassword(t *testing.T) {
 		}
 	}
 	if response, _ := f.do("POST", "/check", "", "Origin: "+host, "Sec-Fetch-Site: same-origin"); response.StatusCode != 200 || len(f.triggered) != 1 {
-		t.Errorf("the button: got %d, triggered %d times", response.StatusCode, len(f.triggered))
+		t.Fatalf("the button: got %d, triggered %d times", response.StatusCode, len(f.triggered))
+	}
+	if trigger := <-f.triggered; trigger != "page" {
+		t.Errorf("the button is counted as %s", trigger)
 	}
 }
 

@@ -30,6 +30,8 @@ type Status struct {
 	LastSuccess time.Time `json:"last_success,omitzero"`
 	// NextCheck is when the next one is due, if nothing triggers one before.
 	NextCheck time.Time `json:"next_check,omitzero"`
+	// OfflineSince is since when the remote can't be asked; Look.Offline says why.
+	OfflineSince time.Time `json:"offline_since,omitzero"`
 	// Look is the newest comparison of what is wanted with what runs; absent
 	// before the first.
 	Look *report.Look `json:"look,omitempty"`
@@ -42,23 +44,24 @@ type Status struct {
 }
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
-	answer(w, http.StatusOK, s.overview(r))
+	answer(w, http.StatusOK, s.overview(r, authenticated(s.o.ConfigFile, r)))
 }
 
-func (s *Server) overview(r *http.Request) Status {
-	o := s.o.History.Snapshot()
+func (s *Server) overview(r *http.Request, detailed bool) Status {
+	o := s.known(detailed)
 	status := Status{
-		Version:     s.o.Version,
-		Repository:  locate(s.o.Remote()).String(),
-		Branch:      s.o.Branch,
-		Ready:       true,
-		Synced:      o.Problem == "",
-		Now:         time.Now(),
-		LastSuccess: o.Success,
-		NextCheck:   o.Next,
-		Stacks:      sorted(o.Stacks),
-		Pulls:       o.Pulls,
-		Checks:      append([]report.Check{}, o.Checks...), // [] and not null
+		Version:      s.o.Version,
+		Repository:   locate(s.o.Remote()).String(),
+		Branch:       s.o.Branch,
+		Ready:        true,
+		Synced:       o.Problem == "",
+		Now:          time.Now(),
+		LastSuccess:  o.Success,
+		NextCheck:    o.Next,
+		OfflineSince: o.OfflineSince,
+		Stacks:       sorted(o.Stacks),
+		Pulls:        o.Pulls,
+		Checks:       append([]report.Check{}, o.Checks...), // [] and not null
 	}
 	if !o.Look.At.IsZero() {
 		status.Look = &o.Look

@@ -30,6 +30,13 @@ type Outcome struct {
 	code int
 }
 
+// hide takes out what is not for strangers.
+func (o Outcome) hide() {
+	for i := range o.Stacks {
+		o.Stacks[i].Detail = ""
+	}
+}
+
 // StackOutcome is what became of a stack.
 type StackOutcome struct {
 	Name   string        `json:"name"`
@@ -38,6 +45,7 @@ type StackOutcome struct {
 	Sync   report.Sync   `json:"sync"`
 	Reason string        `json:"reason,omitempty"`
 	Error  string        `json:"error,omitempty"`
+	Detail string        `json:"detail,omitempty"`
 }
 
 // wants says whether the sender wants to know how it ends.
@@ -47,15 +55,19 @@ func wants(r *http.Request) bool { return r.URL.Query().Get("wait") == "true" }
 // Nothing has failed: a daemon that starts looks at everything.
 const stopping = "the daemon is stopping; the first check of the next one covers this"
 
-// wait waits for the end of a check that began after since, and gives what to
-// answer. It is told of by the history: nothing of a request is kept anywhere
+// wait waits for the end of a check that asked the remote after since, and gives
+// what to answer. It is told of by the history: nothing of a request is kept anywhere
 // else.
 func (h *webhook) wait(r *http.Request, since time.Time) (code int, body any) {
+	detailed := authenticated(h.o.ConfigFile, r)
 	timeout := time.NewTimer(maxWait)
 	defer timeout.Stop()
 	for {
 		changed := h.o.History.Changed()
 		if o, ended := covering(h.o.History.Snapshot(), since); ended {
+			if !detailed {
+				o.hide()
+			}
 			return o.code, o
 		}
 		select {
@@ -70,15 +82,16 @@ func (h *webhook) wait(r *http.Request, since time.Time) (code int, body any) {
 	}
 }
 
-// covering looks for the end of what was asked for: a look that began since and
-// failed, or a check that began since, has ended, and found no stack busy with
-// what was wanted before. A look says when it began before it fetches.
+// covering looks for the end of what was asked for: a look that asked the remote
+// since and failed, or a check that did, has ended, and found no stack busy with
+// what was wanted before. When a look began says nothing: one that the engine
+// caused goes by what was learnt from the remote earlier.
 func covering(now report.Overview, since time.Time) (Outcome, bool) {
-	if now.Look.Error != "" && !now.Look.At.Before(since) {
+	if now.Look.Error != "" && !now.Look.Asked.Before(since) {
 		return failed(http.StatusBadGateway, now.Look.Error), true
 	}
 	for _, c := range slices.Backward(now.Checks) { // the first that ended
-		if c.At.Before(since) || slices.ContainsFunc(c.Final, busy) {
+		if c.Asked.Before(since) || slices.ContainsFunc(c.Final, busy) {
 			continue
 		}
 		return outcome(c), true
@@ -100,7 +113,7 @@ func outcome(c report.Check) Outcome {
 		o = failed(http.StatusBadGateway, c.Error)
 	}
 	for _, s := range sorted(c.Final) {
-		o.Stacks = append(o.Stacks, StackOutcome{s.Name, s.File, s.Status, s.Sync, s.Reason, s.Error})
+		o.Stacks = append(o.Stacks, StackOutcome{s.Name, s.File, s.Status, s.Sync, s.Reason, s.Error, s.Detail})
 		if s.Status == report.Failed || s.Status == report.Invalid {
 			o.Status, o.code = "failed", http.StatusBadGateway
 		}

@@ -42,9 +42,9 @@ func waiting(t *testing.T) (*hook, *webhook, chan struct{}) {
 	return h, newWebhook(h.o, closing), closing
 }
 
-// check is one that began a second ago, unless it is told otherwise.
+// check is one that asked the remote when it began.
 func check(began time.Time, err string, stacks ...report.Stack) report.Check {
-	return report.Check{Look: report.Look{At: began, To: "9f3c21e", Error: err}, Ended: time.Now(), Final: stacks}
+	return report.Check{Look: report.Look{At: began, Asked: began, To: "9f3c21e", Error: err}, Ended: time.Now(), Final: stacks}
 }
 
 func TestWhoWaitsIsAnsweredWhenTheCheckThatCoversItHasEnded(t *testing.T) {
@@ -88,6 +88,40 @@ func TestWhoWaitsIsAnsweredWhenTheCheckThatCoversItHasEnded(t *testing.T) {
 	})
 }
 
+// What the engine causes goes by what the remote said before the push.
+func TestWhoWaitsIsNotAnsweredByALookThatDidNotAskTheRemote(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, hook, _ := waiting(t)
+		before := time.Now()
+		time.Sleep(time.Second)
+		answered := knock(h, hook)
+		asked := time.Now()
+		caused := check(time.Now(), "")
+		caused.Asked, caused.To = before, "1a2b3c4"
+		h.o.History.Looked(caused.Look)
+		h.o.History.Ended(caused)
+		pending(t, answered)
+		caused.Error = "observe: the engine does not answer"
+		h.o.History.Looked(caused.Look)
+		h.o.History.Ended(caused)
+		pending(t, answered)
+		// One that begins later goes by what was learnt since.
+		time.Sleep(time.Second)
+		later := check(time.Now(), "")
+		later.Asked = asked
+		h.o.History.Ended(later)
+		const want = `{
+  "status": "done",
+  "commit": "9f3c21e",
+  "stacks": []
+}
+`
+		if w := <-answered; w.Code != 200 || w.Body.String() != want {
+			t.Errorf("got %d %s", w.Code, w.Body)
+		}
+	})
+}
+
 func TestWhoWaitsIsToldOfFailures(t *testing.T) {
 	for name, c := range map[string]struct {
 		happens func(*report.History, chan struct{})
@@ -123,7 +157,7 @@ func TestWhoWaitsIsToldOfFailures(t *testing.T) {
 }
 `},
 		"the look failed": {func(h *report.History, _ chan struct{}) {
-			h.Looked(report.Look{At: time.Now(), Error: "remote is down"})
+			h.Looked(report.Look{At: time.Now(), Asked: time.Now(), Error: "remote is down"})
 		}, 502, `{
   "status": "failed",
   "reason": "remote is down",
