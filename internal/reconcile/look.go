@@ -107,7 +107,7 @@ func (r *Reconciler) check(ctx, lanes context.Context, trigger string) {
 	c := &check{pending: map[string]*turn{}}
 	r.outcome(ctx, c)
 	v, err := r.look(ctx, r.o.Heal || r.first)
-	c.Look, c.view = report.Look{At: v.at, Trigger: trigger, From: v.heads.Local, To: v.heads.Remote}, v
+	c.Look, c.view = report.Look{At: v.at, Asked: v.at, Trigger: trigger, From: v.heads.Local, To: v.heads.Remote}, v
 	if err != nil {
 		if ctx.Err() == nil {
 			r.lookFailed(c, err)
