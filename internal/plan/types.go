@@ -427,13 +427,18 @@ const (
 	HeldInvalid Reason = "invalid"
 	// HeldForeign : another project has the name.
 	HeldForeign Reason = "foreign"
-	// HeldDataLoss : going on would lose or strand data.
+	// HeldDataLoss : going on would start a container on an empty volume or
+	// folder, or lose or strand data.
 	HeldDataLoss Reason = "data"
+	// HeldLocal : files changed by hand in the clone are in the way.
+	HeldLocal Reason = "local"
+	// HeldNetwork : a network that others use would have to be replaced.
+	HeldNetwork Reason = "network"
 	// HeldRetry : it failed and the pause before the next try is not over.
 	HeldRetry Reason = "retry"
 	// HeldDrift : it has drifted and SELF_HEAL is off.
 	HeldDrift Reason = "drift"
-	// HeldNeeds : a stack that it needs is not there.
+	// HeldNeeds : a stack that it needs, or whose place it takes, is not ready.
 	HeldNeeds Reason = "needs"
 	// HeldBusy : an operation of an earlier check still runs.
 	HeldBusy Reason = "busy"
