@@ -147,7 +147,7 @@ func (a *App) work(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.reconciler.Run(ctx) })
 	g.Go(func() error {
-		err := a.handOver.Attend(ctx, func() { a.reconciler.Trigger("hand over") })
+		err := a.handOver.Attend(ctx, func() { a.reconciler.Trigger("hand_over") })
 		if err != nil && ctx.Err() == nil {
 			a.log.Warn("a hand-over can't be seen to its end", "err", err)
 		}

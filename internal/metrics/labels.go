@@ -19,7 +19,7 @@ func kinds() []string {
 }
 
 func triggers() []string {
-	return []string{"start", "tick", "webhook", "retry", "engine", "lane", "image", "hand over"}
+	return []string{"start", "tick", "webhook", "page", "retry", "engine", "lane", "image", "hand_over"}
 }
 
 func providers() []string {
@@ -30,7 +30,7 @@ func decisions() []string { return []string{"queued", "ignored", "unauthorized",
 
 func reasons() []string {
 	return words([]plan.Reason{
-		plan.HeldInvalid, plan.HeldForeign, plan.HeldDataLoss, plan.HeldRetry, plan.HeldDrift,
+		plan.HeldInvalid, plan.HeldForeign, plan.HeldDataLoss, plan.HeldLocal, plan.HeldNetwork, plan.HeldRetry, plan.HeldDrift,
 		plan.HeldNeeds, plan.HeldBusy, plan.HeldEmpty, plan.HeldController, plan.HeldVersion,
 	})
 }

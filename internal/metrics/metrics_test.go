@@ -169,6 +169,24 @@ gitops_ready 0
 `, "gitops_deployments_active_total", "gitops_ready")
 }
 
+func TestTheRemoteIsReachableUntilALookCouldNotAskIt(t *testing.T) {
+	m, reg := fresh()
+	say := func(value string) {
+		t.Helper()
+		expect(t, reg, `
+# HELP gitops_remote_reachable 1 if the newest look knew the remote's head, 0 if the remote could not be asked or there was no look yet.
+# TYPE gitops_remote_reachable gauge
+gitops_remote_reachable `+value+"\n", "gitops_remote_reachable")
+	}
+	say("0")
+	m.Looked(report.Look{At: time.Unix(1, 0)})
+	say("1")
+	m.Looked(report.Look{At: time.Unix(2, 0), Error: "fetch: connection refused", Offline: "connection refused"})
+	say("0")
+	m.Looked(report.Look{At: time.Unix(3, 0), Error: "the clone has local changes"})
+	say("1")
+}
+
 const perStack = `
 # HELP gitops_stack_info A stack, its compose file and the commit that was last applied to it.
 # TYPE gitops_stack_info gauge

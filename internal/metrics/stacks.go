@@ -13,7 +13,7 @@ import (
 type stacks struct {
 	history *report.History
 
-	active, held, ready                      *prometheus.Desc
+	active, held, ready, reachable           *prometheus.Desc
 	image                                    *prometheus.Desc
 	info, status, reason, lastSuccess, retry *prometheus.Desc
 }
@@ -27,6 +27,7 @@ func newStacks(h *report.History) *stacks {
 		active:      desc("gitops_deployments_active_total", "Stacks by their state now.", "status"),
 		held:        desc("gitops_stacks_held", "Stacks that are held back from what git wants, by the kind of reason.", "reason"),
 		ready:       desc("gitops_ready", "1 if the last check succeeded, 0 if it failed or there was none yet."),
+		reachable:   desc("gitops_remote_reachable", "1 if the newest look knew the remote's head, 0 if the remote could not be asked or there was no look yet."),
 		info:        desc("gitops_stack_info", "A stack, its compose file and the commit that was last applied to it.", "stack", "file", "commit"),
 		image:       desc("gitops_stack_image_info", "The image that a service runs, by its digest at the registry, or its id if it came from none.", "stack", "service", "image", "digest"),
 		status:      desc("gitops_stack_status", "1 for the state that a stack is in, 0 for the others.", "stack", "status"),
@@ -38,7 +39,7 @@ func newStacks(h *report.History) *stacks {
 
 // Describe implements prometheus.Collector.
 func (s *stacks) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{s.active, s.held, s.ready, s.info, s.image, s.status, s.reason, s.lastSuccess, s.retry} {
+	for _, d := range []*prometheus.Desc{s.active, s.held, s.ready, s.reachable, s.info, s.image, s.status, s.reason, s.lastSuccess, s.retry} {
 		ch <- d
 	}
 }
@@ -50,6 +51,7 @@ func (s *stacks) Collect(ch chan<- prometheus.Metric) {
 	}
 	now := s.history.Snapshot()
 	gauge(s.ready, one(now.Problem == ""))
+	gauge(s.reachable, one(!now.Look.At.IsZero() && now.Look.Offline == ""))
 	totals(now.Stacks, func(status string, n int) { gauge(s.active, float64(n), status) },
 		func(reason string, n int) { gauge(s.held, float64(n), reason) })
 	for _, r := range rows(now.Stacks) {

@@ -291,7 +291,7 @@ func TestWhenItHandsOver(t *testing.T) {
 		d.expect("picture", d.last(), "own=failed/applying web=running/synced")
 		d.expect("tries", h.tries(), "0")
 		h.ended(Outcome{Own: Own{Version: "own2", Commit: "c2"}, Stack: "own", Error: "killed", Again: true, Ended: time.Now()})
-		d.r.Trigger("hand over")
+		d.r.Trigger("hand_over")
 		pass(10 * time.Second)
 		d.expect("tries", h.tries(), "1")
 		d.stop()
