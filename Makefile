@@ -24,8 +24,8 @@ build: ## the static binary, bin/gitops-compose
 test: engine servers unit lint contract e2e ## everything: engine, unit, lint, contract, end to end
 
 .PHONY: servers
-servers: # without them the tests over SSH, in a browser and with Prometheus are skipped
-	@scripts/packages.sh openssh-server prometheus chromium || true
+servers: # without them the tests over SSH, in a browser and with Prometheus are skipped, or fail with REQUIRE_ALL=1
+	@scripts/packages.sh openssh-server:sshd prometheus:promtool chromium:chromium || [[ -z "$${REQUIRE_ALL:-}" ]]
 
 .PHONY: unit
 unit: ## tests that need no engine, with the race detector

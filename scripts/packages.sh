@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
-# Makes sure that Debian packages are installed:  scripts/packages.sh PACKAGE...
+# Makes sure that Debian packages are installed:  scripts/packages.sh PACKAGE[:PROGRAM]...
+# Where a program is named and is there, wherever it comes from, its package is not needed.
 # As root on Debian it installs what is missing; else it says what to type, and fails.
 set -euo pipefail
 
 missing=()
-for package in "$@"; do
+for wanted in "$@"; do
+  package=${wanted%%:*} program=${wanted#"$package"}
+  if [[ -n $program ]] && PATH=$PATH:/usr/sbin command -v "${program#:}" >/dev/null; then
+    continue
+  fi
   status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
   [[ $status == installed ]] || missing+=("$package")
 done

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/testenv"
 )
 
 // panels gives every query of the dashboard, by where it is, with Grafana's
@@ -70,7 +72,7 @@ func (h *host) scrape() string {
 	h.t.Helper()
 	path, err := exec.LookPath("prometheus")
 	if err != nil {
-		h.t.Skip("prometheus is not installed: apt-get install --no-install-recommends prometheus")
+		testenv.Missing(h.t, "there is no prometheus: apt-get install --no-install-recommends prometheus")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

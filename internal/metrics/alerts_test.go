@@ -9,15 +9,17 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 	"go.yaml.in/yaml/v2"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/testenv"
 )
 
-// tool finds a program of Debian's package prometheus; without it the test is
-// skipped.
+// tool finds a program of Debian's package prometheus; a test that has to do
+// without it is skipped.
 func tool(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		t.Skipf("there is no %s: apt-get install prometheus", name)
+		testenv.Missing(t, "there is no %s: apt-get install prometheus", name)
 	}
 	return path
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/testenv"
 )
 
 // sshServer is a real sshd on loopback that lets the current user in with one
@@ -38,7 +40,7 @@ func startSSH(t *testing.T, options string) *sshServer {
 	if err != nil {
 		path = "/usr/sbin/sshd"
 		if _, err := os.Stat(path); err != nil {
-			t.Skip("sshd is not installed; on Debian: apt-get install openssh-server")
+			testenv.Missing(t, "there is no sshd: apt-get install openssh-server")
 		}
 	}
 	me, err := user.Current()

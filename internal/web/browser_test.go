@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/websocket"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
+	"github.com/korbiniankuhn/gitops-compose/internal/testenv"
 )
 
 // browser is a page of a real, headless Chromium, driven by its DevTools
@@ -35,7 +36,7 @@ func open(t *testing.T) *browser {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Skip("there is no chromium: apt-get install chromium")
+		testenv.Missing(t, "there is no chromium: apt-get install chromium")
 	}
 	profile, err := os.MkdirTemp("", "chromium") // not t.TempDir: what outlives its parent may still write there
 	if err != nil {

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/testenv"
 )
 
 // Deliveries that providers sent, or show in their documentation, have been
@@ -31,7 +33,7 @@ func module(t *testing.T, name, sum string) string {
 	out, err := cmd.Output()
 	var answer struct{ Dir, Sum, Error string }
 	if json.Unmarshal(out, &answer) != nil || err != nil || answer.Error != "" {
-		t.Skipf("%s can't be had: %v %s", name, err, answer.Error)
+		testenv.Unavailable(t, "%s can't be had: %v %s", name, err, answer.Error)
 	}
 	if answer.Sum != sum {
 		t.Fatalf("%s has the checksum %s, want %s", name, answer.Sum, sum)
@@ -44,7 +46,7 @@ func npm(t *testing.T, name, sum, file string) []byte {
 	t.Helper()
 	cmd := command(t, "npm", "pack", "--loglevel=error", "--prefer-offline", "--fetch-retries=0", name)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("%s can't be had: %v %s", name, err, out)
+		testenv.Unavailable(t, "%s can't be had: %v %s", name, err, out)
 	}
 	packed, err := filepath.Glob(filepath.Join(cmd.Dir, "*.tgz"))
 	if err != nil || len(packed) != 1 {
@@ -87,7 +89,7 @@ func command(t *testing.T, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if errors.Is(err, exec.ErrNotFound) {
-		t.Skipf("there is no %s to fetch recordings with", name)
+		testenv.Unavailable(t, "there is no %s to fetch recordings with", name)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
