@@ -6,6 +6,7 @@ SHELL := bash
 .NOTPARALLEL: # the tests share one engine, and the clocks in them want the machine's cores
 
 VERSION ?= $(shell GIT_OPTIONAL_LOCKS=0 git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT ?= $(shell GIT_OPTIONAL_LOCKS=0 git rev-parse HEAD 2>/dev/null)
 IMAGE ?= gitops-compose:$(VERSION)
 
 # Tests in files with the build tag "engine" need a real engine; all others need nothing but Go.
@@ -18,7 +19,7 @@ help: ## this list
 
 .PHONY: build
 build: ## the static binary, bin/gitops-compose
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/gitops-compose ./cmd/gitops-compose
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/gitops-compose ./cmd/gitops-compose
 
 .PHONY: test
 test: engine servers unit lint contract e2e ## everything: engine, unit, lint, contract, end to end

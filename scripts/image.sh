@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 tag=${1:?usage: scripts/image.sh NAME:TAG}
 version=${VERSION:-$(GIT_OPTIONAL_LOCKS=0 git describe --tags --always --dirty 2>/dev/null || echo dev)}
+commit=$(GIT_OPTIONAL_LOCKS=0 git rev-parse HEAD 2>/dev/null || true)
 repository=gitops-compose-builder
 scratch=$(mktemp -d)
 # The classic builder leaves its build stage behind, without a name.
@@ -66,4 +67,4 @@ if ! docker image inspect "$builder" >/dev/null 2>&1 && ! timeout 300 docker pul
   fi
 fi
 
-docker build --force-rm --build-arg BUILDER_IMAGE="$builder" --build-arg VERSION="$version" --tag "$tag" .
+docker build --force-rm --build-arg BUILDER_IMAGE="$builder" --build-arg VERSION="$version" --build-arg COMMIT="$commit" --tag "$tag" .

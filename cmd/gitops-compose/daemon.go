@@ -27,7 +27,7 @@ func daemonCommand(environ []string, stderr io.Writer) *cobra.Command {
 			for _, w := range c.Warnings {
 				log.Warn("configuration", "cause", w)
 			}
-			a, err := app.New(cmd.Context(), app.Options{Config: c, Logger: log, Version: version})
+			a, err := app.New(cmd.Context(), app.Options{Config: c, Logger: log, Version: version, Commit: builtFrom(commit, buildSettings())})
 			if err != nil {
 				return err
 			}

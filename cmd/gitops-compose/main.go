@@ -21,9 +21,6 @@ import (
 	"github.com/korbiniankuhn/gitops-compose/internal/config"
 )
 
-// version is set by the linker.
-var version = "dev"
-
 // Exit codes.
 const (
 	exitOK    = 0

@@ -30,6 +30,8 @@ type Options struct {
 	Config  config.Config
 	Logger  *slog.Logger
 	Version string
+	// Commit is what the program was built from; "" if that is not known.
+	Commit string
 }
 
 // App is the daemon, built and not yet running.
@@ -73,7 +75,7 @@ func (a *App) build(ctx context.Context, o Options) error {
 	a.engine, a.clone = p.engine, p.clone.Path
 
 	registry := prometheus.NewRegistry()
-	counters := metrics.New(registry, metrics.Options{Version: o.Version, Interval: c.CheckInterval})
+	counters := metrics.New(registry, metrics.Options{Version: o.Version, Commit: o.Commit, Interval: c.CheckInterval})
 	events := make(chan string, 64)
 	a.events = func(ctx context.Context) { relay(ctx, p.engine.Events(ctx), events) }
 	reporters := report.Fan{counters, history}

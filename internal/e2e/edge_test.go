@@ -250,6 +250,7 @@ func TestTheMetricsOfTheContractAreThereAndCount(t *testing.T) {
 		`gitops_deployments_operations_total{operation="failed"} 0`,
 		`gitops_deployments_operations_total{operation="ignored"} 1`,
 		`gitops_check_total{status="error"} 0`,
+		`gitops_build_info{commit="9f3c21e0",`, // see the build of the binary
 		`gitops_check_timestamp_seconds{status="success"} `,
 		`gitops_deployments_change_timestamp_seconds{status="success"} `,
 	} {

@@ -55,7 +55,7 @@ func testMain(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	binary = filepath.Join(dir, "gitops-compose")
-	build := exec.Command("go", "build", "-trimpath", "-o", binary, "../../cmd/gitops-compose")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-X main.commit=9f3c21e0", "-o", binary, "../../cmd/gitops-compose")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the binary: %v\n%s", err, out)
