@@ -6,7 +6,8 @@ import (
 )
 
 // Banner is the effective configuration by variable, for the log at start.
-// Secrets are masked, and so are credentials in the repository's address.
+// Secrets are masked, and so are credentials in the repository's address. The
+// registry of its own variables is one of DOCKER_REGISTRIES here.
 func (c Config) Banner() []slog.Attr {
 	username := c.RepositoryUsername
 	if username != "" && !c.RepositoryPassword.IsSet() {
@@ -46,6 +47,7 @@ func (c Config) Banner() []slog.Attr {
 		{"DEPLOY_TIMEOUT_IN_SECONDS", int64(c.DeployTimeout.Seconds())},
 		{"SELF_HEAL", c.SelfHeal},
 		{"ALLOW_EMPTY", c.AllowEmpty},
+		{"PRUNE_IMAGES", c.PruneImages},
 		{"LOG_LEVEL", strings.ToLower(c.LogLevel.String())},
 		{"LOG_FORMAT", c.LogFormat},
 	})
