@@ -168,16 +168,20 @@ func branchName(v string) bool {
 type remote string
 
 func (r *remote) UnmarshalText(text []byte) error {
+	const forms = "https://host/path, ssh://user@host/path, user@host:path, file:///path or an absolute path"
 	v := trim(text)
+	if strings.HasPrefix(v, "git://") {
+		return errors.New(forms + " (git:// is not supported: nobody can tell whether what arrives is what was sent)")
+	}
 	if !remoteURL(v) {
-		return errors.New("https://host/path, ssh://user@host/path, user@host:path, file:///path or an absolute path")
+		return errors.New(forms)
 	}
 	*r = remote(v)
 	return nil
 }
 
-// remoteURL accepts the forms that git itself accepts, except for relative
-// paths: what they are relative to is different inside a container.
+// remoteURL accepts the forms that git itself accepts, except for git:// and for
+// relative paths: what they are relative to is different inside a container.
 func remoteURL(v string) bool {
 	if strings.HasPrefix(v, "/") {
 		return true
@@ -191,7 +195,7 @@ func remoteURL(v string) bool {
 		return false
 	}
 	switch u.Scheme {
-	case "http", "https", "ssh", "git":
+	case "http", "https", "ssh":
 		return u.Host != "" && strings.Trim(u.Path, "/") != ""
 	case "file":
 		return u.Path != ""
