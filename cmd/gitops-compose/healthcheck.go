@@ -15,13 +15,13 @@ func healthcheckCommand(environ []string) *cobra.Command {
 		Use:   "healthcheck",
 		Short: "Ask the daemon on this host whether it is alive (for the container's HEALTHCHECK)",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := config.Load(environ)
+			address, configFile, err := config.HTTP(environ)
 			if err != nil {
 				return err
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), 10*time.Second)
 			defer cancel()
-			return app.Healthcheck(ctx, c)
+			return app.Healthcheck(ctx, address, configFile)
 		},
 	})
 }

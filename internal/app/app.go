@@ -324,8 +324,8 @@ func relay(ctx context.Context, from <-chan string, to chan<- string) {
 	}
 }
 
-// Healthcheck asks the daemon that runs with this configuration on this host
-// whether it is alive.
-func Healthcheck(ctx context.Context, c config.Config) error {
-	return web.Healthcheck(ctx, c.HTTPAddress, c.HTTPConfigFile)
+// Healthcheck asks the daemon on this host that listens on an address whether it
+// is alive. configFile is its web configuration, or "".
+func Healthcheck(ctx context.Context, address, configFile string) error {
+	return web.Healthcheck(ctx, address, configFile)
 }

@@ -76,6 +76,23 @@ func Load(environ []string) (Config, error) {
 	return c, nil
 }
 
+// HTTP reads where the daemon's HTTP server listens, and its web configuration:
+// all that it takes to ask a running daemon something. Mistakes elsewhere, like
+// the file of a secret that can't be read for a moment, are not looked for: a
+// daemon that lives with them is alive.
+func HTTP(environ []string) (address, configFile string, err error) {
+	all, some := env.ToMap(environ), map[string]string{}
+	for _, name := range []string{"HTTP_ADDRESS", "HTTP_CONFIG_FILE"} {
+		some[name] = all[name]
+	}
+	l := loader{environ: some}
+	raw := l.parse()
+	if len(l.mistakes) > 0 {
+		return "", "", l.mistakes
+	}
+	return string(raw.HTTPAddress), raw.HTTPConfigFile, nil
+}
+
 // mistakes are all that is wrong, as one error.
 type mistakes []string
 
