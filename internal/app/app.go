@@ -134,7 +134,7 @@ func (a *App) work(ctx context.Context) error {
 	case ctx.Err() != nil:
 		return nil
 	case err != nil:
-		a.log.Warn("other daemons can't be kept away from the clone", "err", err)
+		a.log.Warn("can't lock the clone against other daemons", "err", err)
 	default:
 		defer release()
 	}
@@ -144,14 +144,14 @@ func (a *App) work(ctx context.Context) error {
 	if err := a.handOver.Start(ctx); ctx.Err() != nil {
 		return nil
 	} else if err != nil {
-		a.log.Warn("what a hand-over left could not be cleared away", "err", err)
+		a.log.Warn("can't clean up after an earlier hand-over", "err", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.reconciler.Run(ctx) })
 	g.Go(func() error {
 		err := a.handOver.Attend(ctx, func() { a.reconciler.Trigger("hand_over") })
 		if err != nil && ctx.Err() == nil {
-			a.log.Warn("a hand-over can't be seen to its end", "err", err)
+			a.log.Warn("can't follow the running hand-over", "err", err)
 		}
 		return nil
 	})

@@ -282,7 +282,7 @@ func (l *loader) add(all []Registry, place string, r Registry) []Registry {
 	}
 	for _, other := range all {
 		if other.Host() == host {
-			l.mistakes = append(l.mistakes, fmt.Sprintf("%s: %s has a login already: want each registry once", place, host))
+			l.mistakes = append(l.mistakes, fmt.Sprintf("%s: %s is listed twice; list each registry once", place, host))
 			return all
 		}
 	}

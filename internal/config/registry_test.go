@@ -32,7 +32,7 @@ func TestMistakesInTheListNameThePlaceAndNoValue(t *testing.T) {
 		`[{"url":"a","username":"u","password":"x"},"hunter2"]`:                                                            `entry 2: wrong type`,
 		`[{"url":"a","username":"u","password":"x"},{"url":"b","password":"hunter2"}]`:                                     `entry 2 has no "username"`,
 		`[{"url":"a","username":"u"}]`:                                                                                     `entry 1 has no "password"`,
-		`[{"url":"ghcr.io","username":"u","password":"x"},{"url":"https://ghcr.io/","username":"v","password":"hunter2"}]`: `DOCKER_REGISTRIES: entry 2: ghcr.io has a login already: want each registry once`,
+		`[{"url":"ghcr.io","username":"u","password":"x"},{"url":"https://ghcr.io/","username":"v","password":"hunter2"}]`: `DOCKER_REGISTRIES: entry 2: ghcr.io is listed twice; list each registry once`,
 		`[{"url":"https://u:hunter2@ghcr.io/","username":"u","password":"x"}]`:                                             `DOCKER_REGISTRIES: entry 1: want the url as a registry's host, like ghcr.io or registry.example.com:5000`,
 	} {
 		_, err := Load([]string{"DOCKER_REGISTRIES=" + text})
