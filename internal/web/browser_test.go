@@ -317,3 +317,27 @@ func checkNow(t *testing.T, host string) {
 	f.history.Looked(report.Look{At: time.Now(), Stacks: []report.Stack{}})
 	b.until(`document.querySelectorAll("summary").length === 0`)
 }
+
+func TestADetailIsFoldedUntilSomebodyOpensIt(t *testing.T) {
+	f := serve(t, func(o *Options) { o.ConfigFile = configFile(t, false, "") })
+	web := report.Stack{
+		Name: "web", File: "web/compose.yaml", Status: report.Failed, Sync: report.Waiting, Error: "app ended with exit code 1",
+		Detail: strings.Repeat("a long line of a log ", 20) + evil, Edited: []string{"web/a-file-with-a-name-that-is-as-long-as-one-can-be.conf"}, Differences: []string{"app is missing"},
+	}
+	f.history.Looked(report.Look{At: time.Now(), Offline: "connection refused", Stacks: []report.Stack{web}})
+	b := open(t)
+	b.visit(strings.Replace(f.url, "http://", "http://alice:hunter2@", 1) + "/")
+	const detail = `document.getElementById("web/compose.yaml:web:detail")`
+	if got := b.eval(detail + `.open + "|" + document.getElementById("web/compose.yaml:web").open`); got != "false|true" {
+		t.Errorf("open: %s", got)
+	}
+	b.eval(detail + `.querySelector("summary").click()`)
+	b.until(detail + `.open`)
+	readableOnAPhone(b)
+	web.Detail = "another line"
+	f.history.Updated(web)
+	b.until(detail + `.textContent.includes("another line")`)
+	if got := b.eval(detail + `.open`); got != "true" {
+		t.Errorf("it has closed: %s", got)
+	}
+}
