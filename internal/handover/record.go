@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/korbiniankuhn/gitops-compose/internal/atomicfile"
 	"github.com/korbiniankuhn/gitops-compose/internal/engine"
 )
 
@@ -154,23 +155,15 @@ func readFile(path string, v any) (bool, error) {
 	}
 }
 
-// writeFile replaces a file at once: a kill leaves the old or the new one.
+// writeFile replaces a file at once: a kill leaves the old or the new one. One at
+// a time writes each file.
 func writeFile(path string, v any) error {
 	b, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		return err
 	}
-	// One at a time writes each file. What a kill left of this name is written over.
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := atomicfile.Write(path, b, atomicfile.Options{}); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return os.Rename(f.Name(), path)
+	return nil
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/atomicfile"
 )
 
 // disk makes every change that this package makes to a file system. That it is
@@ -91,17 +93,7 @@ func (d *disk) create(path string, mode fs.FileMode) (*os.File, error) {
 
 // replace puts content at path in one step, by way of the temporary file tmp.
 func (d *disk) replace(path, tmp string, mode fs.FileMode, content []byte) error {
-	if err := d.remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	err := d.write(tmp, mode, true, func(w io.Writer) error { _, err := w.Write(content); return err })
-	if err != nil {
-		return err
-	}
-	if err := d.rename(tmp, path); err != nil {
-		return err
-	}
-	return d.syncDir(filepath.Dir(path))
+	return atomicfile.Write(path, content, atomicfile.Options{Temp: tmp, Mode: mode, Created: d.give, Before: d.hook})
 }
 
 func (d *disk) rename(from, to string) error {
@@ -200,21 +192,12 @@ func (d *disk) mkdirAll(root, path string, mode fs.FileMode) error {
 	return err
 }
 
-// syncDir makes renames in a folder durable. File systems that can't do that
-// are left as they are.
+// syncDir makes renames in a folder durable.
 func (d *disk) syncDir(path string) error {
 	if err := d.step("syncdir", path); err != nil {
 		return err
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOTSUP) {
-		return err
-	}
-	return nil
+	return atomicfile.SyncFolder(path)
 }
 
 // syncAll makes everything on path's file system durable: with many files it
