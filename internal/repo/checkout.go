@@ -16,7 +16,7 @@ import (
 )
 
 // Checkout moves the clone's branch, index and work tree to commit, which
-// Fetch has brought. An earlier checkout that was interrupted is finished
+// Fetch has brought; another Fetch may be under way. An earlier checkout that was interrupted is finished
 // first. The steps, in an order in which a kill after any of them can be
 // continued from:
 //
@@ -34,9 +34,7 @@ func (r *Repository) Checkout(ctx context.Context, commit string) error {
 	if r.opt.ReadOnly {
 		return fmt.Errorf("checkout %s: %w", short(commit), errReadOnly)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.open(); err != nil {
+	if err := r.cloned(); err != nil {
 		return err
 	}
 	release, err := r.exclusive(ctx)
@@ -44,6 +42,8 @@ func (r *Repository) Checkout(ctx context.Context, commit string) error {
 		return err
 	}
 	defer release()
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	defer r.objects.reset() // it may be long until the next commit
 	if err := r.checkout(ctx, plumbing.NewHash(commit)); err != nil {
 		return fmt.Errorf("checkout %s: %w", short(commit), err)

@@ -137,7 +137,7 @@ func (w *world) converges(precious map[string]string) {
 	state, _ := os.ReadDir(filepath.Join(w.clone, ".git", "gitops-compose"))
 	for _, e := range state {
 		switch e.Name() {
-		case "flock", "lock", "seen", "stage":
+		case "flock", "fetch.flock", "lock", "seen", "stage":
 		default:
 			left = append(left, e.Name())
 		}

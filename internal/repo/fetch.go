@@ -32,17 +32,57 @@ type Heads struct {
 // checks that the clone can be moved there: no change by hand, no commits of
 // its own. The work tree is not touched; only a clone that is empty is filled.
 //
+// It may take as long as the remote does, and holds up nobody but other
+// fetches. Local is where the clone is when Fetch returns, also if a Checkout
+// has moved it meanwhile.
+//
 // Heads are filled in as far as they are known, also beside an error. A
 // BlockedError needs a person; any other error is worth another try as it is.
 func (r *Repository) Fetch(ctx context.Context) (Heads, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	select {
+	case r.fetching <- struct{}{}:
+	case <-ctx.Done():
+		return Heads{}, fmt.Errorf("fetch: another one has not ended: %w", ctx.Err())
+	}
+	defer func() { <-r.fetching }()
 	heads, err := r.fetch(ctx)
 	if err != nil {
 		user, password := r.secrets()
 		err = redact(fmt.Errorf("fetch: %w", err), user, password)
 	}
 	return heads, err
+}
+
+// Local is Fetch without a remote: the clone's head, as if the remote had the
+// same. It answers while a Fetch is under way. An interrupted checkout counts as
+// it does there: what it has written already is no change by hand, and Local is
+// where it was going to, which is not Remote.
+//
+// There is an error while there is no clone, or if HEAD or the index can't be
+// worked with.
+func (r *Repository) Local(ctx context.Context) (Heads, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h, err := r.localHeads(ctx)
+	if err != nil {
+		return h, fmt.Errorf("read the clone: %w", err)
+	}
+	return h, nil
+}
+
+func (r *Repository) localHeads(ctx context.Context) (Heads, error) {
+	if err := r.open(); err != nil {
+		return Heads{}, err
+	}
+	local, err := r.head()
+	if err != nil {
+		return Heads{}, err
+	}
+	if local.IsZero() {
+		return Heads{}, errors.New("the clone has nothing checked out yet")
+	}
+	h, _, err := r.stand(ctx, local, local)
+	return h, err
 }
 
 // secrets returns what must not be in a message.
@@ -54,34 +94,66 @@ func (r *Repository) secrets() (a, b string) {
 }
 
 func (r *Repository) fetch(ctx context.Context) (Heads, error) {
-	if r.cloning {
-		if err := r.prepareClone(); err != nil {
-			return Heads{}, err
-		}
-	}
-	local, err := r.head()
+	local, err := r.begin()
 	if err != nil {
 		return Heads{}, err
 	}
-	heads := Heads{Local: text(local)}
 	remote, err := r.update(ctx, local)
 	if err != nil {
-		return heads, err
+		return Heads{Local: r.localHead()}, err
 	}
-	heads.Remote = remote.String()
 	if local.IsZero() {
 		if err := r.fill(ctx, remote); err != nil {
-			return heads, err
+			return Heads{Remote: text(remote)}, err
 		}
-		local = remote
-		heads.Local = heads.Remote
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if local, err = r.head(); err != nil {
+		return Heads{Remote: text(remote)}, err
+	}
+	heads, local, err := r.stand(ctx, local, remote)
+	if err != nil {
+		return heads, r.distrust(err)
+	}
+	heads.Rewritten, err = r.relate(ctx, local, remote)
+	return heads, r.distrust(err)
+}
+
+// begin returns the head from which a fetch starts, zero if there is none. It
+// makes the clone if there is none.
+func (r *Repository) begin() (plumbing.Hash, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cloning {
+		if err := r.prepareClone(); err != nil {
+			return plumbing.ZeroHash, err
+		}
+	}
+	return r.head()
+}
+
+// localHead is for beside an error.
+func (r *Repository) localHead() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	local, err := r.head()
+	if err != nil {
+		return ""
+	}
+	return text(local)
+}
+
+// stand compares the clone, whose head is local, with the remote's head. It also
+// returns Heads.Local as a hash.
+func (r *Repository) stand(ctx context.Context, local, remote plumbing.Hash) (Heads, plumbing.Hash, error) {
+	heads := Heads{Local: text(local), Remote: text(remote)}
 	pending, err := r.pending(local)
 	if err != nil {
-		return heads, err
+		return heads, local, err
 	}
 	if err := r.check(ctx, local, pending); err != nil {
-		return heads, r.distrust(err)
+		return heads, local, err
 	}
 	if pending != nil && local == remote {
 		// The remote went back to where an interrupted checkout began: there is
@@ -89,8 +161,7 @@ func (r *Repository) fetch(ctx context.Context) (Heads, error) {
 		local = pending.to()
 		heads.Local = pending.To
 	}
-	heads.Rewritten, err = r.relate(ctx, local, remote)
-	return heads, r.distrust(err)
+	return heads, local, nil
 }
 
 func text(h plumbing.Hash) string {
@@ -110,6 +181,11 @@ func (r *Repository) fill(ctx context.Context, remote plumbing.Hash) error {
 		return err
 	}
 	defer release()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if head, err := r.head(); err != nil || !head.IsZero() {
+		return err // somebody else was faster
+	}
 	return r.checkout(ctx, remote)
 }
 
@@ -134,14 +210,13 @@ func (r *Repository) update(ctx context.Context, local plumbing.Hash) (plumbing.
 	if remote.IsZero() {
 		return plumbing.ZeroHash, blocked("%s has no branch %s; push it, or set REPOSITORY_BRANCH", r.remote.display, r.opt.Branch)
 	}
-	here := !r.refetch && (remote == local || remote == tracking || r.objects.has(remote))
-	if r.opt.ReadOnly {
-		if !here {
-			err = r.download(w, s, remote, r.haves(local, tracking))
+	here := !r.refetch.Load() && (remote == local || remote == tracking || r.objects.has(remote))
+	if !here {
+		if err := r.download(ctx, w, s, remote, r.haves(local, tracking)); err != nil {
+			return remote, err
 		}
-		return remote, err
 	}
-	if here && remote == tracking {
+	if r.opt.ReadOnly || here && remote == tracking {
 		return remote, nil
 	}
 	release, err := r.exclusive(ctx)
@@ -149,12 +224,6 @@ func (r *Repository) update(ctx context.Context, local plumbing.Hash) (plumbing.
 		return remote, err
 	}
 	defer release()
-	if !here {
-		if err := r.download(w, s, remote, r.haves(local, tracking)); err != nil {
-			return remote, err
-		}
-		r.consolidate(ctx)
-	}
 	if err := r.remember(tracking, remote); err != nil {
 		return remote, err
 	}
@@ -187,7 +256,7 @@ const (
 
 // haves lists commits that the clone has in full.
 func (r *Repository) haves(tips ...plumbing.Hash) []plumbing.Hash {
-	if r.refetch {
+	if r.refetch.Load() {
 		return nil
 	}
 	var out []plumbing.Hash
@@ -224,29 +293,17 @@ const incoming = "incoming"
 
 // download fetches want and puts the pack among the clone's, or into the
 // temporary folder of a read-only repository.
-func (r *Repository) download(w *watch, s session, want plumbing.Hash, haves []plumbing.Hash) error {
-	dir := r.state(incoming)
-	if r.opt.ReadOnly {
-		if r.overlay == "" {
-			tmp, err := os.MkdirTemp("", "gitops-compose-fetch-")
-			if err != nil {
-				return err
-			}
-			r.overlay = tmp
-			r.objects.add(tmp)
-		}
-		dir = r.overlay
-	} else {
-		if err := os.RemoveAll(dir); err != nil {
-			return err
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
+func (r *Repository) download(ctx context.Context, w *watch, s session, want plumbing.Hash, haves []plumbing.Hash) error {
+	dir, leave, err := r.landing(ctx)
+	if err != nil {
+		return err
 	}
+	defer leave()
 	if err := os.MkdirAll(packDir(dir), 0o700); err != nil {
 		return err
 	}
 	w.timer.Reset(r.opt.Timeout) // a new operation
-	err := s.fetch(w.ctx, want, haves, func(pack io.Reader) error {
+	err = s.fetch(w.ctx, want, haves, func(pack io.Reader) error {
 		return storePack(dir, w.pace(pack))
 	})
 	if err != nil {
@@ -261,8 +318,40 @@ func (r *Repository) download(w *watch, s session, want plumbing.Hash, haves []p
 	if _, err := r.objects.rootTree(want); err != nil {
 		return fmt.Errorf("the remote sent a pack without the commit it named: %w", err)
 	}
-	r.refetch = false
+	r.refetch.Store(false)
+	if !r.opt.ReadOnly {
+		r.consolidate(ctx)
+	}
 	return nil
+}
+
+// landing returns the empty git folder that a pack is to arrive in; leave removes
+// what is left there. For a read-only repository it is read from as it is.
+func (r *Repository) landing(ctx context.Context) (dir string, leave func(), err error) {
+	if r.opt.ReadOnly {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.overlay == "" {
+			if r.overlay, err = os.MkdirTemp("", "gitops-compose-fetch-"); err != nil {
+				return "", nil, err
+			}
+			r.objects.add(r.overlay)
+		}
+		return r.overlay, func() {}, nil
+	}
+	release, err := r.flock(ctx, fetchFlock)
+	if err != nil {
+		return "", nil, err
+	}
+	dir = r.state(incoming)
+	if err := os.RemoveAll(dir); err != nil {
+		release()
+		return "", nil, err
+	}
+	return dir, func() {
+		_ = os.RemoveAll(dir)
+		release()
+	}, nil
 }
 
 // storePack writes a pack and makes its index.

@@ -96,7 +96,7 @@ func (s *fileSession) missing(ctx context.Context, want plumbing.Hash) ([]wanted
 	var list []wanted
 	seen := map[plumbing.Hash]bool{}
 	fresh := func(h plumbing.Hash, kind plumbing.ObjectType) bool {
-		if seen[h] || !s.r.refetch && s.r.objects.listed(h) {
+		if seen[h] || !s.r.refetch.Load() && s.r.objects.listed(h) {
 			return false
 		}
 		seen[h] = true

@@ -15,8 +15,14 @@ import (
 
 // Two kinds of lock protect the clone.
 //
-// Against another daemon (a hand-over has two for a moment): flock on a file in
-// the state folder, which the kernel gives back when a process dies.
+// Against another daemon (a hand-over has two for a moment): flock on files in
+// the state folder, which the kernel gives back when a process dies. One is for
+// those who change the clone, one for those who fetch: a pack may take hours to
+// arrive, and a checkout must not wait for it.
+//
+// Within the daemon: Repository.fetching and Repository.changing, which are the
+// same two without the kernel, and Repository.mu, which nobody holds who waits
+// for a remote or for one of the others. So mu is taken last.
 //
 // Against git: its own *.lock files. Those have no owner, so one that a killed
 // daemon left behind would stop everybody for good. Ours therefore hold a line
@@ -33,12 +39,36 @@ const staleAfter = 10 * time.Minute
 // errBusy is the plain kind of error: look again later.
 var errBusy = errors.New("another git command is at work in the clone")
 
-// exclusive waits for the flock. It ends with ctx.
+// Files for flock.
+const (
+	cloneFlock = "flock"
+	fetchFlock = "fetch.flock"
+)
+
+// exclusive waits until nobody else changes the clone. It ends with ctx.
 func (r *Repository) exclusive(ctx context.Context) (release func(), err error) {
+	select {
+	case r.changing <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("lock the clone: it is being changed: %w", ctx.Err())
+	}
+	unlock, err := r.flock(ctx, cloneFlock)
+	if err != nil {
+		<-r.changing
+		return nil, err
+	}
+	return func() {
+		unlock()
+		<-r.changing
+	}, nil
+}
+
+// flock waits for one of the files; when ctx has ended it tries once.
+func (r *Repository) flock(ctx context.Context, name string) (release func(), err error) {
 	if err := r.makeState(); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(r.state("flock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(r.state(name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the clone: %w", err)
 	}

@@ -25,8 +25,9 @@ const emptyTree = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 // objects reads from one or more object folders: the clone's, and for a
 // read-only repository a temporary one that fetches write to.
 //
-// A person's `git gc` may replace packs at any time: whatever can't be read is
-// looked for once more with fresh pack lists.
+// It is safe for use by several goroutines, also while a fetch brings packs or
+// joins them. A person's `git gc` may replace packs at any time: whatever can't
+// be read is looked for once more with fresh pack lists.
 type objects struct {
 	mu     sync.Mutex
 	dirs   []string // objects folders
@@ -51,11 +52,21 @@ func (o *objects) add(gitDir string) {
 }
 
 // reset closes the packs, so that descriptors are given back and new packs are
-// seen.
+// seen. What still reads from one can go on.
 func (o *objects) reset() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closeAll()
+}
+
+// withdraw takes packs away whose objects are elsewhere. Nobody opens any
+// meanwhile: who listed them before, and opened them after, would miss both those
+// and what replaces them.
+func (o *objects) withdraw(remove func() error) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	defer o.closeAll()
+	return remove()
 }
 
 func (o *objects) closeAll() {
@@ -81,25 +92,69 @@ func (o *objects) open() error {
 	return nil
 }
 
-// read returns an object and checks its kind. A large blob must be read before
-// the next reset.
+// read returns an object and checks its kind.
 func (o *objects) read(kind plumbing.ObjectType, h plumbing.Hash) (*object, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	fresh := o.stores == nil
-	for {
-		obj, err := o.readOnce(h)
+	obj, err := o.find(kind, h)
+	if err != nil || obj.stream == nil {
+		return obj, err
+	}
+	return &object{kind: kind, size: obj.size, stream: func() (io.ReadCloser, error) { return o.stream(kind, h) }}, nil
+}
+
+// find is read with the lock held. The packs are listed twice at most, for
+// others may exchange them just while they are.
+func (o *objects) find(kind plumbing.ObjectType, h plumbing.Hash) (*object, error) {
+	var obj *object
+	var err error
+	for range 2 {
+		obj, err = o.readOnce(h)
 		switch {
 		case err == nil && obj.kind != kind:
 			return nil, fmt.Errorf("read %s %s: it is a %s", kind, h, obj.kind)
 		case err == nil:
 			return obj, nil
-		case fresh:
-			return nil, fmt.Errorf("read %s %s: %w", kind, h, err)
 		}
 		o.closeAll()
-		fresh = true
 	}
+	return nil, fmt.Errorf("read %s %s: %w", kind, h, err)
+}
+
+// stream opens a large object. Its pack stays open until the reader is closed,
+// whatever others do with the packs meanwhile.
+func (o *objects) stream(kind plumbing.ObjectType, h plumbing.Hash) (io.ReadCloser, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	obj, err := o.find(kind, h)
+	if err != nil {
+		return nil, err
+	}
+	r, err := obj.reader()
+	if err != nil || obj.pack == nil {
+		return r, err
+	}
+	obj.pack.users++
+	return &lent{Reader: r, o: o, p: obj.pack}, nil
+}
+
+// lent is a stream from a pack.
+type lent struct {
+	io.Reader
+	o    *objects
+	p    *packFile
+	once sync.Once
+}
+
+// Close gives the pack back.
+func (l *lent) Close() error {
+	l.once.Do(func() {
+		l.o.mu.Lock()
+		defer l.o.mu.Unlock()
+		l.p.users--
+		l.p.closeUnused()
+	})
+	return nil
 }
 
 func (o *objects) readOnce(h plumbing.Hash) (*object, error) {

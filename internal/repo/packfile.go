@@ -22,6 +22,22 @@ type packFile struct {
 	count     int64
 	size      int64
 	names     []byte // for find
+
+	users int  // streams that read from pack
+	left  bool // closed as soon as there are none
+}
+
+// leave closes the files, or lets the last stream do it.
+func (p *packFile) leave() {
+	p.left = true
+	p.closeUnused()
+}
+
+func (p *packFile) closeUnused() {
+	if p.left && p.users == 0 {
+		_ = p.idx.Close()
+		_ = p.pack.Close()
+	}
 }
 
 const (
@@ -198,7 +214,7 @@ func (s *store) packed(p *packFile, at int64) (*object, error) {
 		case 1, 2, 3, 4:
 			kind = plumbing.ObjectType(e.kind)
 			if len(deltas) == 0 && e.size > largeObject {
-				return &object{kind: kind, size: e.size, stream: func() (io.ReadCloser, error) { return p.stream(e) }}, nil
+				return &object{kind: kind, size: e.size, pack: p, stream: func() (io.ReadCloser, error) { return p.stream(e) }}, nil
 			}
 			if data, err = s.inflate(p, e); err != nil {
 				return nil, err

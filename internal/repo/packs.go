@@ -32,13 +32,12 @@ type pack struct {
 	size int64
 }
 
-// consolidate joins packs if there are many; the caller holds the flock. Its
-// failure is no failure of the fetch.
+// consolidate joins packs if there are many; the caller is the only one who
+// fetches. Its failure is no failure of the fetch.
 func (r *Repository) consolidate(ctx context.Context) {
 	packs, err := r.joinable()
 	if err == nil && len(packs) > manyPacks {
 		err = r.join(ctx, smallest(packs))
-		r.objects.reset()
 	}
 	if err != nil {
 		r.log.Warn("packs not joined", "err", err)
@@ -120,7 +119,7 @@ func (r *Repository) join(ctx context.Context, packs []pack) error {
 		}
 		redundant = append(redundant, take...)
 	}
-	return r.removePacks(redundant)
+	return r.objects.withdraw(func() error { return r.removePacks(redundant) })
 }
 
 func readPackIndex(path string) (*idxfile.MemoryIndex, error) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-git/go-git/v5/config"
@@ -56,7 +57,8 @@ type Options struct {
 const defaultTimeout = 2 * time.Minute
 
 // Repository is a clone and its remote. It is safe for use by several
-// goroutines; operations run one at a time.
+// goroutines. One fetch runs at a time, and while it waits for the remote all
+// else goes on; other operations run one at a time.
 type Repository struct {
 	opt    Options
 	log    *slog.Logger
@@ -64,17 +66,28 @@ type Repository struct {
 	remote *remote
 	disk   disk
 
-	mu      sync.Mutex // of everything below but what has its own
-	cloning bool       // there is no clone yet
+	// fetching has room for the one who fetches, to whom these belong.
+	fetching chan struct{}
+	http     httpMemory
+
+	// changing has room for the one who changes the clone, see exclusive.
+	changing chan struct{}
+
+	// refetch: an object was missing, and the next fetch gets everything.
+	refetch atomic.Bool
+
+	// mu is of everything below but what has its own, and of the work tree. It is
+	// held for as long as a local step takes, never while somebody is waited for:
+	// see lock.go.
+	mu      sync.Mutex
+	cloning bool // there is no clone yet
 	objects *objects
 	work    worktree
 	overlay string // temporary git folder of a read-only repository
-	refetch bool   // an object was missing: the next fetch gets everything
 
 	indexCache *index
 	indexStamp stamp
 	related    relation
-	http       httpMemory
 	warned     map[string]bool
 
 	findersMu sync.Mutex
@@ -107,7 +120,10 @@ func openWith(ctx context.Context, o Options, d disk) (*Repository, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Repository{opt: o, log: o.Logger, disk: d, gitDir: filepath.Join(path, ".git"), work: worktree{root: path}}
+	r := &Repository{
+		opt: o, log: o.Logger, disk: d, gitDir: filepath.Join(path, ".git"), work: worktree{root: path},
+		fetching: make(chan struct{}, 1), changing: make(chan struct{}, 1),
+	}
 	if err := r.attach(); err != nil {
 		return nil, err
 	}
@@ -146,17 +162,21 @@ func (r *Repository) attach() error {
 	if err != nil {
 		return err
 	}
-	if r.remote, err = parseRemote(origin, r.opt.Path); err != nil {
+	found, err := parseRemote(origin, r.opt.Path)
+	if err != nil {
 		return fmt.Errorf("the clone %s: %w", r.opt.Path, err)
 	}
 	if wanted != nil {
-		if wanted.display != r.remote.display {
+		if wanted.display != found.display {
 			return fmt.Errorf("the clone %s comes from %s, but REPOSITORY_URL is %s; change one of them, or empty the folder",
-				r.opt.Path, r.remote.display, wanted.display)
+				r.opt.Path, found.display, wanted.display)
 		}
-		if r.remote.user == "" && r.remote.password == "" {
-			r.remote.user, r.remote.password = wanted.user, wanted.password
+		if found.user == "" && found.password == "" {
+			found.user, found.password = wanted.user, wanted.password
 		}
+	}
+	if r.remote == nil { // others read it without a lock, so a first clone doesn't change it
+		r.remote = found
 	}
 	r.use(cfg)
 	return nil
@@ -194,13 +214,32 @@ func (r *Repository) tidy(ctx context.Context) error {
 	if err := r.removeStaleLocks(); err != nil {
 		return err
 	}
-	for _, name := range []string{"stage", incoming, "new", "index.new", "ref.new", "lock.new", "seen.new", "checkout.new"} {
+	if err := r.tidyIncoming(ctx); err != nil {
+		return err
+	}
+	for _, name := range []string{"stage", "new", "index.new", "ref.new", "lock.new", "seen.new", "checkout.new"} {
 		if err := os.RemoveAll(r.state(name)); err != nil {
 			return err
 		}
 	}
 	r.tidyPacks()
 	return r.tidyJournal()
+}
+
+// tidyIncoming removes a pack that has not arrived whole, unless another daemon
+// is fetching it.
+func (r *Repository) tidyIncoming(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	cancel() // don't wait
+	release, err := r.flock(ctx, fetchFlock)
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer release()
+	return os.RemoveAll(r.state(incoming))
 }
 
 // A temporary file of git's that is older than this is that of a killed git.
@@ -235,8 +274,11 @@ func (r *Repository) tidyJournal() error {
 	return r.removeBeside(j)
 }
 
-// Close removes the staged trees. The clone stays as it is.
+// Close removes the staged trees. The clone stays as it is. A fetch that is
+// under way is waited for: end its context first.
 func (r *Repository) Close() error {
+	r.fetching <- struct{}{}
+	defer func() { <-r.fetching }()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.http.transport != nil {
@@ -278,6 +320,13 @@ func (r *Repository) Describe(commit string) (Commit, error) {
 		return Commit{}, fmt.Errorf("describe %s: %w", short(commit), err)
 	}
 	return Commit{Hash: commit, Subject: c.subject, Author: c.author, Time: c.when}, nil
+}
+
+// cloned is open for callers without the lock.
+func (r *Repository) cloned() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.open()
 }
 
 func (r *Repository) open() error {
@@ -325,7 +374,7 @@ func (r *Repository) once(key string) bool {
 // everything again instead of for what is new.
 func (r *Repository) distrust(err error) error {
 	if isMissing(err) {
-		r.refetch = true
+		r.refetch.Store(true)
 	}
 	return err
 }

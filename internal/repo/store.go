@@ -24,7 +24,8 @@ import (
 // Documentation/gitformat-pack.
 //
 // Packs without an index are not seen: a git that was killed leaves them. Files
-// stay open until close, so a pack that `git gc` replaces can still be read.
+// stay open until close, so a pack that `git gc` replaces can still be read. A
+// store has no lock: that of its objects counts.
 type store struct {
 	dir   string
 	packs []*packFile
@@ -47,6 +48,7 @@ type object struct {
 	size   int64
 	data   []byte
 	stream func() (io.ReadCloser, error)
+	pack   *packFile // that stream reads from; nil for a loose object
 }
 
 func (o *object) reader() (io.ReadCloser, error) {
@@ -94,8 +96,7 @@ func openStore(dir string) (*store, error) {
 
 func (s *store) close() {
 	for _, p := range s.packs {
-		_ = p.idx.Close()
-		_ = p.pack.Close()
+		p.leave()
 	}
 	s.packs = nil
 }
@@ -131,19 +132,45 @@ func (s *store) get(h plumbing.Hash) (*object, error) {
 	return s.loose(h)
 }
 
-// loose reads "type size\0content", deflated.
+// loose reads a loose object.
 func (s *store) loose(h plumbing.Hash) (*object, error) {
-	f, err := os.Open(s.loosePath(h))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, plumbing.ErrObjectNotFound
-	}
+	o, r, err := s.openLoose(h)
 	if err != nil {
 		return nil, err
 	}
+	defer r.Close()
+	if o.size > largeObject {
+		o.stream = func() (io.ReadCloser, error) {
+			_, r, err := s.openLoose(h)
+			return r, err
+		}
+		return o, nil
+	}
+	o.data = make([]byte, o.size)
+	if _, err := io.ReadFull(r, o.data); err != nil {
+		return nil, fmt.Errorf("%w: %w", errObject, err)
+	}
+	return o, nil
+}
+
+// openLoose reads the head of "type size\0content", deflated, and returns the
+// way to the content.
+func (s *store) openLoose(h plumbing.Hash) (o *object, content io.ReadCloser, err error) {
+	f, err := os.Open(s.loosePath(h))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, plumbing.ErrObjectNotFound
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+		}
+	}()
 	z, err := zlib.NewReader(bufio.NewReader(f))
 	if err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("%w: %w", errObject, err)
+		return nil, nil, fmt.Errorf("%w: %w", errObject, err)
 	}
 	r := bufio.NewReader(z)
 	head, err := r.ReadString(0)
@@ -151,20 +178,9 @@ func (s *store) loose(h plumbing.Hash) (*object, error) {
 	n, numErr := strconv.ParseInt(size, 10, 64)
 	typ, kindErr := plumbing.ParseObjectType(kind)
 	if err != nil || !ok || numErr != nil || kindErr != nil || n < 0 {
-		_ = f.Close()
-		return nil, errObject
+		return nil, nil, errObject
 	}
-	o := &object{kind: typ, size: n}
-	if n > largeObject {
-		o.stream = func() (io.ReadCloser, error) { return readCloser{io.LimitReader(r, n), f}, nil }
-		return o, nil
-	}
-	defer f.Close()
-	o.data = make([]byte, n)
-	if _, err := io.ReadFull(r, o.data); err != nil {
-		return nil, fmt.Errorf("%w: %w", errObject, err)
-	}
-	return o, nil
+	return &object{kind: typ, size: n}, readCloser{io.LimitReader(r, n), f}, nil
 }
 
 type readCloser struct {
