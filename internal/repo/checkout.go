@@ -29,7 +29,8 @@ import (
 //  7. move the branch
 //
 // It returns a BlockedError, with nothing written, if a person's work is in the
-// way; any other error means: try again, the clone can be continued from.
+// way: with Options.KeepLocalChanges as git merge --ff-only has it, otherwise also
+// if anything is staged. Any other error means: try again, the clone can be continued from.
 func (r *Repository) Checkout(ctx context.Context, commit string) error {
 	if r.opt.ReadOnly {
 		return fmt.Errorf("checkout %s: %w", short(commit), errReadOnly)
@@ -67,12 +68,24 @@ func (r *Repository) checkout(ctx context.Context, to plumbing.Hash) error {
 		head = pending.to()
 	}
 	if head == to && pending == nil {
-		return r.check(ctx, head, nil)
+		return r.clean(ctx, head)
 	}
 	if head == to {
 		return nil
 	}
 	return r.advance(ctx, head, to)
+}
+
+// clean refuses what the clone must not have, although nothing is to be done.
+func (r *Repository) clean(ctx context.Context, head plumbing.Hash) error {
+	e, err := r.edits(ctx, head, nil)
+	switch {
+	case err != nil:
+		return err
+	case r.opt.KeepLocalChanges:
+		return e.conflict()
+	}
+	return e.any()
 }
 
 // advance is the whole way from one commit to another; the caller holds the
@@ -87,16 +100,21 @@ func (r *Repository) advance(ctx context.Context, from, to plumbing.Hash) error 
 	if err != nil {
 		return err
 	}
+	r.looked = false
 	j := &journal{From: from.String(), To: to.String()}
-	if err := r.checkIndex(ctx, x, from, j); err != nil {
-		return err
-	}
 	changes, err := r.changes(ctx, from, to)
 	if err != nil {
 		return err
 	}
+	if err := r.checkIndex(ctx, x, from, changes); err != nil {
+		return err
+	}
 	actions, err := r.preflight(ctx, x, changes)
 	if err != nil {
+		return err
+	}
+	next := x.with(actions)
+	if err := next.fits(actions); err != nil {
 		return err
 	}
 	if err := r.clearScratch(); err != nil {
@@ -115,7 +133,6 @@ func (r *Repository) advance(ctx context.Context, from, to plumbing.Hash) error 
 	}
 	// From here on a cancelled context no longer stops the work: the rest is
 	// quick, and half a tree serves nobody.
-	next := x.with(actions)
 	if err := r.writeJournal(j); err != nil {
 		return err
 	}
@@ -125,6 +142,7 @@ func (r *Repository) advance(ctx context.Context, from, to plumbing.Hash) error 
 	if err := r.stampIndex(actions, next); err != nil {
 		return err
 	}
+	r.smudge(x, next)
 	if err := r.disk.replace(filepath.Join(r.gitDir, "index"), r.state("index.new"), 0o666, next.encode()); err != nil {
 		return fmt.Errorf("write the index: %w", err)
 	}
@@ -135,6 +153,22 @@ func (r *Repository) advance(ctx context.Context, from, to plumbing.Hash) error 
 		return err
 	}
 	return r.clearScratch()
+}
+
+// checkIndex refuses conflicts, and what is staged unless that is to be kept.
+func (r *Repository) checkIndex(ctx context.Context, x *index, head plumbing.Hash, changes []change) error {
+	e := edits{conflicts: x.conflicts()}
+	if e.conflicts == nil && !r.opt.KeepLocalChanges {
+		also := make(map[string][2]treeEntry, len(changes))
+		for _, c := range changes {
+			also[c.path] = [2]treeEntry{c.from, c.to}
+		}
+		var err error
+		if e.staged, err = r.staged(ctx, x, head, also); err != nil {
+			return err
+		}
+	}
+	return e.any()
 }
 
 // reason is the text of the reflog line, worded as git would.
@@ -261,6 +295,9 @@ func (x *index) with(actions []action) *index {
 	drop := make(map[string]bool, len(actions))
 	var add []indexEntry
 	for _, a := range actions {
+		if a.kept {
+			continue
+		}
 		drop[a.path] = true
 		if a.to.mode != 0 {
 			add = append(add, indexEntry{mode: a.to.mode, hash: a.to.hash, path: a.path})
@@ -277,10 +314,56 @@ func (x *index) with(actions []action) *index {
 	return out
 }
 
+// fits refuses an index in which a path would be both a file and a folder,
+// because something is staged where the new commit has the other.
+func (x *index) fits(actions []action) error {
+	var list []finding
+	for _, a := range actions {
+		if a.kept || a.to.mode == 0 {
+			continue
+		}
+		if x.hasFolder(a.path) {
+			list = append(list, finding{a.path, "something is staged below it"})
+		}
+		for d := parent(a.path); d != ""; d = parent(d) {
+			if _, ok := x.find(d); ok {
+				list = append(list, finding{d, "staged"})
+			}
+		}
+	}
+	if list == nil {
+		return nil
+	}
+	return refuse(cantMove, list, remedyInTheWay)
+}
+
+// smudge does what git does to entries as young as the index: the new index is
+// younger, so that their stamps would count as proof that nothing was changed.
+// Those of files that were are made to prove nothing.
+func (r *Repository) smudge(x, next *index) {
+	for i := range next.entries {
+		e := &next.entries[i]
+		if !x.racy(e) || e.mode == modeSubmodule {
+			continue
+		}
+		j, ok := x.find(e.path)
+		if !ok || x.entries[j] != *e {
+			continue // written just now
+		}
+		s, err := look(r.work.abs(e.path))
+		if err != nil || !e.stamp.same(stampOf(&s.st)) {
+			continue
+		}
+		if ok, err := r.work.holds(e.path, s, treeEntry{mode: canonicalMode(e.mode), hash: e.hash}, x); err == nil && !ok {
+			e.size = 0
+		}
+	}
+}
+
 // stampIndex fills in what lstat says about the files that were written.
 func (r *Repository) stampIndex(actions []action, next *index) error {
 	for _, a := range actions {
-		if a.to.mode == 0 || a.to.mode == modeSubmodule {
+		if a.kept || a.to.mode == 0 || a.to.mode == modeSubmodule {
 			continue
 		}
 		i, ok := next.find(a.path)

@@ -25,7 +25,8 @@ func TestMain(m *testing.M) {
 }
 
 // crashing is one check of a daemon that dies just before its step number at.
-// When the step is a write, half of something has been written by then.
+// When the step is a write, half of something has been written by then. The url
+// "keep" stands for no url and a daemon that keeps local changes.
 func crashing(path, url string, at int) {
 	n := 0
 	d := disk{hook: func(op, path string) error {
@@ -38,16 +39,24 @@ func crashing(path, url string, at int) {
 		}
 		return nil
 	}}
-	if err := syncOnce(path, url, d); err != nil {
+	change := func(*Options) {}
+	if url == "keep" {
+		url, change = "", keep
+	}
+	if err := syncOnce(path, url, d, change); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
 }
 
 // syncOnce is what a daemon does at its start.
-func syncOnce(path, url string, d disk) error {
+func syncOnce(path, url string, d disk, change ...func(*Options)) error {
 	ctx := context.Background()
-	r, err := openWith(ctx, Options{Path: path, URL: url, Branch: "main"}, d)
+	o := Options{Path: path, URL: url, Branch: "main"}
+	for _, c := range change {
+		c(&o)
+	}
+	r, err := openWith(ctx, o, d)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-git/go-billy/v5/osfs"
@@ -26,11 +27,18 @@ type Heads struct {
 	// Rewritten: Remote does not contain Local, which came from the remote too;
 	// the branch was rewritten, and is to be followed.
 	Rewritten bool
+	// Edited are tracked files that differ from Local because they were changed by
+	// hand: content, exec bit or kind, deleted, or staged. Relative paths with
+	// slashes, sorted, no more than MaxEdited.
+	Edited []string
 }
 
+// MaxEdited is how many paths Heads.Edited has at most.
+const MaxEdited = 1000
+
 // Fetch asks the remote for the branch's head, fetches it if it isn't here, and
-// checks that the clone can be moved there: no change by hand, no commits of
-// its own. The work tree is not touched; only a clone that is empty is filled.
+// checks that the clone can be moved there: no change by hand (unless those are
+// to be kept), no unfinished merge, no commits of its own. The work tree is not touched; only a clone that is empty is filled.
 //
 // It may take as long as the remote does, and holds up nobody but other
 // fetches. Local is where the clone is when Fetch returns, also if a Checkout
@@ -56,7 +64,8 @@ func (r *Repository) Fetch(ctx context.Context) (Heads, error) {
 // Local is Fetch without a remote: the clone's head, as if the remote had the
 // same. It answers while a Fetch is under way. An interrupted checkout counts as
 // it does there: what it has written already is no change by hand, and Local is
-// where it was going to, which is not Remote.
+// where it was going to, which is not Remote. Changes by hand are no error, but
+// reported.
 //
 // There is an error while there is no clone, or if HEAD or the index can't be
 // worked with.
@@ -81,8 +90,11 @@ func (r *Repository) localHeads(ctx context.Context) (Heads, error) {
 	if local.IsZero() {
 		return Heads{}, errors.New("the clone has nothing checked out yet")
 	}
-	h, _, err := r.stand(ctx, local, local)
-	return h, err
+	h, _, e, err := r.stand(ctx, local, local)
+	if err != nil {
+		return h, err
+	}
+	return h, e.conflict()
 }
 
 // secrets returns what must not be in a message.
@@ -112,9 +124,16 @@ func (r *Repository) fetch(ctx context.Context) (Heads, error) {
 	if local, err = r.head(); err != nil {
 		return Heads{Remote: text(remote)}, err
 	}
-	heads, local, err := r.stand(ctx, local, remote)
+	heads, local, e, err := r.stand(ctx, local, remote)
 	if err != nil {
 		return heads, r.distrust(err)
+	}
+	refusal := e.any
+	if r.opt.KeepLocalChanges {
+		refusal = e.conflict
+	}
+	if err := refusal(); err != nil {
+		return heads, err
 	}
 	heads.Rewritten, err = r.relate(ctx, local, remote)
 	return heads, r.distrust(err)
@@ -146,22 +165,24 @@ func (r *Repository) localHead() string {
 
 // stand compares the clone, whose head is local, with the remote's head. It also
 // returns Heads.Local as a hash.
-func (r *Repository) stand(ctx context.Context, local, remote plumbing.Hash) (Heads, plumbing.Hash, error) {
+func (r *Repository) stand(ctx context.Context, local, remote plumbing.Hash) (Heads, plumbing.Hash, edits, error) {
 	heads := Heads{Local: text(local), Remote: text(remote)}
 	pending, err := r.pending(local)
 	if err != nil {
-		return heads, local, err
+		return heads, local, edits{}, err
 	}
-	if err := r.check(ctx, local, pending); err != nil {
-		return heads, local, err
+	e, err := r.edits(ctx, local, pending)
+	if err != nil {
+		return heads, local, e, err
 	}
+	heads.Edited = slices.Clone(r.edited[:min(len(r.edited), MaxEdited)])
 	if pending != nil && local == remote {
 		// The remote went back to where an interrupted checkout began: there is
 		// something to do, although the heads agree.
 		local = pending.to()
 		heads.Local = pending.To
 	}
-	return heads, local, nil
+	return heads, local, e, nil
 }
 
 func text(h plumbing.Hash) string {

@@ -107,6 +107,15 @@ func (x *index) find(path string) (int, bool) {
 	return i, i < len(x.entries) && x.entries[i].path == path
 }
 
+// entry returns what the index has at path; mode 0 for nothing.
+func (x *index) entry(path string) treeEntry {
+	i, ok := x.find(path)
+	if !ok {
+		return treeEntry{}
+	}
+	return treeEntry{mode: canonicalMode(x.entries[i].mode), hash: x.entries[i].hash}
+}
+
 // hasFolder tells whether anything tracked lies below dir.
 func (x *index) hasFolder(dir string) bool {
 	i, _ := x.find(dir + "/")

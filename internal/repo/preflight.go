@@ -13,6 +13,7 @@ type action struct {
 	change
 	was  fileState // what stands there now
 	done bool      // it is already as the new commit wants it
+	kept bool      // and so is the index, which a person may have done: both are left alone
 }
 
 // preflight looks at every path that a checkout will touch. Its rules, with the
@@ -22,15 +23,28 @@ type action struct {
 //	file    as old           any      go
 //	any     as new           any      already done (an earlier try was killed)
 //	file    absent           none     already done
+//	file    absent           file     refused: deleted by hand; or go, if local changes are kept
 //	none    absent           file     go
 //	none    folder           file     go, if all that is in it goes away too
 //	none    anything else    file     refused: untracked
 //	file    anything else    any      refused: changed by hand
 //
-// and no folder on the way may be a link or an untracked file.
+// and no folder on the way may be a link or an untracked file. If local changes
+// are kept the index has a say too, before the work tree:
+//
+//	staged                            verdict
+//	nothing: the index has the old    as above
+//	the new                           already done, whatever stands there
+//	anything else                     refused: staged
+//
+// This is git's rule for git merge --ff-only (git-read-tree, two tree merge). git
+// refuses two things more, neither of which loses anything: a file that was
+// changed to what the new commit has, and one that the commit removes and that is
+// untracked since git rm --cached.
 type preflight struct {
 	r       *Repository
 	x       *index
+	keep    bool            // local changes
 	leaves  map[string]bool // paths whose file goes away or changes its kind
 	arrives map[string]bool // folders that the new commit puts something into
 	becomes map[string]bool // paths that are files in the new commit
@@ -38,14 +52,20 @@ type preflight struct {
 	list    []finding
 }
 
+const (
+	cantMove       = "the clone can't be moved to the new commit, nothing was changed"
+	remedyInTheWay = "commit and push what was changed by hand or undo it, and move untracked files out of the way"
+)
+
 func (r *Repository) preflight(ctx context.Context, x *index, changes []change) ([]action, error) {
 	p := &preflight{
-		r: r, x: x,
+		r: r, x: x, keep: r.opt.KeepLocalChanges,
 		leaves: map[string]bool{}, arrives: map[string]bool{}, becomes: map[string]bool{}, dirs: map[string]bool{},
 	}
 	for _, c := range changes {
 		if c.to.mode == 0 {
-			p.leaves[c.path] = true
+			// What is no longer in the index is untracked, and stays.
+			p.leaves[c.path] = !p.keep || x.entry(c.path).mode != 0
 			continue
 		}
 		p.becomes[c.path] = true
@@ -63,8 +83,7 @@ func (r *Repository) preflight(ctx context.Context, x *index, changes []change) 
 		actions = append(actions, a)
 	}
 	if p.list != nil {
-		return nil, refuse("the clone can't be moved to the new commit, nothing was changed", p.list,
-			"commit and push what was changed by hand or undo it, and move untracked files out of the way")
+		return nil, refuse(cantMove, p.list, remedyInTheWay)
 	}
 	return actions, nil
 }
@@ -74,6 +93,9 @@ func (p *preflight) refuse(path, why string) { p.list = append(p.list, finding{p
 func (p *preflight) look(a *action) {
 	if why := unsafePath(a.path); why != "" && a.to.mode != 0 {
 		p.refuse(a.path, "unsafe name: "+why)
+		return
+	}
+	if p.keep && p.staged(a) {
 		return
 	}
 	onWay := p.way(parent(a.path))
@@ -104,6 +126,7 @@ func (p *preflight) look(a *action) {
 			err = err2
 		}
 		p.refuse(a.path, "unreadable: "+err.Error())
+	case a.from.mode != 0 && a.was.mode == 0 && p.keep: // git puts it there again
 	case a.from.mode != 0 && a.was.mode == 0:
 		p.refuse(a.path, "deleted by hand")
 	case a.from.mode != 0:
@@ -118,6 +141,19 @@ func (p *preflight) look(a *action) {
 	if !a.done {
 		p.writable(parent(a.path))
 	}
+}
+
+// staged says whether the index decides.
+func (p *preflight) staged(a *action) bool {
+	switch have := p.x.entry(a.path); {
+	case have.same(a.from):
+		return false
+	case have.same(a.to):
+		a.done, a.kept = true, true
+	default:
+		p.refuse(a.path, "staged")
+	}
+	return true
 }
 
 // holds compares what stands at the path with an entry; none (mode 0) is held

@@ -43,6 +43,9 @@ type Options struct {
 
 	// FastForwardOnly refuses a rewritten branch instead of following it.
 	FastForwardOnly bool
+	// KeepLocalChanges lets changes of tracked files by hand stay, and refuses only
+	// commits that change the same files. Otherwise Fetch refuses all.
+	KeepLocalChanges bool
 	// ReadOnly leaves the work tree and .git as they are; what is fetched goes to
 	// a temporary folder.
 	ReadOnly bool
@@ -87,6 +90,8 @@ type Repository struct {
 
 	indexCache *index
 	indexStamp stamp
+	edited     []string // see edits.paths
+	looked     bool     // edited is known
 	related    relation
 	warned     map[string]bool
 

@@ -105,19 +105,19 @@ func TestANewCommitIsFetchedAndCheckedOut(t *testing.T) {
 	w := newWorld(t)
 	r := w.open()
 	old := w.git("rev-parse", "HEAD")
-	if h := mustFetch(t, r); h != (Heads{Local: old, Remote: old}) {
+	if h := mustFetch(t, r); h.Local != old || h.Remote != old || h.Rewritten || h.Edited != nil {
 		t.Fatalf("got %+v", h)
 	}
 	w.write("app/compose.yaml", "services: {a: {}}\n")
 	w.write("new/deep/file", "x")
 	os.Remove(filepath.Join(w.work, "README"))
 	commit := w.push("second")
-	if h := mustFetch(t, r); h != (Heads{Local: old, Remote: commit}) {
+	if h := mustFetch(t, r); h.Local != old || h.Remote != commit || h.Rewritten || h.Edited != nil {
 		t.Fatalf("got %+v", h)
 	}
 	mustCheckout(t, r, commit)
 	w.agrees(commit)
-	if h := mustFetch(t, r); h != (Heads{Local: commit, Remote: commit}) {
+	if h := mustFetch(t, r); h.Local != commit || h.Remote != commit || h.Rewritten || h.Edited != nil {
 		t.Fatalf("got %+v", h)
 	}
 	c, err := r.Describe(commit)

@@ -26,6 +26,7 @@ type Tree struct {
 	root   plumbing.Hash
 	dir    string
 	own    bool // dir was made for this tree
+	edited map[string]bool
 	once   sync.Once
 }
 
@@ -64,8 +65,15 @@ func (t *Tree) Find(names ...string) []string {
 // ID returns the object id of a tracked file or folder, "" for the root; "" if
 // nothing tracked has that path. Equal ids mean equal content; the id of a file
 // says nothing about its exec bit, that of a folder does.
+//
+// A file that was changed by hand in the clone has none, and neither has a folder
+// with such a file in it, the root included: they are to be looked at, as what is
+// untracked. See Edited.
 func (t *Tree) ID(path string) string {
 	path = strings.Trim(filepath.ToSlash(filepath.Clean("/"+path)), "/")
+	if t.edited[path] {
+		return ""
+	}
 	at := treeEntry{mode: modeFolder, hash: t.root}
 	if path == "" {
 		return at.hash.String()
@@ -86,6 +94,26 @@ func (t *Tree) ID(path string) string {
 		at = list[i]
 	}
 	return at.hash.String()
+}
+
+// Edited tells whether a tracked file, or one in a tracked folder, was changed by
+// hand in the clone, as far as was known when the tree was staged.
+func (t *Tree) Edited(path string) bool {
+	return t.edited[strings.Trim(filepath.ToSlash(filepath.Clean("/"+path)), "/")]
+}
+
+// withFolders has paths and all folders above them.
+func withFolders(paths []string) map[string]bool {
+	if len(paths) == 0 {
+		return nil
+	}
+	all := map[string]bool{"": true}
+	for _, p := range paths {
+		for ; p != "" && !all[p]; p = parent(p) {
+			all[p] = true
+		}
+	}
+	return all
 }
 
 // finder answers Find for one set of names and remembers the answer for each
@@ -196,6 +224,12 @@ func (r *Repository) stage(ctx context.Context, t *Tree) error {
 	if err != nil {
 		return err
 	}
+	if !r.looked {
+		if _, err := r.edits(ctx, head, pending); err != nil {
+			return r.distrust(err)
+		}
+	}
+	t.edited = withFolders(r.edited)
 	if t.commit == head && pending == nil {
 		return nil
 	}
@@ -207,7 +241,7 @@ func (r *Repository) stage(ctx context.Context, t *Tree) error {
 	if err != nil {
 		return err
 	}
-	s := &stager{ctx: ctx, r: r}
+	s := &stager{ctx: ctx, r: r, edited: t.edited}
 	for i := range x.entries {
 		if x.entries[i].mode == modeLink {
 			s.links = append(s.links, x.entries[i].path)
@@ -248,6 +282,8 @@ type stager struct {
 	ctx   context.Context
 	r     *Repository
 	links []string // the paths of all tracked links, sorted
+
+	edited map[string]bool // see Tree
 }
 
 // folder fills dir, which exists, with the tree `want`. bases are the trees
@@ -317,6 +353,11 @@ func folders(entries []treeEntry) []plumbing.Hash {
 
 func (s *stager) entry(path string, had []treeEntry, e treeEntry, at string) error {
 	unchanged := had != nil && !slices.ContainsFunc(had, func(h treeEntry) bool { return !h.same(e) })
+	if unchanged && s.edited[path] {
+		if now, err := look(s.r.work.abs(path)); err == nil && now.mode == 0 {
+			return nil // deleted by hand
+		}
+	}
 	switch {
 	case e.folder():
 		// A link that is reached through a linked folder would be followed in the

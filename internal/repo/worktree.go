@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,8 @@ const remedyDirty = "commit and push the change, or undo it with git restore or 
 
 // worktree answers whether paths are as git says. It remembers the contents
 // that it had to read, so that files whose stamp proves nothing (a copied
-// clone, files as young as the index) are read once and not at every check.
+// clone, files as young as the index, files that were changed by hand) are read
+// once and not at every check.
 type worktree struct {
 	root     string
 	fileMode bool // core.fileMode: the exec bit counts
@@ -24,9 +26,11 @@ type worktree struct {
 	verified map[string]verified
 }
 
+// verified says whether a file with that stamp is that blob.
 type verified struct {
 	stamp stamp
 	hash  plumbing.Hash
+	is    bool
 }
 
 func (w *worktree) abs(path string) string { return filepath.Join(w.root, filepath.FromSlash(path)) }
@@ -50,15 +54,15 @@ func (w *worktree) holds(path string, s fileState, want treeEntry, x *index) (bo
 		}
 	}
 	if v, ok := w.verified[path]; ok && v.stamp == now && v.hash == want.hash {
-		return true, nil
+		return v.is, nil
 	}
 	ok, err := contentIs(w.abs(path), s, want.hash, w.eol)
 	// Younger than the clock's resolution, a file may change and keep its stamp.
-	if ok && time.Since(time.Unix(s.st.Ctim.Unix())) > 2*time.Second {
+	if err == nil && time.Since(time.Unix(s.st.Ctim.Unix())) > 2*time.Second {
 		if w.verified == nil {
 			w.verified = map[string]verified{}
 		}
-		w.verified[path] = verified{now, want.hash}
+		w.verified[path] = verified{now, want.hash, ok}
 	}
 	return ok, err
 }
@@ -78,61 +82,101 @@ func (w *worktree) modeIs(s fileState, want uint32) bool {
 	}
 }
 
-// check compares head, index and work tree and returns a BlockedError that
-// names what a person changed. A path that is already as an interrupted
-// checkout (pending) wants it is no change.
-func (r *Repository) check(ctx context.Context, head plumbing.Hash, pending *journal) error {
-	x, err := r.readIndex()
-	if err != nil {
-		return err
-	}
-	if err := r.checkIndex(ctx, x, head, pending); err != nil {
-		return err
-	}
-	if pending == nil {
-		return r.checkFiles(ctx, x, nil)
-	}
-	changes, err := r.changes(ctx, pending.from(), pending.to())
-	if err != nil {
-		return err
-	}
-	states := make(map[string][2]treeEntry, len(changes))
-	for _, c := range changes {
-		states[c.path] = [2]treeEntry{c.from, c.to}
-	}
-	return r.checkFiles(ctx, x, states)
+// edits is what was changed by hand in the clone, by a person or a container.
+type edits struct {
+	conflicts []finding // of a merge that was not finished; then nothing else is known
+	staged    []finding // the index differs from the head
+	files     []finding // the work tree differs from the index
 }
 
-// checkIndex refuses conflicts and anything staged.
-func (r *Repository) checkIndex(ctx context.Context, x *index, head plumbing.Hash, pending *journal) error {
-	var conflicts []finding
-	for i := range x.entries {
-		if x.entries[i].stage() != 0 && (i == 0 || x.entries[i-1].path != x.entries[i].path) {
-			conflicts = append(conflicts, finding{x.entries[i].path, "in conflict"})
+// conflict is the refusal of a clone that nobody can work with before a merge in
+// it is finished.
+func (e edits) conflict() error {
+	if e.conflicts == nil {
+		return nil
+	}
+	return refuse("a merge was not finished in the clone", e.conflicts, "finish it, or undo it with git merge --abort")
+}
+
+// any is the refusal of a clone in which anything was changed.
+func (e edits) any() error {
+	switch {
+	case e.conflicts != nil:
+		return e.conflict()
+	case e.staged != nil:
+		return refuse("the clone has changes that are not committed", e.staged, remedyDirty)
+	case e.files != nil:
+		return refuse("tracked files in the clone were changed by hand", e.files, remedyDirty)
+	}
+	return nil
+}
+
+// paths are all that differ from the head, sorted, each once.
+func (e edits) paths() []string {
+	var out []string
+	for _, list := range [][]finding{e.conflicts, e.staged, e.files} {
+		for _, f := range list {
+			out = append(out, f.path)
 		}
 	}
-	if conflicts != nil {
-		return refuse("a merge was not finished in the clone", conflicts, "finish it, or undo it with git merge --abort")
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// edits compares head, index and work tree. A path that is already as an
+// interrupted checkout (pending) wants it is no change. Its errors say that this
+// can't be told.
+func (r *Repository) edits(ctx context.Context, head plumbing.Hash, pending *journal) (e edits, err error) {
+	x, err := r.readIndex()
+	if err != nil {
+		return e, err
 	}
+	var states map[string][2]treeEntry
+	if pending != nil {
+		changes, err := r.changes(ctx, pending.from(), pending.to())
+		if err != nil {
+			return e, err
+		}
+		states = make(map[string][2]treeEntry, len(changes))
+		for _, c := range changes {
+			states[c.path] = [2]treeEntry{c.from, c.to}
+		}
+	}
+	if e.conflicts = x.conflicts(); e.conflicts == nil {
+		if e.staged, err = r.staged(ctx, x, head, states); err != nil {
+			return e, err
+		}
+		if e.files, err = r.changedFiles(ctx, x, states); err != nil {
+			return e, err
+		}
+	}
+	r.edited, r.looked = e.paths(), true
+	return e, nil
+}
+
+func (x *index) conflicts() []finding {
+	var list []finding
+	for i := range x.entries {
+		if x.entries[i].stage() != 0 && (i == 0 || x.entries[i-1].path != x.entries[i].path) {
+			list = append(list, finding{x.entries[i].path, "in conflict"})
+		}
+	}
+	return list
+}
+
+// staged lists what the index has otherwise than the head, but for what an
+// interrupted checkout has put there.
+func (r *Repository) staged(ctx context.Context, x *index, head plumbing.Hash, also map[string][2]treeEntry) ([]finding, error) {
 	want, err := r.objects.rootTree(head)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if want.IsZero() {
 		want = plumbing.NewHash(emptyTree)
 	}
 	got := x.tree()
 	if got == want {
-		return nil
-	}
-	if pending != nil {
-		to, err := r.objects.rootTree(pending.to())
-		if err != nil {
-			return err
-		}
-		if got == to {
-			return nil
-		}
+		return nil, nil
 	}
 	keep := map[plumbing.Hash][]treeEntry{}
 	indexTrees(x, keep)
@@ -143,21 +187,23 @@ func (r *Repository) checkIndex(ctx context.Context, x *index, head plumbing.Has
 		return r.objects.tree(h)
 	}, want, got)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var list []finding
 	for _, c := range staged {
-		list = append(list, finding{c.path, "staged"})
+		if states, ok := also[c.path]; !ok || !states[1].same(c.to) {
+			list = append(list, finding{c.path, "staged"})
+		}
 	}
-	return refuse("the clone has changes that are not committed", list, remedyDirty)
+	return list, nil
 }
 
-// checkFiles compares the tracked files with the index: one lstat each.
-func (r *Repository) checkFiles(ctx context.Context, x *index, also map[string][2]treeEntry) error {
+// changedFiles compares the tracked files with the index: one lstat each.
+func (r *Repository) changedFiles(ctx context.Context, x *index, also map[string][2]treeEntry) ([]finding, error) {
 	w := &r.work
 	rootFD, err := unix.Open(w.root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return &fs.PathError{Op: "open", Path: w.root, Err: err}
+		return nil, &fs.PathError{Op: "open", Path: w.root, Err: err}
 	}
 	defer unix.Close(rootFD)
 	var list []finding
@@ -165,7 +211,7 @@ func (r *Repository) checkFiles(ctx context.Context, x *index, also map[string][
 	for i := range x.entries {
 		e := &x.entries[i]
 		if i%1024 == 0 && ctx.Err() != nil {
-			return ctx.Err()
+			return nil, ctx.Err()
 		}
 		if e.mode == modeSubmodule || e.flags&flagAssumeValid != 0 || e.ext&(extSkipWorktree|extIntentToAdd) != 0 {
 			continue
@@ -190,10 +236,7 @@ func (r *Repository) checkFiles(ctx context.Context, x *index, also map[string][
 			list = append(list, finding{e.path, why})
 		}
 	}
-	if list == nil {
-		return nil
-	}
-	return refuse("tracked files in the clone were changed by hand", list, remedyDirty)
+	return list, nil
 }
 
 // differs says in which way a path is none of the states, or "".
