@@ -217,7 +217,7 @@ func open(ctx context.Context, o Options, readOnly bool, progress func(engine.Pr
 			return c.RepositoryUsername, password, err
 		},
 		SSHKeyFile: c.SSHKeyFile, SSHKnownHostsFile: c.SSHKnownHostsFile, SSHPassphrase: c.SSHKeyPassphrase.Value,
-		CAFile: c.CAFile, FastForwardOnly: c.FastForwardOnly, ReadOnly: readOnly, Logger: o.Logger,
+		CAFile: c.CAFile, FastForwardOnly: c.FastForwardOnly, KeepLocalChanges: c.KeepLocalChanges, ReadOnly: readOnly, Logger: o.Logger,
 	})
 	if err != nil {
 		return p, err

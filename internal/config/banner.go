@@ -21,6 +21,10 @@ func (c Config) Banner() []slog.Attr {
 	if c.FastForwardOnly {
 		history = "fast-forward-only"
 	}
+	changes := "stop"
+	if c.KeepLocalChanges {
+		changes = "keep"
+	}
 	hosts := make([]string, len(c.Registries))
 	for i, r := range c.Registries {
 		hosts[i] = r.Host()
@@ -37,6 +41,7 @@ func (c Config) Banner() []slog.Attr {
 		{"REPOSITORY_SSH_KNOWN_HOSTS_FILE", c.SSHKnownHostsFile},
 		{"REPOSITORY_CA_FILE", c.CAFile},
 		{"REPOSITORY_HISTORY", history},
+		{"REPOSITORY_LOCAL_CHANGES", changes},
 		{"DOCKER_REGISTRIES", strings.Join(hosts, " ")},
 		{"DISABLE_WEBHOOK", c.DisableWebhook},
 		{"DISABLE_METRICS", c.DisableMetrics},

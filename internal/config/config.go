@@ -35,6 +35,9 @@ type Config struct {
 	CAFile             string
 	// FastForwardOnly stops at a rewritten branch instead of following it.
 	FastForwardOnly bool
+	// KeepLocalChanges lets changes by hand in the clone stay instead of stopping at
+	// them.
+	KeepLocalChanges bool
 
 	// Registries have hosts that differ from each other.
 	Registries []Registry
@@ -213,6 +216,7 @@ func (l *loader) config(raw environment) Config {
 		SSHKnownHostsFile:  raw.RepositorySSHKnownHosts,
 		CAFile:             raw.RepositoryCAFile,
 		FastForwardOnly:    bool(raw.RepositoryHistory),
+		KeepLocalChanges:   bool(raw.RepositoryLocalChanges),
 		DisableWebhook:     bool(raw.DisableWebhook),
 		DisableMetrics:     bool(raw.DisableMetrics),
 		WebhookSecret:      l.secrets["WEBHOOK_SECRET"],

@@ -39,7 +39,7 @@ func value(t *testing.T, s Secret) string {
 }
 
 func TestAnEmptyEnvironmentGivesTheDefaults(t *testing.T) {
-	const want = `CHECK_INTERVAL_IN_SECONDS=300 REPOSITORY_PATH=/repository REPOSITORY_BRANCH=main REPOSITORY_HISTORY=follow ` +
+	const want = `CHECK_INTERVAL_IN_SECONDS=300 REPOSITORY_PATH=/repository REPOSITORY_BRANCH=main REPOSITORY_HISTORY=follow REPOSITORY_LOCAL_CHANGES=stop ` +
 		`DISABLE_WEBHOOK=false DISABLE_METRICS=false HTTP_ADDRESS=:2112 MAX_PARALLEL_STACKS=4 DEPLOY_TIMEOUT_IN_SECONDS=300 ` +
 		`SELF_HEAL=true ALLOW_EMPTY=false PRUNE_IMAGES=false LOG_LEVEL=info LOG_FORMAT=text`
 	if got := load(t).String(); got != want {
@@ -53,13 +53,13 @@ func TestAnEmptyEnvironmentGivesTheDefaults(t *testing.T) {
 
 func TestValuesArriveWithTheirTypes(t *testing.T) {
 	c := load(t, "CHECK_INTERVAL_IN_SECONDS=-1", "REPOSITORY_PATH=/srv/clone", "REPOSITORY_URL=git@example.com:ops/host.git",
-		"REPOSITORY_BRANCH=feature/x", "REPOSITORY_USERNAME=alice", "REPOSITORY_PASSWORD=hunter2", "REPOSITORY_HISTORY=fast-forward-only",
+		"REPOSITORY_BRANCH=feature/x", "REPOSITORY_USERNAME=alice", "REPOSITORY_PASSWORD=hunter2", "REPOSITORY_HISTORY=fast-forward-only", "REPOSITORY_LOCAL_CHANGES=keep",
 		"DISABLE_WEBHOOK=TRUE", "DISABLE_METRICS=1", "HTTP_ADDRESS=127.0.0.1:8080", "MAX_PARALLEL_STACKS=9",
 		"DEPLOY_TIMEOUT_IN_SECONDS= 60 ", "SELF_HEAL=false", "ALLOW_EMPTY=true", "LOG_LEVEL=WARN", "LOG_FORMAT=json")
 	switch {
 	case c.CheckInterval != 0, c.RepositoryPath != "/srv/clone", c.RepositoryURL != "git@example.com:ops/host.git",
 		c.RepositoryBranch != "feature/x", c.RepositoryUsername != "alice", value(t, c.RepositoryPassword) != "hunter2",
-		!c.FastForwardOnly, !c.DisableWebhook, !c.DisableMetrics, c.HTTPAddress != "127.0.0.1:8080", c.MaxParallelStacks != 9,
+		!c.FastForwardOnly, !c.KeepLocalChanges, !c.DisableWebhook, !c.DisableMetrics, c.HTTPAddress != "127.0.0.1:8080", c.MaxParallelStacks != 9,
 		c.DeployTimeout != time.Minute, c.SelfHeal, !c.AllowEmpty, c.LogLevel != slog.LevelWarn, c.LogFormat != "json":
 		t.Errorf("got %s", c)
 	}
@@ -67,16 +67,17 @@ func TestValuesArriveWithTheirTypes(t *testing.T) {
 
 func TestEveryMistakeIsInOneMessage(t *testing.T) {
 	_, err := Load([]string{
-		"CHECK_INTERVAL_IN_SECONDS=0", "MAX_PARALLEL_STACKS=many", "DEPLOY_TIMEOUT_IN_SECONDS=-5", "SELF_HEAL=on", "REPOSITORY_HISTORY=rewrite",
+		"CHECK_INTERVAL_IN_SECONDS=0", "MAX_PARALLEL_STACKS=many", "DEPLOY_TIMEOUT_IN_SECONDS=-5", "SELF_HEAL=on", "REPOSITORY_HISTORY=rewrite", "REPOSITORY_LOCAL_CHANGES=drop",
 		"REPOSITORY_BRANCH=refs/heads/main", "REPOSITORY_URL=https://alice:hunter2@/", "LOG_LEVEL=info+1", "LOG_FORMAT=xml", "HTTP_ADDRESS=2112",
 		"REPOSITORY_SSH_KEY_FILE=/nowhere/key", "REPOSITORY_SSH_KEY_PASSPHRASE=hunter2", "REPOSITORY_SSH_KEY_PASSPHRASE_FILE=/nowhere/phrase",
 		"WEBHOOK_SECRET_FILE=/nowhere/secret", "DOCKER_REGISTRY_USERNAME=bob",
 	})
-	const want = `configuration: 14 mistakes:
+	const want = `configuration: 15 mistakes:
   CHECK_INTERVAL_IN_SECONDS="0": want a whole number of seconds from 1 to 31536000, or -1 to switch it off
   REPOSITORY_URL="https://alice:***@/": want https://host/path, ssh://user@host/path, user@host:path, file:///path or an absolute path
   REPOSITORY_BRANCH="refs/heads/main": want a branch name as git accepts it, without refs/heads/, like main
   REPOSITORY_HISTORY="rewrite": want follow or fast-forward-only
+  REPOSITORY_LOCAL_CHANGES="drop": want stop or keep
   HTTP_ADDRESS="2112": want host:port or :port, like :2112 or 127.0.0.1:2112
   MAX_PARALLEL_STACKS="many": want a whole number from 1 to 1000
   DEPLOY_TIMEOUT_IN_SECONDS="-5": want a whole number of seconds from 1 to 31536000

@@ -13,16 +13,17 @@ import (
 type environment struct {
 	CheckInterval interval `env:"CHECK_INTERVAL_IN_SECONDS" envDefault:"300" doc:"time between two checks; -1 disables the repeated check"`
 
-	RepositoryPath          string  `env:"REPOSITORY_PATH" envDefault:"/repository" doc:"the clone, as the daemon sees it"`
-	RepositoryURL           remote  `env:"REPOSITORY_URL" doc:"clone from here when the path is empty; otherwise the clone's origin must be the same"`
-	RepositoryBranch        branch  `env:"REPOSITORY_BRANCH" envDefault:"main" doc:"the branch to follow"`
-	RepositoryUsername      string  `env:"REPOSITORY_USERNAME" twin:"true" doc:"user name for an HTTP(S) remote; needed when the remote asks for it; credentials inside the clone's origin URL work too"`
-	RepositoryPassword      string  `env:"REPOSITORY_PASSWORD" twin:"true" secret:"true" doc:"password or token for an HTTP(S) remote"`
-	RepositorySSHKeyFile    string  `env:"REPOSITORY_SSH_KEY_FILE" input:"true" doc:"private key for an SSH remote"`
-	RepositorySSHPassphrase string  `env:"REPOSITORY_SSH_KEY_PASSPHRASE" twin:"true" secret:"true" doc:"passphrase of the private key"`
-	RepositorySSHKnownHosts string  `env:"REPOSITORY_SSH_KNOWN_HOSTS_FILE" input:"true" doc:"host keys of SSH remotes; they are always verified"`
-	RepositoryCAFile        string  `env:"REPOSITORY_CA_FILE" input:"true" doc:"extra certificate authority for HTTPS remotes"`
-	RepositoryHistory       history `env:"REPOSITORY_HISTORY" envDefault:"follow" doc:"what a rewritten (force-pushed) branch does: follow goes to the new head, with a warning, when the clone's head came from the remote; fast-forward-only stops with an error"`
+	RepositoryPath          string       `env:"REPOSITORY_PATH" envDefault:"/repository" doc:"the clone, as the daemon sees it"`
+	RepositoryURL           remote       `env:"REPOSITORY_URL" doc:"clone from here when the path is empty; otherwise the clone's origin must be the same"`
+	RepositoryBranch        branch       `env:"REPOSITORY_BRANCH" envDefault:"main" doc:"the branch to follow"`
+	RepositoryUsername      string       `env:"REPOSITORY_USERNAME" twin:"true" doc:"user name for an HTTP(S) remote; needed when the remote asks for it; credentials inside the clone's origin URL work too"`
+	RepositoryPassword      string       `env:"REPOSITORY_PASSWORD" twin:"true" secret:"true" doc:"password or token for an HTTP(S) remote"`
+	RepositorySSHKeyFile    string       `env:"REPOSITORY_SSH_KEY_FILE" input:"true" doc:"private key for an SSH remote"`
+	RepositorySSHPassphrase string       `env:"REPOSITORY_SSH_KEY_PASSPHRASE" twin:"true" secret:"true" doc:"passphrase of the private key"`
+	RepositorySSHKnownHosts string       `env:"REPOSITORY_SSH_KNOWN_HOSTS_FILE" input:"true" doc:"host keys of SSH remotes; they are always verified"`
+	RepositoryCAFile        string       `env:"REPOSITORY_CA_FILE" input:"true" doc:"extra certificate authority for HTTPS remotes"`
+	RepositoryHistory       history      `env:"REPOSITORY_HISTORY" envDefault:"follow" doc:"what a rewritten (force-pushed) branch does: follow goes to the new head, with a warning, when the clone's head came from the remote; fast-forward-only stops with an error"`
+	RepositoryLocalChanges  localChanges `env:"REPOSITORY_LOCAL_CHANGES" envDefault:"stop" doc:"what a tracked file that was changed in the clone does: stop ends every check with an error; keep lets it stay, and refuses only a commit that changes the same file"`
 
 	RegistryURL      string `env:"DOCKER_REGISTRY_URL" doc:"one private registry"`
 	RegistryUsername string `env:"DOCKER_REGISTRY_USERNAME" doc:"its user name"`

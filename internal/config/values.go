@@ -88,6 +88,21 @@ func (h *history) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// localChanges says what becomes of changes by hand in the clone; true is keep.
+type localChanges bool
+
+func (c *localChanges) UnmarshalText(text []byte) error {
+	switch trim(text) {
+	case "stop":
+		*c = false
+	case "keep":
+		*c = true
+	default:
+		return errors.New("stop or keep")
+	}
+	return nil
+}
+
 // level is a slog level, without slog's offsets ("info+2").
 type level slog.Level
 
