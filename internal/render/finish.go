@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -172,7 +171,11 @@ const alwaysEvery = 5 * time.Minute
 func pullPolicy(s types.ServiceConfig) (plan.PullPolicy, time.Duration, error) {
 	// Compose's schema lets anything through that contains a known word, and
 	// Compose then takes it for "missing".
-	if !regexp.MustCompile(`^(always|never|build|if_not_present|missing|refresh|daily|weekly|every_.*|)$`).MatchString(s.PullPolicy) {
+	switch p := s.PullPolicy; {
+	case p == "", p == "daily", p == "weekly", strings.HasPrefix(p, "every_"):
+	case p == types.PullPolicyAlways, p == types.PullPolicyNever, p == types.PullPolicyBuild, p == types.PullPolicyMissing,
+		p == types.PullPolicyIfNotPresent, p == types.PullPolicyRefresh:
+	default:
 		return "", 0, errors.New("want always, missing, never, build, daily, weekly or every_<duration> (every_12h, every_1d)")
 	}
 	policy, every, err := s.GetPullPolicy()
