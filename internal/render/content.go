@@ -167,16 +167,31 @@ func (c *content) object(kind, name string, o types.FileObjectConfig) error {
 	return nil
 }
 
-// contentID reads at most 1 MiB, more than the engine takes for a config.
+// readInFull is up to which size a file is read in full, in bytes. Of larger
+// ones the beginning is, and for the rest their size and time stand.
+const readInFull = 64 << 20
+
+// contentID tells two contents of a file apart. Only a regular one has content:
+// others may never end.
 func contentID(full string) (string, error) {
+	info, err := os.Stat(full)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is no regular file", full)
+	}
 	f, err := os.Open(full)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
 	h := sha256.New()
-	if _, err := io.Copy(h, io.LimitReader(f, 1<<20)); err != nil {
+	if _, err := io.Copy(h, io.LimitReader(f, readInFull)); err != nil {
 		return "", err
+	}
+	if info.Size() > readInFull {
+		fmt.Fprintf(h, "%d %d", info.Size(), info.ModTime().UnixNano())
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }

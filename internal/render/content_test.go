@@ -1,7 +1,11 @@
 package render_test
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/cli"
@@ -63,6 +67,40 @@ func TestOnlyTheServicesThatUseWhatChangedHaveAnotherHash(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Compose mounts the files of configs and secrets, whatever their size.
+func TestAChangeFarBehindInAnUntrackedSecretIsSeen(t *testing.T) {
+	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, secrets: [s]}}\nsecrets: {s: {file: ./s.key}}")
+	full := filepath.Join(f.dir, "web/s.key")
+	for what, size := range map[string]int64{"read in full": 2 << 20, "too large for that": 65 << 20} {
+		f.hide("web/s.key", "1")
+		if err := os.Truncate(full, size); err != nil {
+			t.Fatal(err)
+		}
+		l := loader(f)
+		before := service(t, validOf(t, l, f), "app").Hash
+		file, err := os.OpenFile(full, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = file.WriteAt([]byte("2"), size-1)
+		if err := errors.Join(err, file.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if service(t, validOf(t, l, f), "app").Hash == before {
+			t.Errorf("%s: the last byte changed and was not seen", what)
+		}
+	}
+}
+
+func TestASecretThatIsNoRegularFileIsNotRead(t *testing.T) {
+	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, secrets: [s]}}\nsecrets: {s: {file: ./s.key}}")
+	f.untracked["web/s.key"] = true
+	if err := syscall.Mkfifo(filepath.Join(f.dir, "web/s.key"), 0o600); err != nil { // to open it would wait for a writer
+		t.Fatal(err)
+	}
+	valid(t, f)
 }
 
 func changed(a, b render.Project) string {
