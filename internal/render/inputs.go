@@ -18,7 +18,7 @@ import (
 // input is a file that git does not track and that a load depended on, or
 // would have if it had been there.
 type input struct {
-	path string // relative to the tree
+	path string // see inputs.paths
 	seen stamp
 }
 
@@ -41,23 +41,36 @@ const clockTick = 20 * time.Millisecond
 
 func unchanged(tree Tree, ins []input) bool {
 	for _, in := range ins {
-		if stampOf(filepath.Join(tree.Dir(), in.path)) != in.seen {
+		if stampOf(place(tree, in.path)) != in.seen {
 			return false
 		}
 	}
 	return true
 }
 
+// place is where a path of inputs is.
+func place(tree Tree, p string) string {
+	if filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(tree.Dir(), p)
+}
+
 // inputs collects the paths that a load reads.
 type inputs struct {
-	tree     Tree
-	paths    map[string]bool
+	loader *Loader
+	tree   Tree
+	// paths are relative to the tree, so that they are the same in a staged one
+	// and in the clone; what lies outside of it is absolute.
+	paths map[string]bool
+	// envs are the env files among them, relative to the repository's root.
+	envs     map[string]bool
 	began    time.Time
 	volatile bool // something was read that leaves no name behind
 }
 
-func newInputs(tree Tree) *inputs {
-	return &inputs{tree: tree, paths: map[string]bool{}, began: time.Now()}
+func (l *Loader) newInputs(tree Tree) *inputs {
+	return &inputs{loader: l, tree: tree, paths: map[string]bool{}, envs: map[string]bool{}, began: time.Now()}
 }
 
 // addFolder adds what Compose looks for in a project's folder.
@@ -65,11 +78,21 @@ func (in *inputs) addFolder(dir string) {
 	for _, name := range slices.Concat(fileNames(), overrideNames(), []string{".env"}) {
 		in.paths[path.Join(dir, name)] = true
 	}
+	in.envs[path.Join(dir, ".env")] = true
 }
 
 func (in *inputs) add(full string) {
 	if rel, ok := within(in.tree.Dir(), full); ok {
 		in.paths[rel] = true
+	} else if filepath.IsAbs(full) {
+		in.paths[filepath.Clean(full)] = true
+	}
+}
+
+func (in *inputs) addEnv(full string) {
+	in.add(full)
+	if rel, ok := in.loader.rel(in.tree, full); ok {
+		in.envs[rel] = true
 	}
 }
 
@@ -90,7 +113,7 @@ func (in *inputs) listen(event string, meta map[string]any, dir string) {
 		in.volatile = in.volatile || in.longInclude()
 		for _, p := range paths {
 			in.add(abs(p))
-			in.add(filepath.Join(filepath.Dir(abs(p)), ".env"))
+			in.addEnv(filepath.Join(filepath.Dir(abs(p)), ".env"))
 		}
 	case "extends":
 		if p, ok := meta["file"].(string); ok {
@@ -106,7 +129,7 @@ func (in *inputs) listen(event string, meta map[string]any, dir string) {
 // has the line: one that on its own has the same error, else the stack's.
 func (in *inputs) culprit(ctx context.Context, file string, err error) string {
 	for p := range in.paths {
-		full := filepath.Join(in.tree.Dir(), p)
+		full := place(in.tree, p)
 		if ext := path.Ext(p); ext != ".yaml" && ext != ".yml" || p == file {
 			continue
 		}
@@ -144,7 +167,7 @@ func (in *inputs) anyFile(is func(text []byte) bool) bool {
 		if ext := path.Ext(p); ext != ".yaml" && ext != ".yml" {
 			continue
 		}
-		if b, err := os.ReadFile(filepath.Join(in.tree.Dir(), p)); err == nil && is(b) {
+		if b, err := os.ReadFile(place(in.tree, p)); err == nil && is(b) {
 			return true
 		}
 	}
@@ -154,6 +177,11 @@ func (in *inputs) anyFile(is func(text []byte) bool) bool {
 func (in *inputs) addProject(p *types.Project) {
 	for _, f := range p.ComposeFiles {
 		in.add(f)
+	}
+	for _, s := range p.Services {
+		for _, f := range s.EnvFiles {
+			in.addEnv(f.Path)
+		}
 	}
 	for _, services := range []types.Services{p.Services, p.DisabledServices} {
 		for _, s := range services {
@@ -173,21 +201,44 @@ func (in *inputs) addProject(p *types.Project) {
 	}
 }
 
-// list gives the untracked ones with their present stamps. Tracked ones can
-// only change with the commit.
+// list gives those that can change without the commit, with their present
+// stamps.
 func (in *inputs) list() []input {
 	var out []input
 	for p := range in.paths {
-		if in.tree.ID(p) != "" {
+		if in.fixed(p) {
 			continue
 		}
-		seen := stampOf(filepath.Join(in.tree.Dir(), p))
+		seen := stampOf(place(in.tree, p))
 		if seen.modified > in.began.Add(-clockTick).UnixNano() {
 			seen.size = -1 // written while we read: what we have may be half of it
 		}
 		out = append(out, input{path: p, seen: seen})
 	}
 	slices.SortFunc(out, func(a, b input) int { return strings.Compare(a.path, b.path) })
+	return out
+}
+
+// fixed says whether a path only changes with the commit: git tracks it, and if
+// it is a link also what it leads to.
+func (in *inputs) fixed(p string) bool {
+	if filepath.IsAbs(p) || in.tree.ID(p) == "" {
+		return false
+	}
+	real, err := filepath.EvalSymlinks(place(in.tree, p))
+	rel, inside := in.loader.rel(in.tree, real)
+	return err == nil && inside && in.tree.ID(rel) != ""
+}
+
+// untracked gives the env files that were read and that git does not track.
+func (in *inputs) untracked() []string {
+	var out []string
+	for rel := range in.envs {
+		if info, err := os.Stat(place(in.tree, rel)); err == nil && !info.IsDir() && in.tree.ID(rel) == "" {
+			out = append(out, rel)
+		}
+	}
+	slices.Sort(out)
 	return out
 }
 

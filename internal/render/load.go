@@ -21,8 +21,8 @@ import (
 
 // load loads one stack; what goes wrong ends in Invalid.
 func (l *Loader) load(ctx context.Context, tree Tree, file string) Project {
-	p := Project{Commit: tree.Commit(), Stack: plan.Stack{File: file, Mode: plan.Managed}}
-	in := newInputs(tree)
+	p := Project{Commit: tree.Commit(), Stack: plan.Stack{File: file, Mode: plan.Managed, Blob: tree.ID(file)}}
+	in := l.newInputs(tree)
 	in.addFolder(path.Dir(file))
 	project, err := l.loadCompose(ctx, tree, file, in)
 	if err == nil {
@@ -38,7 +38,7 @@ func (l *Loader) load(ctx context.Context, tree Tree, file string) Project {
 	if err != nil {
 		p.Invalid = l.explain(ctx, tree, in, file, err)
 	}
-	p.inputs, p.volatile = in.list(), in.volatile
+	p.inputs, p.volatile, p.Untracked = in.list(), in.volatile, in.untracked()
 	return p
 }
 
