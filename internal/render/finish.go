@@ -54,6 +54,10 @@ func (l *Loader) finish(p *Project, project *types.Project, tree Tree) error {
 	// The SDK reads what lies relative to these by itself (seccomp profiles).
 	p.compose.WorkingDir = p.build.WorkingDir
 	for name, s := range p.compose.Services {
+		fresh, err := newData(s)
+		if err != nil {
+			return err
+		}
 		bare := ""
 		if content[name].digest != "" {
 			if bare, err = l.o.Hasher.Service(s); err != nil {
@@ -85,7 +89,8 @@ func (l *Loader) finish(p *Project, project *types.Project, tree Tree) error {
 		if err != nil {
 			return fmt.Errorf("services.%s: %w", name, err)
 		}
-		svc.Bare, svc.Touched = bare, content[name].touched
+		svc.Bare, svc.Touched, svc.NewData = bare, content[name].touched, fresh
+		svc.ContainerName, svc.Ports, svc.Mounts = s.ContainerName, ports(s), l.mounts(p.compose, s)
 		p.Services = append(p.Services, svc)
 	}
 	slices.SortFunc(p.Services, func(a, b plan.Service) int { return strings.Compare(a.Name, b.Name) })

@@ -28,6 +28,11 @@ import (
 const (
 	LabelIgnore     = "gitops.ignore"
 	LabelController = "gitops.controller"
+	// LabelData says, with the value "new" and on a service, that the service may
+	// start with empty volumes and folders where its containers had others with
+	// content. It is no part of what the service is: containers are not recreated
+	// when it comes or goes, and do not carry it.
+	LabelData = "gitops.data"
 	// LabelRepository and LabelStack say which stack file of which repository
 	// something belongs to.
 	LabelRepository = "gitops.repository"

@@ -1,0 +1,111 @@
+package render
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+)
+
+// dataNew is the one value that LabelData may have.
+const dataNew = "new"
+
+// newData reads LabelData and takes it out of the service's labels: to say that
+// data may be new is not to change the service. The labels must be a copy.
+func newData(s types.ServiceConfig) (bool, error) {
+	value, ok := s.Labels[LabelData]
+	delete(s.Labels, LabelData)
+	if ok && value != dataNew {
+		return false, fmt.Errorf("services.%s.labels: %s is %q, and can only be %q", s.Name, LabelData, value, dataNew)
+	}
+	return ok, nil
+}
+
+// mounts gives what a service mounts, by target. p has the paths of the engine.
+func (l *Loader) mounts(p *types.Project, s types.ServiceConfig) []plan.Mount {
+	var out []plan.Mount
+	for _, v := range s.Volumes {
+		if m, ok := l.mount(p, v); ok {
+			out = append(out, m)
+		}
+	}
+	slices.SortFunc(out, func(a, b plan.Mount) int { return strings.Compare(a.Target, b.Target) })
+	return out
+}
+
+// mount gives one of them; none for what holds no data of its own (tmpfs, a
+// folder of an image).
+func (l *Loader) mount(p *types.Project, v types.ServiceVolumeConfig) (plan.Mount, bool) {
+	m := plan.Mount{Target: path.Clean(v.Target)}
+	switch v.Type {
+	case types.VolumeTypeVolume:
+		m.Type = plan.MountAnonymous
+		if v.Source != "" {
+			m.Type, m.Source = plan.MountVolume, p.Volumes[v.Source].Name
+		}
+	case types.VolumeTypeBind:
+		m.Type, m.Source = plan.MountHost, filepath.Clean(v.Source)
+		if l.o.HostRoot == "" {
+			break // then nothing of the clone is mounted, see mapping
+		}
+		if rel, inside := within(filepath.Clean(l.o.HostRoot), m.Source); inside {
+			m.Type, m.Source = plan.MountClone, rel
+		}
+	default:
+		return plan.Mount{}, false
+	}
+	return m, true
+}
+
+// ports gives the host's ports that a service publishes; those that the engine
+// chooses are none.
+func ports(s types.ServiceConfig) []plan.Port {
+	if s.NetworkMode == "host" {
+		return nil
+	}
+	var out []plan.Port
+	for _, c := range s.Ports {
+		first, last, ok := portRange(c.Published)
+		if !ok {
+			continue
+		}
+		out = append(out, plan.Port{IP: boundTo(c.HostIP), Protocol: strings.ToLower(cmp.Or(c.Protocol, "tcp")), First: first, Last: last})
+	}
+	slices.SortFunc(out, func(a, b plan.Port) int {
+		return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Last, b.Last), strings.Compare(a.Protocol, b.Protocol), strings.Compare(a.IP, b.IP))
+	})
+	return slices.Compact(out)
+}
+
+// portRange reads "8080" and "8080-8089". What is no port is the engine's to
+// refuse.
+func portRange(published string) (first, last uint16, ok bool) {
+	from, to, isRange := strings.Cut(published, "-")
+	if !isRange {
+		to = from
+	}
+	a, errA := strconv.ParseUint(from, 10, 16)
+	b, errB := strconv.ParseUint(to, 10, 16)
+	return uint16(a), uint16(b), errA == nil && errB == nil && 0 < a && a <= b
+}
+
+// boundTo gives the address that a port is bound to; empty for every address.
+func boundTo(ip string) string {
+	addr, err := netip.ParseAddr(ip)
+	switch {
+	case err != nil:
+		return ip
+	case addr.IsUnspecified():
+		return ""
+	default:
+		return addr.String()
+	}
+}

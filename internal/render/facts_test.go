@@ -1,0 +1,125 @@
+package render_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+)
+
+func TestMountsAreThoseThatTheEngineWillHave(t *testing.T) {
+	f := newFolder(t).write("web/compose.yaml", `
+services:
+  app:
+    image: a
+    tmpfs: [/tmp]
+    volumes:
+      - data:/var/lib/data/
+      - theirs:/theirs
+      - named:/named
+      - device:/device
+      - /anonymous
+      - ./conf:/etc/conf:ro
+      - ../shared/x:/x
+      - ..:/all
+      - ${PWD}/by-pwd:/y
+      - /srv/stacks/web/by-host:/z
+      - /srv/stacks-too:/w
+      - /etc/hosts:/hosts
+      - {type: tmpfs, target: /run}
+  none: {image: a}
+volumes:
+  data: {}
+  theirs: {external: true, name: shared-data}
+  named: {name: fixed}
+  device: {driver_opts: {type: none, o: bind, device: "${PWD}/dev"}}
+`)
+	p := valid(t, f)
+	var got []string
+	for _, m := range service(t, p, "app").Mounts {
+		got = append(got, fmt.Sprintf("%s: %s %q", m.Target, m.Type, m.Source))
+	}
+	want := `/all: clone ""
+/anonymous: anonymous ""
+/device: volume "web_device"
+/etc/conf: clone "web/conf"
+/hosts: host "/etc/hosts"
+/named: volume "fixed"
+/theirs: volume "shared-data"
+/var/lib/data: volume "web_data"
+/w: host "/srv/stacks-too"
+/x: clone "shared/x"
+/y: clone "web/by-pwd"
+/z: clone "web/by-host"`
+	if g := strings.Join(got, "\n"); g != want {
+		t.Errorf("mounts\n%s\nwant\n%s", g, want)
+	}
+	if m := service(t, p, "none").Mounts; m != nil {
+		t.Errorf("none mounts %v", m)
+	}
+	host := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, volumes: ['/srv:/x']}}")
+	if m := service(t, valid(t, host, nowhere), "app").Mounts; len(m) != 1 || m[0].Source != "/srv" || m[0].Type != "host" {
+		t.Errorf("where the clone's place on the host is not known: %v", m)
+	}
+}
+
+func TestPortsAreThoseOfTheHost(t *testing.T) {
+	for text, want := range map[string]string{
+		`ports: ["8080:80"]`:                    "8080-8080/tcp",
+		`ports: ["80"]`:                         "",
+		`ports: ["127.0.0.1:53:53/udp"]`:        "127.0.0.1 53-53/udp",
+		`ports: ["127.0.0.1::53"]`:              "",
+		`ports: ["0.0.0.0:1:1", "[::]:2:2"]`:    "1-1/tcp, 2-2/tcp",
+		`ports: ["[::1]:3:3", "[0::1]:4:4"]`:    "::1 3-3/tcp, ::1 4-4/tcp",
+		`ports: ["3000-3002:3000-3002"]`:        "3000-3000/tcp, 3001-3001/tcp, 3002-3002/tcp",
+		`ports: ["9000-9010:80"]`:               "9000-9010/tcp",
+		`ports: [{target: 80, published: "0"}]`: "",
+		`ports: [{target: 80, published: "90-92", protocol: sctp, mode: host}, {target: 81, published: 7, host_ip: 10.0.0.1}]`: "10.0.0.1 7-7/tcp, 90-92/sctp",
+		`ports: ["8:80", "8:81"]`:               "8-8/tcp",
+		`ports: ["8:80"], network_mode: host`:   "",
+		`ports: ["8:80"], network_mode: bridge`: "8-8/tcp",
+	} {
+		var got []string
+		for _, p := range service(t, valid(t, newFolder(t).write("web/compose.yaml", "services: {app: {image: a, "+text+"}}")), "app").Ports {
+			got = append(got, strings.TrimSpace(fmt.Sprintf("%s %d-%d/%s", p.IP, p.First, p.Last, p.Protocol)))
+		}
+		if g := strings.Join(got, ", "); g != want {
+			t.Errorf("%s: %s, want %s", text, g, want)
+		}
+	}
+}
+
+func TestTheContainersNameIsTheOneInTheFile(t *testing.T) {
+	p := valid(t, newFolder(t).write("web/compose.yaml", "services: {a: {image: a, container_name: proxy}, b: {image: a}}"))
+	if a, b := service(t, p, "a").ContainerName, service(t, p, "b").ContainerName; a != "proxy" || b != "" {
+		t.Errorf("names %q and %q", a, b)
+	}
+}
+
+func TestNewDataIsSaidByALabelThatRecreatesNothing(t *testing.T) {
+	const one = "services: {app: {image: a, volumes: ['./conf:/c'], labels: {LABELS}}, db: {image: b}}"
+	f := newFolder(t).write("web/conf/x", "1")
+	look := func(labels string) render.Project {
+		t.Helper()
+		return valid(t, f.write("web/compose.yaml", strings.Replace(one, "LABELS", labels, 1)))
+	}
+	without, with := look("x: y"), look("x: y, gitops.data: new")
+	if service(t, without, "app").NewData || !service(t, with, "app").NewData || service(t, with, "db").NewData {
+		t.Error("it is on app alone, and only with the label")
+	}
+	a, b := service(t, without, "app"), service(t, with, "app")
+	if a.Hash != b.Hash || a.Bare != b.Bare || without.Digest != with.Digest {
+		t.Errorf("hashes %s %s and %s %s, digests %s and %s", a.Hash, a.Bare, b.Hash, b.Bare, without.Digest, with.Digest)
+	}
+	if app := compose(t, with).Services["app"]; app.Labels[render.LabelData] != "" || app.CustomLabels[render.LabelData] != "" || app.Labels["x"] != "y" {
+		t.Errorf("labels of the container: %v %v", app.Labels, app.CustomLabels)
+	}
+	if alone := service(t, look("gitops.data: new"), "app").Hash; alone != service(t, look(""), "app").Hash {
+		t.Error("as the only label it changes the hash")
+	}
+	f.write("web/compose.yaml", strings.Replace(one, "LABELS", "gitops.data: old", 1))
+	if got, want := invalid(t, f), `web/compose.yaml: services.app.labels: gitops.data is "old", and can only be "new"`; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
