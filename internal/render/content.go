@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -28,13 +29,15 @@ import (
 func (l *Loader) contents(p, built *types.Project, tree Tree) (map[string]contentOf, error) {
 	out := map[string]contentOf{}
 	for name, s := range p.Services {
-		c := content{loader: l, tree: tree, env: p.Environment}
+		c := content{loader: l, tree: tree, env: p.Environment, parts: map[string][]string{}}
 		for _, v := range s.Volumes {
 			if rel, inside := l.rel(tree, v.Source); v.Type == types.VolumeTypeBind && (rel != "" || !inside) {
+				c.part = "bind " + cmp.Or(rel, v.Source)
 				c.tracked("bind", v.Source)
 			}
 		}
 		if s.Build != nil {
+			c.part = "build"
 			c.tracked("build", s.Build.Context)
 			for _, folder := range s.Build.AdditionalContexts {
 				c.tracked("build", folder)
@@ -43,6 +46,7 @@ func (l *Loader) contents(p, built *types.Project, tree Tree) (map[string]conten
 			if err != nil {
 				return nil, fmt.Errorf("services.%s.build: %w", name, err)
 			}
+			c.part = "" // it is the service's own, and has its key
 			c.add("build", "how", sumOf(string(how)))
 		}
 		for _, use := range s.Configs {
@@ -57,10 +61,11 @@ func (l *Loader) contents(p, built *types.Project, tree Tree) (map[string]conten
 		}
 		if len(c.lines) > 0 {
 			slices.Sort(c.lines)
-			out[name] = contentOf{digest: sumOf(strings.Join(slices.Compact(c.lines), "\n"))[:32], touched: c.touched}
+			of := contentOf{digest: sumOf(strings.Join(slices.Compact(c.lines), "\n"))[:32], touched: c.touched, parts: c.parts}
 			if c.ageless {
-				out[name] = contentOf{digest: out[name].digest}
+				of.touched = time.Time{}
 			}
+			out[name] = of
 		}
 	}
 	return out, nil
@@ -71,6 +76,9 @@ func (l *Loader) contents(p, built *types.Project, tree Tree) (map[string]conten
 type contentOf struct {
 	digest  string
 	touched time.Time
+	// parts are the ids of what the digest is made of: "bind <path>", "build",
+	// "config <name>", "secret <name>".
+	parts map[string][]string
 }
 
 // content collects what one service's digest is made of.
@@ -79,6 +87,9 @@ type content struct {
 	tree   Tree
 	env    types.Mapping
 	lines  []string
+	// part is what the next lines are of, see contentOf; parts are the ids by it.
+	part  string
+	parts map[string][]string
 	// touched is the newest time of what was added, ageless says that some of
 	// it has none.
 	touched time.Time
@@ -91,7 +102,12 @@ func (c *content) add(kind, name, id string) {
 	c.line(kind, name, id)
 }
 
-func (c *content) line(kind, name, id string) { c.lines = append(c.lines, kind+" "+name+" "+id) }
+func (c *content) line(kind, name, id string) {
+	c.lines = append(c.lines, kind+" "+name+" "+id)
+	if c.part != "" {
+		c.parts[c.part] = append(c.parts[c.part], id)
+	}
+}
 
 // age takes in when a tracked file, or anything tracked below a folder, was
 // last written.
@@ -139,6 +155,7 @@ func (c *content) tracked(kind, full string) (found bool) {
 
 // object adds a config or a secret.
 func (c *content) object(kind, name string, o types.FileObjectConfig) error {
+	c.part = kind + " " + name
 	switch {
 	case o.File != "":
 		rel, ok := c.loader.rel(c.tree, o.File)

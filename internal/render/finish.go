@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -58,6 +59,10 @@ func (l *Loader) finish(p *Project, project *types.Project, tree Tree) error {
 		if err != nil {
 			return err
 		}
+		parts, err := l.fields(p.compose, s, path.Dir(p.File), content[name])
+		if err != nil {
+			return fmt.Errorf("services.%s: %w", name, err)
+		}
 		bare := ""
 		if content[name].digest != "" {
 			if bare, err = l.o.Hasher.Service(s); err != nil {
@@ -91,6 +96,7 @@ func (l *Loader) finish(p *Project, project *types.Project, tree Tree) error {
 		}
 		svc.Bare, svc.Touched, svc.NewData = bare, content[name].touched, fresh
 		svc.ContainerName, svc.Ports, svc.Mounts = s.ContainerName, ports(s), l.mounts(p.compose, s)
+		svc.Fields = parts
 		p.Services = append(p.Services, svc)
 	}
 	slices.SortFunc(p.Services, func(a, b plan.Service) int { return strings.Compare(a.Name, b.Name) })

@@ -10,6 +10,7 @@ package render
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -134,13 +135,15 @@ func copyOf(p *types.Project) (*types.Project, error) {
 type Loader struct {
 	o        Options
 	realRoot string             // Root with links resolved
+	key      []byte             // of the sums of fields
 	cache    map[string]Project // by file
 }
 
 // New makes a Loader.
 func New(o Options) *Loader {
 	o.Root = filepath.Clean(o.Root)
-	l := &Loader{o: o, realRoot: o.Root, cache: map[string]Project{}}
+	l := &Loader{o: o, realRoot: o.Root, key: make([]byte, 32), cache: map[string]Project{}}
+	_, _ = rand.Read(l.key) // never fails
 	if real, err := filepath.EvalSymlinks(o.Root); err == nil {
 		l.realRoot = real
 	}

@@ -2,7 +2,10 @@ package render_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 	"github.com/korbiniankuhn/gitops-compose/internal/repo"
@@ -31,6 +34,7 @@ func TestACommitLoadsTheSameBeforeAndAfterItsCheckout(t *testing.T) {
 	commit := gittest.Push(t, work, "two")
 
 	ctx := context.Background()
+	l := loader(&folder{dir: clone})
 	r, err := repo.Open(ctx, repo.Options{Path: clone, Branch: "main"})
 	if err != nil {
 		t.Fatal(err)
@@ -45,13 +49,15 @@ func TestACommitLoadsTheSameBeforeAndAfterItsCheckout(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer tree.Close()
-		return load(t, loader(&folder{dir: clone}), tree)
+		return load(t, l, tree)
 	}
-	local := see(gittest.Git(t, clone, "rev-parse", "HEAD"))
+	first := gittest.Git(t, clone, "rev-parse", "HEAD")
+	local := see(first)
 	before := see(commit)
 	if err := r.Checkout(ctx, commit); err != nil {
 		t.Fatal(err)
 	}
+	see(first) // what was loaded of the second is forgotten
 	after := see(commit)
 	if len(before) != 3 || len(after) != 3 {
 		t.Fatalf("%d stacks before and %d after", len(before), len(after))
@@ -59,6 +65,9 @@ func TestACommitLoadsTheSameBeforeAndAfterItsCheckout(t *testing.T) {
 	for file := range after {
 		if before[file].Invalid != "" || before[file].Digest != after[file].Digest {
 			t.Errorf("%s: %s %s\nbefore %v\nafter  %v", file, before[file].Invalid, after[file].Invalid, before[file].Services, after[file].Services)
+		}
+		if was, is := facts(before[file]), facts(after[file]); was != is {
+			t.Errorf("%s:\nbefore %s\nafter  %s", file, was, is)
 		}
 		a, _ := compose(t, before[file]).MarshalYAML()
 		b, _ := compose(t, after[file]).MarshalYAML()
@@ -72,4 +81,14 @@ func TestACommitLoadsTheSameBeforeAndAfterItsCheckout(t *testing.T) {
 	if local["compose.yaml"].Digest != after["compose.yaml"].Digest {
 		t.Error("the stack in the root changed")
 	}
+}
+
+// facts is all that the plan gets to know of a stack, but for times of files.
+func facts(p render.Project) string {
+	stack := p.Stack
+	stack.Services = slices.Clone(stack.Services)
+	for i := range stack.Services {
+		stack.Services[i].Touched = time.Time{}
+	}
+	return fmt.Sprintf("%+v", stack)
 }
