@@ -202,17 +202,25 @@ func overrideNames() []string {
 
 // refuseDoubles makes every stack invalid whose project name another one has
 // too: the engine could not tell them apart.
+//
+// One that does not load has no say in it, as its name is but a guess, and a
+// mistake in one file is not to change what becomes of another. It leaves the
+// name to the one that loads, and goes by its file, so that names of valid
+// stacks stay unique.
 func refuseDoubles(ps []Project) {
 	byName := map[string][]string{}
 	for _, p := range ps {
-		byName[p.Name] = append(byName[p.Name], p.File)
+		if p.Invalid == "" {
+			byName[p.Name] = append(byName[p.Name], p.File)
+		}
 	}
 	for i, p := range ps {
-		files := byName[p.Name]
-		if len(files) < 2 || p.Invalid != "" { // why it does not load comes first
-			continue
+		switch files := byName[p.Name]; {
+		case p.Invalid != "" && len(files) > 0:
+			ps[i].Name = p.File
+		case p.Invalid == "" && len(files) > 1:
+			ps[i].Invalid = fmt.Sprintf("the project name %s is used by %s; set a top-level name: to tell them apart", p.Name, strings.Join(files, " and "))
 		}
-		ps[i].Invalid = fmt.Sprintf("the project name %s is used by %s; set a top-level name: to tell them apart", p.Name, strings.Join(files, " and "))
 	}
 }
 

@@ -264,6 +264,30 @@ func TestTwoStacksOfOneNameAreInvalidAndAreToldHowToMendIt(t *testing.T) {
 	}
 }
 
+func TestAStackThatDoesNotLoadTakesNoNameFromOneThatDoes(t *testing.T) {
+	for what, broken := range map[string]string{
+		"a guess":                 "name: ${P:?}-web\nservices: {app: {image: a}}",
+		"a typo":                  "nmae: shop\nservices: {app: {image: a}}",
+		"its folder's name":       "services: [",
+		"the name that it states": "name: web\nservices: [",
+		"a name that is certain":  "services: {app: {image: a, configs: [c]}}\nconfigs: {c: {file: gone}}",
+	} {
+		t.Run(what, func(t *testing.T) {
+			f := newFolder(t).write("a/web/compose.yaml", "services: {app: {image: a}}").write("b/web/compose.yaml", broken)
+			l := loader(f)
+			for range 2 { // also from the cache
+				ps := load(t, l, f)
+				if a := ps["a/web/compose.yaml"]; a.Name != "web" || a.Invalid != "" {
+					t.Errorf("the healthy one is %s, invalid: %q", a.Name, a.Invalid)
+				}
+				if b := ps["b/web/compose.yaml"]; b.Name != "b/web/compose.yaml" || b.Invalid == "" || strings.Contains(b.Invalid, "is used by") {
+					t.Errorf("the broken one is %s, invalid: %q", b.Name, b.Invalid)
+				}
+			}
+		})
+	}
+}
+
 func TestEnvFilesIncludeExtendsAndProfilesWork(t *testing.T) {
 	f := newFolder(t).
 		write("web/compose.yaml", `
