@@ -15,6 +15,8 @@ import (
 //	is invalid                                  hold: invalid
 //	is ignored                                  nothing
 //	name is taken by a project not ours         hold: foreign
+//	name is taken by the project of another
+//	file in git, which is invalid               hold: invalid
 //	is busy with an earlier check               hold: busy
 //	is the controller, and differs              see own.go
 //	has another name now and left volumes       hold: data
@@ -108,6 +110,9 @@ func (b *builder) decide(s Stack) {
 	case exists && !r.Ours && len(r.Containers) > 0:
 		b.hold(s, HeldForeign, fmt.Sprintf("a project named %s runs already and does not come from this repository (%s); stop it or set another name:", s.Name, origin(r)))
 		return
+	case exists && b.brokenOwner(s, r) != "":
+		b.hold(s, HeldInvalid, fmt.Sprintf("the project name %s is used by %s too, from which it runs and which does not load; mend or remove that file, or set another name:", s.Name, r.File))
+		return
 	case b.state.Busy[s.Name]:
 		b.hold(s, HeldBusy, "an operation still runs")
 		return
@@ -122,6 +127,17 @@ func (b *builder) decide(s Stack) {
 		return
 	}
 	b.update(s, r, rec, diffs, nil)
+}
+
+// brokenOwner gives the file that what runs under a stack's name comes from, if
+// that is another stack of git which is invalid: its name is not known for
+// certain, and its containers are not to change hands by a mistake in it.
+func (b *builder) brokenOwner(s Stack, r Running) string {
+	owns := func(o Stack) bool { return o.File == r.File && o.File != s.File && o.Invalid != "" }
+	if r.Ours && hasContainers(r) && slices.ContainsFunc(b.state.Wanted, owns) {
+		return r.File
+	}
+	return ""
 }
 
 // dataLoss says what going on would cost.
