@@ -63,7 +63,7 @@ func ok(t testing.TB, err error) {
 	}
 }
 
-func (h host) Import(t testing.TB, ref string) {
+func (h host) Import(t testing.TB, ref string, volumes ...string) {
 	t.Helper()
 	path, err := exec.LookPath("busybox")
 	if err != nil {
@@ -80,7 +80,11 @@ func (h host) Import(t testing.TB, ref string) {
 	}
 	ok(t, w.Close())
 	before, _ := h.api.ImageInspect(t.Context(), ref)
-	stream, err := h.api.ImageImport(t.Context(), image.ImportSource{Source: &b, SourceName: "-"}, ref, image.ImportOptions{})
+	var o image.ImportOptions
+	for _, v := range volumes {
+		o.Changes = append(o.Changes, "VOLUME "+v)
+	}
+	stream, err := h.api.ImageImport(t.Context(), image.ImportSource{Source: &b, SourceName: "-"}, ref, o)
 	ok(t, err)
 	defer stream.Close()
 	_, err = io.Copy(io.Discard, stream)

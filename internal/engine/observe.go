@@ -121,7 +121,7 @@ func (e *Engine) addContainer(f *found, c container.Summary) {
 		OneOff: labels[api.OneoffLabel] == "True",
 		State:  string(c.State), Hash: labels[render.LabelHash], Image: labels[api.ImageDigestLabel], Reference: c.Image,
 		Created: time.Unix(c.Created, 0), Since: c.Status,
-		Networks: map[string]string{},
+		Networks: map[string]string{}, Mounts: e.mounts(c.Mounts), Ports: ports(c.Ports),
 	}
 	con.Number, _ = strconv.Atoi(labels[api.ContainerNumberLabel])
 	if con.Hash == "" {

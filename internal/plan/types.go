@@ -246,6 +246,10 @@ type Container struct {
 	Image, Reference string
 	// Networks are the ids of the networks it is attached to, by name.
 	Networks map[string]string
+	// Mounts are what it mounts, sorted by target; without what is in memory.
+	Mounts []Mount
+	// Ports are the host's ports that it has; none while it does not run.
+	Ports []Port
 	// SharesNetworkOf is the id of the container whose network it uses.
 	SharesNetworkOf string
 	// Replacing is true for a container that a broken replacement left behind

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"net"
 	"os"
 	"path"
 	"path/filepath"
@@ -209,4 +210,15 @@ func (b *bench) broken(p render.Project) plan.Running {
 		b.Fatal("nothing is seen of what was broken")
 	}
 	return b.up(p)
+}
+
+// freePort gives a port of the host that nobody has.
+func freePort(b *bench) string {
+	b.Helper()
+	l, err := (&net.ListenConfig{}).Listen(b.ctx(), "tcp", "127.0.0.1:0")
+	b.ok(err)
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	b.ok(err)
+	return port
 }

@@ -432,6 +432,22 @@ func observeCases() map[string]func(*bench) {
 			byHand(b, "b", filepath.Join(b.root, b.name), nil)
 			check(b, plan.Running{File: b.name + "/compose.yaml", Origin: "/somewhere/else"})
 		},
+		"what a container mounts and publishes is told": func(b *bench) {
+			b.write("conf", "1")
+			port := freePort(b)
+			text := "services: {a: {SLEEP, ports: ['127.0.0.1:" + port + ":80'], tmpfs: [/memory], volumes: ['data:/data', './conf:/conf', '/etc:/host', /own]}}\nvolumes: {data: {}}"
+			c := b.up(b.stack(text)).Containers[0]
+			own := ""
+			for _, m := range c.Mounts {
+				if m.Target == "/own" {
+					own = m.Source
+				}
+			}
+			want := fmt.Sprintf("[{/conf clone %[1]s/conf} {/data volume %[1]s_data} {/host host /etc} {/own anonymous %[2]s}] [{127.0.0.1 tcp %[3]s %[3]s}]", b.name, own, port)
+			if got := fmt.Sprint(c.Mounts, c.Ports); got != want || len(own) != 64 {
+				b.Errorf("got  %s\nwant %s", got, want)
+			}
+		},
 		"ignored is known by its label": func(b *bench) {
 			byHand(b, "a", filepath.Join(b.root, b.name), map[string]string{"gitops.ignore": "true"})
 			check(b, plan.Running{File: b.name + "/compose.yaml", Ours: true, Ignored: true})

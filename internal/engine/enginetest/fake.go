@@ -42,7 +42,8 @@ type state struct {
 	changed    chan struct{} // closed at the next change
 	made       int
 	containers []*fakeContainer
-	images     map[string]string
+	images     map[string]string   // ids, by reference
+	declared   map[string][]string // the volumes of images, by id
 	networks   map[string]fakeResource
 	volumes    map[string]fakeResource
 	processes  Processes
@@ -56,8 +57,8 @@ type fakeContainer struct {
 	labels  map[string]string
 	restart bool
 	command []string
+	ports   []plan.Port
 	probe   *types.HealthCheckConfig
-	mounts  map[string]string
 	said    string
 	starts  int
 	// What only hand-overs look at.
@@ -76,7 +77,7 @@ type fakeResource struct {
 func NewFake(repository, root string) *Fake {
 	return &Fake{repository: repository, root: root, state: &state{
 		changed: make(chan struct{}),
-		images:  map[string]string{}, networks: map[string]fakeResource{}, volumes: map[string]fakeResource{},
+		images:  map[string]string{}, declared: map[string][]string{}, networks: map[string]fakeResource{}, volumes: map[string]fakeResource{},
 	}}
 }
 
@@ -86,6 +87,7 @@ func (f *Fake) At(root string) *Fake {
 	defer f.mu.Unlock()
 	other := NewFake(f.repository, root)
 	maps.Copy(other.images, f.images)
+	maps.Copy(other.declared, f.declared)
 	other.made = f.made
 	return other
 }
@@ -136,6 +138,9 @@ func (f *Fake) Observe(ctx context.Context) (plan.Observed, error) {
 		copied := c.Container
 		copied.Self = c.ID == f.self
 		copied.Networks = maps.Clone(c.Networks)
+		if c.State == "running" {
+			copied.Ports = c.ports
+		}
 		r.Containers = append(r.Containers, copied)
 		file, labelled := f.owner(c.labels)
 		if file == "" {
@@ -253,7 +258,7 @@ func (f *Fake) create(ctx context.Context, project *types.Project, p render.Proj
 	f.mend(p)
 	order := inOrder(project)
 	for _, name := range order {
-		if err := f.converge(project.Services[name], p); err != nil {
+		if err := f.converge(project, project.Services[name], p); err != nil {
 			return nil, err
 		}
 	}
@@ -301,7 +306,7 @@ func (f *Fake) remove(gone *fakeContainer) {
 
 // converge recreates the containers of a service that differ and corrects
 // their number.
-func (f *Fake) converge(s types.ServiceConfig, p render.Project) error {
+func (f *Fake) converge(project *types.Project, s types.ServiceConfig, p render.Project) error {
 	want := p.Services[slices.IndexFunc(p.Services, func(v plan.Service) bool { return v.Name == s.Name })]
 	if f.images[want.Image] == "" && want.Scale > 0 {
 		return fmt.Errorf("no such image: %s", want.Image)
@@ -319,12 +324,11 @@ func (f *Fake) converge(s types.ServiceConfig, p render.Project) error {
 		done := c.State == "exited" && c.ExitCode == 0 && want.Completes
 		if !want.Made(c.Container) || c.Image != f.images[want.Image] || c.SharesNetworkOf != leader || !done && f.cutOff(c, want) {
 			f.remove(c)
-			made := f.make(s, want, p, c.Number, leader)
-			maps.Copy(made.mounts, c.mounts)
+			f.make(project, want, p, c.Number, leader).inherit(c)
 		}
 	}
 	for i := len(have); i < want.Scale; i++ {
-		f.make(s, want, p, i+1, leader)
+		f.make(project, want, p, i+1, leader)
 	}
 	return nil
 }
@@ -333,13 +337,14 @@ func (f *Fake) cutOff(c *fakeContainer, want plan.Service) bool {
 	return slices.ContainsFunc(want.Networks, func(n string) bool { return c.Networks[n] != f.networks[n].id })
 }
 
-func (f *Fake) make(s types.ServiceConfig, want plan.Service, p render.Project, number int, leader string) *fakeContainer {
+func (f *Fake) make(project *types.Project, want plan.Service, p render.Project, number int, leader string) *fakeContainer {
+	s := project.Services[want.Name]
 	c := &fakeContainer{
 		Container: plan.Container{
 			ID: f.id(), Name: fmt.Sprintf("%s-%s-%d", p.Name, s.Name, number), Service: s.Name, Number: number, State: "created",
 			Hash: want.Hash, Digested: want.Bare != "", Image: f.images[want.Image], Reference: want.Image, Networks: map[string]string{}, SharesNetworkOf: leader, Created: time.Now(),
 		},
-		project: p.Name, labels: map[string]string{}, command: s.Command, probe: s.HealthCheck, mounts: map[string]string{},
+		project: p.Name, labels: map[string]string{}, command: s.Command, probe: s.HealthCheck,
 		restart: !want.Completes, policy: policyOf(s.Restart),
 	}
 	maps.Copy(c.labels, s.Labels)
@@ -347,12 +352,7 @@ func (f *Fake) make(s types.ServiceConfig, want plan.Service, p render.Project, 
 	for _, n := range want.Networks {
 		c.Networks[n] = f.networks[n].id
 	}
-	for _, v := range s.Volumes {
-		c.mounts[v.Target] = f.id()
-		if v.Type == types.VolumeTypeVolume && v.Source != "" {
-			c.mounts[v.Target] = p.Name + "_" + v.Source
-		}
-	}
+	c.Mounts, c.ports = f.mounts(project, s, c.Image), portsOf(s)
 	f.containers = append(f.containers, c)
 	return c
 }
@@ -544,7 +544,11 @@ func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m))
 // The hands of a person.
 
 // Import implements Host.
-func (f *Fake) Import(_ testing.TB, ref string) { f.AddImage(ref) }
+func (f *Fake) Import(_ testing.TB, ref string, volumes ...string) {
+	f.AddImage(ref)
+	defer f.lock()()
+	f.declared[f.images[ref]] = volumes
+}
 
 // Make implements Host.
 func (f *Fake) Make(_ testing.TB, name, image string, labels map[string]string) {
@@ -555,7 +559,7 @@ func (f *Fake) Make(_ testing.TB, name, image string, labels map[string]string) 
 			ID: f.id(), Name: name, Service: labels[labelService], Number: number, State: "running",
 			Hash: labels["com.docker.compose.config-hash"], Image: f.images[image], Reference: image, Networks: map[string]string{}, Created: time.Now(),
 		},
-		project: labels[labelProject], labels: labels, mounts: map[string]string{},
+		project: labels[labelProject], labels: labels,
 	})
 }
 
@@ -563,7 +567,7 @@ func (f *Fake) Make(_ testing.TB, name, image string, labels map[string]string) 
 func (f *Fake) Copy(t testing.TB, id, name string) {
 	defer f.lock()()
 	c := *f.get(t, id)
-	c.ID, c.Name, c.mounts, c.Replacing = f.id(), name, map[string]string{}, isTemporary(name)
+	c.ID, c.Name, c.Replacing = f.id(), name, isTemporary(name)
 	c.Networks = maps.Clone(c.Networks)
 	if c.Replacing {
 		c.State = "created"
@@ -634,7 +638,14 @@ func (f *Fake) DropNetwork(_ testing.TB, name string) {
 func (f *Fake) Volumes(t testing.TB, id string) map[string]string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return maps.Clone(f.get(t, id).mounts)
+	out := map[string]string{}
+	for _, m := range f.get(t, id).Mounts {
+		out[m.Target] = ""
+		if m.Type == plan.MountVolume || m.Type == plan.MountAnonymous {
+			out[m.Target] = m.Source
+		}
+	}
+	return out
 }
 
 // Started implements Host.

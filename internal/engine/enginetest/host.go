@@ -44,8 +44,9 @@ type Host interface {
 	Engine
 	// Within is the engine as a daemon sees it that runs in a container.
 	Within(container string) Daemon
-	// Import makes an image of busybox under a name, for the length of a test.
-	Import(t testing.TB, ref string)
+	// Import makes an image of busybox under a name, for the length of a test. It
+	// may declare volumes at some targets.
+	Import(t testing.TB, ref string, volumes ...string)
 	// Make creates and starts a container.
 	Make(t testing.TB, name, image string, labels map[string]string)
 	// Copy makes a second container like one, with the next number.

@@ -247,7 +247,7 @@ func (f *Fake) StartHelper(ctx context.Context, h engine.Helper) (id string, err
 	c := &fakeContainer{
 		Container: plan.Container{ID: f.id(), Name: h.Name, State: "created", Image: h.Image, Reference: h.Image, Networks: map[string]string{}, Created: time.Now()},
 		labels:    map[string]string{labelHelper: h.Owner}, command: slices.Concat(h.Entrypoint, h.Args), args: h.Args,
-		mounts: map[string]string{}, restart: true, policy: engine.Restart{Name: "always"},
+		restart: true, policy: engine.Restart{Name: "always"},
 	}
 	f.containers = append(f.containers, c)
 	f.run(c)
@@ -315,7 +315,7 @@ func (f *Fake) CreateSuccessor(ctx context.Context, p render.Project, service, o
 			f.networks[n.Name] = fakeResource{id: f.id(), project: p.Name, hash: n.Hash, labels: f.labels(p)}
 		}
 	}
-	return f.make(project.Services[service], want, p, 1, "").ID, nil
+	return f.make(project, want, p, 1, "").ID, nil
 }
 
 // SetRestart implements Daemon.
