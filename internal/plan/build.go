@@ -165,6 +165,7 @@ func (b *builder) update(s Stack, r Running, rec Record, diffs []Difference, ser
 	}
 	b.up[s.Name] = Op{
 		Kind: Up, Stack: s.Name, File: s.File, Cause: cause, Fresh: !hasContainers(r), Services: services,
+		Orders:  OrdersFor(s, r, b.state.Observed, services),
 		Crashed: slices.ContainsFunc(diffs, func(d Difference) bool { return d.Crashed }),
 	}
 }

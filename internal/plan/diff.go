@@ -104,7 +104,7 @@ func serviceDifferences(svc Service, all map[string][]Container, o Observed) []D
 			ds[len(ds)-1].Moved = svc.Every > 0
 		case c.Replacing:
 			add(false, "is half replaced")
-		case c.State == "exited" && c.ExitCode == 0 && svc.Completes:
+		case svc.Finished(c):
 		case c.State == "exited":
 			add(false, "exited (%d)", c.ExitCode)
 			ds[len(ds)-1].Crashed = true

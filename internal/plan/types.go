@@ -84,6 +84,9 @@ type Service struct {
 	// Follows are services whose namespaces or volumes this one shares: when
 	// their container is replaced, this one's has to be replaced as well.
 	Follows []string
+	// Shares are those of them whose network, ipc or pid namespace it lives in:
+	// they end with the container that they began with.
+	Shares []string `json:",omitempty"`
 	// Networks are the engine's names of the networks that the service joins.
 	Networks []string
 	// Own says that the service itself carries gitops.controller=true.
@@ -191,6 +194,8 @@ type Resource struct {
 	// Hash is compose's hash of its definition; empty when not known (made by
 	// hand or by an older compose), which counts as equal.
 	Hash string
+	// Labelled says of one that exists that we made it.
+	Labelled bool `json:",omitempty"`
 }
 
 // Requirement is a network or a volume that a stack needs and does not create.
@@ -415,12 +420,15 @@ type Orders struct {
 	// Orphans are services that the stack does not have any more, whose
 	// containers are removed. Those of other services that it lacks stay.
 	Orphans []string `json:",omitempty"`
-	// Done are services whose containers have done their work and are not
-	// started again.
+	// Done are services that are not started again once all their containers
+	// have ended with 0; some may still run.
 	Done []string `json:",omitempty"`
 	// Halt are services that live in the network, ipc or pid namespace of a
 	// container that is started: they are stopped before and started after it.
 	Halt []string `json:",omitempty"`
+	// Spare are networks that the stack does not have any more. They are removed
+	// at the end, but for those that a container is still attached to.
+	Spare []string `json:",omitempty"`
 }
 
 // Reason is the kind of a hold.

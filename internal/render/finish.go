@@ -148,7 +148,7 @@ func (l *Loader) service(p *types.Project, s types.ServiceConfig, hash string) (
 	if strings.Contains(ref, "@") {
 		every = 0 // a digest does not move
 	}
-	svc := plan.Service{Own: IsTrue(s.Labels[LabelController]), Name: s.Name, Hash: hash, Image: ref, Pull: pull, Every: every, Scale: s.GetScale(), Completes: completes(s), Follows: follows(s)}
+	svc := plan.Service{Own: IsTrue(s.Labels[LabelController]), Name: s.Name, Hash: hash, Image: ref, Pull: pull, Every: every, Scale: s.GetScale(), Completes: completes(s), Follows: follows(s), Shares: shares(s)}
 	if s.NetworkMode == "" {
 		for key := range s.Networks {
 			if n, ok := p.Networks[key]; ok {
@@ -223,13 +223,20 @@ func completes(s types.ServiceConfig) bool {
 	return true
 }
 
-func follows(s types.ServiceConfig) []string {
+// shares are the services whose namespaces a service lives in.
+func shares(s types.ServiceConfig) []string {
 	var out []string
 	for _, mode := range []string{s.NetworkMode, s.Ipc, s.Pid} {
 		if name, ok := strings.CutPrefix(mode, "service:"); ok {
 			out = append(out, name)
 		}
 	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func follows(s types.ServiceConfig) []string {
+	out := shares(s)
 	for _, from := range s.VolumesFrom {
 		if name, _, _ := strings.Cut(from, ":"); name != "container" {
 			out = append(out, name)
@@ -285,7 +292,7 @@ func digestOf(s plan.Stack) string {
 	for i := range s.Services {
 		svc := &s.Services[i]
 		svc.Touched = time.Time{} // the same content may be written twice
-		svc.ContainerName, svc.Ports, svc.Mounts, svc.NewData = "", nil, nil, false
+		svc.ContainerName, svc.Ports, svc.Mounts, svc.NewData, svc.Shares = "", nil, nil, false, nil
 	}
 	b, err := json.Marshal(s)
 	if err != nil {
