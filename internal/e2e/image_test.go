@@ -18,6 +18,7 @@ import (
 	"github.com/docker/docker/api/types/image"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/engine"
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 	"github.com/korbiniankuhn/gitops-compose/internal/repo/gittest"
 )
@@ -166,7 +167,7 @@ func (h *host) controller(folder string) {
 	if err != nil || len(projects) != 1 || projects[0].Invalid != "" {
 		h.t.Fatalf("load docker-compose.yml: %v, %+v", err, projects)
 	}
-	if err := engine.New(h.api, engine.Options{HostRoot: folder, Logger: log}).Up(ctx, projects[0]); err != nil {
+	if err := engine.New(h.api, engine.Options{HostRoot: folder, Logger: log}).Up(ctx, projects[0], plan.Op{}); err != nil {
 		h.t.Fatal(err)
 	}
 }

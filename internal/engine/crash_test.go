@@ -17,6 +17,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/engine"
+	"github.com/korbiniankuhn/gitops-compose/internal/engine/enginetest"
 )
 
 var errKilled = errors.New("killed")
@@ -127,7 +128,9 @@ func TestUpGoesOnWhereverItWasKilled(t *testing.T) {
 		p.up(p.load(name, first))
 		project := p.load(name, second)
 		m := &mortal{APIClient: p.api, left: n}
-		err := engine.New(m, engine.Options{Repository: repository, HostRoot: p.root}).Up(t.Context(), project)
+		op, err := enginetest.Ordered(t.Context(), p, project)
+		ok(t, err)
+		err = engine.New(m, engine.Options{Repository: repository, HostRoot: p.root}).Up(t.Context(), project, op)
 		if m.last == "" {
 			ok(t, err)
 			break

@@ -89,8 +89,8 @@ func (e *Engine) collect(containers []container.Summary, images []image.Summary,
 	for _, n := range networks {
 		o.Networks[n.Name] = n.ID
 		if f := at(n.Labels); f != nil {
-			e.addResource(f, n.Labels)
-			f.Networks = append(f.Networks, plan.Resource{Name: n.Name, Hash: n.Labels[api.ConfigHashLabel]})
+			labelled := e.addResource(f, n.Labels)
+			f.Networks = append(f.Networks, plan.Resource{Name: n.Name, Hash: n.Labels[api.ConfigHashLabel], Labelled: labelled})
 		}
 	}
 	for _, v := range volumes {
@@ -164,14 +164,16 @@ func (e *Engine) addContainer(f *found, c container.Summary) {
 
 // addResource lets a network that is left alone tell whose project it is of.
 // Compose sets no working_dir on networks, so that one without our labels
-// says nothing either way.
-func (e *Engine) addResource(f *found, labels map[string]string) {
-	if labels[render.LabelRepository] == e.o.Repository && labels[render.LabelStack] != "" {
+// says nothing either way. It says whether our labels are on it.
+func (e *Engine) addResource(f *found, labels map[string]string) bool {
+	ours := labels[render.LabelRepository] == e.o.Repository && labels[render.LabelStack] != ""
+	if ours {
 		f.owned, f.Labelled = true, true
 		if f.File == "" {
 			f.File = labels[render.LabelStack]
 		}
 	}
+	return ours
 }
 
 // owner gives the stack file that a container belongs to, if it is ours: by
@@ -224,4 +226,31 @@ func readStatus(status string) (health string, exitCode int) {
 		exitCode, _ = strconv.Atoi(word)
 		return "", exitCode
 	}
+}
+
+func containersOf(r plan.Running, service string) []plan.Container {
+	var of []plan.Container
+	for _, c := range r.Containers {
+		if c.Service == service && !c.OneOff {
+			of = append(of, c)
+		}
+	}
+	return of
+}
+
+// project observes one project only.
+func (e *Engine) project(ctx context.Context, name string) (plan.Running, error) {
+	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: projectFilter(name)})
+	if err != nil {
+		return plan.Running{}, fmt.Errorf("list the containers of %s: %w", name, err)
+	}
+	f := &found{Running: plan.Running{Project: name, Ours: true}}
+	for _, c := range list {
+		e.addContainer(f, c)
+	}
+	return f.Running, nil
+}
+
+func projectFilter(name string) filters.Args {
+	return filters.NewArgs(filters.Arg("label", api.ProjectLabel+"="+name))
 }

@@ -336,9 +336,9 @@ func (e *Engine) SetRestart(ctx context.Context, id string, r Restart) error {
 	return nil
 }
 
-// Stop ends a container within the time that it is given; one that does not
+// End ends a container within the time that it is given; one that does not
 // run is no error.
-func (e *Engine) Stop(ctx context.Context, id string) error {
+func (e *Engine) End(ctx context.Context, id string) error {
 	if err := e.api.ContainerStop(ctx, id, container.StopOptions{}); err != nil {
 		return fmt.Errorf("stop container %s: %w", shortID(id), err)
 	}

@@ -61,7 +61,9 @@ func (p *place) up(project render.Project) {
 	p.t.Helper()
 	ctx := context.Background()
 	ok(p.t, p.Pull(ctx, project))
-	ok(p.t, p.Up(ctx, project))
+	op, err := enginetest.Ordered(ctx, p, project)
+	ok(p.t, err)
+	ok(p.t, p.Up(ctx, project, op))
 	ok(p.t, p.Settle(ctx, project))
 	p.same(project)
 }
@@ -127,13 +129,13 @@ func TestManyStacksComeUpAtTheSameTime(t *testing.T) {
 		wg.Wait()
 	}
 	started := time.Now()
-	all(func(project render.Project) error { return p.Up(t.Context(), project) })
+	all(func(project render.Project) error { return p.Up(t.Context(), project, plan.Op{}) })
 	t.Logf("12 stacks of 2 services: %s", time.Since(started))
 	all(func(project render.Project) error { return p.Settle(t.Context(), project) })
 	for _, project := range projects {
 		p.same(project)
 	}
-	all(func(project render.Project) error { return p.Down(t.Context(), project.Name) })
+	all(func(project render.Project) error { return p.Stop(t.Context(), plan.Op{Stack: project.Name}) })
 }
 
 func TestConfigsAndSecretsGetIntoContainersAndChangesDoToo(t *testing.T) {

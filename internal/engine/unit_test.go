@@ -18,6 +18,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/docker/cli/cli/config"
 	"github.com/docker/docker/client"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 )
 
 func TestALoginGoesToItsRegistryOnly(t *testing.T) {
@@ -198,7 +200,7 @@ func TestAnEngineThatHangsHangsNobody(t *testing.T) {
 	e := New(api, Options{})
 	for what, do := range map[string]func(context.Context) error{
 		"Observe": func(ctx context.Context) error { _, err := e.Observe(ctx); return err },
-		"Down":    func(ctx context.Context) error { return e.Down(ctx, "web") },
+		"Stop":    func(ctx context.Context) error { return e.Stop(ctx, plan.Op{Stack: "web"}) },
 		"Ping":    e.Ping,
 	} {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("time is over"))

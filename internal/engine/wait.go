@@ -149,7 +149,7 @@ func (e *Engine) judge(ctx context.Context, s plan.Stack) (verdict, error) {
 func (e *Engine) judgeContainer(ctx context.Context, svc plan.Service, c plan.Container) verdict {
 	v := verdict{service: svc.Name, again: lookAgain}
 	switch {
-	case finished(svc, c):
+	case svc.Finished(c):
 		return v
 	case c.State == "exited" && svc.Completes, c.State == "dead":
 		v.failed = fmt.Errorf("%s exited (%d)", svc.Name, c.ExitCode)

@@ -52,7 +52,7 @@ func simulate(t *testing.T, projects map[string]render.Project, s scenario, seed
 		if now := w.working(); len(now) == 1 && len(w.left()) > 0 {
 			v.woken = true
 			w.note("the daemon is started again")
-			w.ok(w.fake.Within("").Stop(t.Context(), now[0].c.ID))
+			w.ok(w.fake.Within("").End(t.Context(), now[0].c.ID))
 			w.ok(w.fake.Within("").Start(t.Context(), now[0].c.ID))
 			time.Sleep(time.Minute)
 		}

@@ -30,7 +30,7 @@ type Engine interface {
 	Successor(ctx context.Context, p render.Project, service string) (image string, entrypoint []string, err error)
 	Rename(ctx context.Context, id, name string) error
 	SetRestart(ctx context.Context, id string, r engine.Restart) error
-	Stop(ctx context.Context, id string) error
+	End(ctx context.Context, id string) error
 	Start(ctx context.Context, id string) error
 	Remove(ctx context.Context, id string) error
 	LastLines(ctx context.Context, id string) string
@@ -211,7 +211,7 @@ func (w *worker) disarm(ctx context.Context) error {
 	return w.engine.SetRestart(ctx, w.rec.Old.ID, engine.Restart{Name: "no"})
 }
 
-func (w *worker) stop(ctx context.Context) error { return w.engine.Stop(ctx, w.rec.Old.ID) }
+func (w *worker) stop(ctx context.Context) error { return w.engine.End(ctx, w.rec.Old.ID) }
 
 func (w *worker) start(ctx context.Context) error { return w.engine.Start(ctx, w.rec.New.ID) }
 
@@ -316,7 +316,7 @@ func (w *worker) clear(ctx context.Context) error {
 			continue
 		}
 		if c.State == "running" { // it gets the time to end what it does
-			if err := w.engine.Stop(ctx, c.ID); err != nil {
+			if err := w.engine.End(ctx, c.ID); err != nil {
 				return err
 			}
 		}

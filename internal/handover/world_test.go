@@ -17,6 +17,7 @@ import (
 
 	"github.com/korbiniankuhn/gitops-compose/internal/engine"
 	"github.com/korbiniankuhn/gitops-compose/internal/engine/enginetest"
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
 )
@@ -131,7 +132,7 @@ func newWorld(t *testing.T, projects map[string]render.Project, policy string, n
 		w.images[id] = v
 	}
 	w.fake.Run(w)
-	w.ok(w.fake.Up(t.Context(), w.project("v1")))
+	w.ok(w.fake.Up(t.Context(), w.project("v1"), plan.Op{}))
 	w.old = w.fake.Listed()[0]
 	return w
 }
@@ -650,8 +651,8 @@ func (c calls) SetRestart(ctx context.Context, id string, r engine.Restart) erro
 	return c.do(ctx, "SetRestart", func(ctx context.Context, e enginetest.Daemon) error { return e.SetRestart(ctx, id, r) })
 }
 
-func (c calls) Stop(ctx context.Context, id string) error {
-	return c.do(ctx, "Stop", func(ctx context.Context, e enginetest.Daemon) error { return e.Stop(ctx, id) })
+func (c calls) End(ctx context.Context, id string) error {
+	return c.do(ctx, "End", func(ctx context.Context, e enginetest.Daemon) error { return e.End(ctx, id) })
 }
 
 func (c calls) Start(ctx context.Context, id string) error {

@@ -396,9 +396,11 @@ type Op struct {
 	Fresh bool
 	// Crashed says of an Up that a container had ended that should run.
 	Crashed bool
-	// Services are those that it concerns; nil for all of the stack. Only
-	// operations on the daemon's own stack leave some out.
+	// Services are those that it concerns; nil for all of the stack.
 	Services []string
+	// Remove says of a Stop of some services that their containers are removed as
+	// well, which frees their names.
+	Remove bool `json:",omitempty"`
 	// Version of a HandOver is what is handed over to, see Service.Version.
 	Version string
 	// Orders are what else was decided about an Up.

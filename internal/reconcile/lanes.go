@@ -168,7 +168,7 @@ func (r *Reconciler) runStop(ctx context.Context, t *turn, res *result) error {
 		return err
 	}
 	defer r.slots.Release(1)
-	return r.timed(t.op, res, func() error { return r.touching(ctx, func() error { return r.o.Engine.Down(ctx, t.stack) }) })
+	return r.timed(t.op, res, func() error { return r.touching(ctx, func() error { return r.o.Engine.Stop(ctx, t.op) }) })
 }
 
 func (r *Reconciler) runUp(ctx context.Context, t *turn, res *result) error {
@@ -197,7 +197,7 @@ func (r *Reconciler) runUp(ctx context.Context, t *turn, res *result) error {
 			if head, _ := r.head.Load().(string); head != t.commit {
 				return errStale
 			}
-			return r.o.Engine.Up(ctx, t.project)
+			return r.o.Engine.Up(ctx, t.project, t.op)
 		})
 		release() // waiting for health costs nothing and may last
 		if err == nil {

@@ -57,13 +57,16 @@ type Engine interface {
 	Observe(ctx context.Context) (plan.Observed, error)
 	// Pull brings a stack's images here and touches no container.
 	Pull(ctx context.Context, p render.Project) error
-	// Up creates, replaces and starts what differs, and nothing else. It
-	// needs Pull before.
-	Up(ctx context.Context, p render.Project) error
+	// Up creates, replaces and starts what differs, and what the operation
+	// orders, and nothing else. It needs Pull before. Where the host does not
+	// allow what is ordered, nothing is touched.
+	Up(ctx context.Context, p render.Project, op plan.Op) error
 	// Settle waits until what Up started runs and is healthy, or is done.
 	Settle(ctx context.Context, p render.Project) error
-	// Down removes a project by its name; one that is not there is no error.
-	Down(ctx context.Context, project string) error
+	// Stop removes a project, or stops some of its services (op.Services) and
+	// removes their containers if op.Remove says so. What is not there is no
+	// error. Volumes stay, and so does the daemon's own container.
+	Stop(ctx context.Context, op plan.Op) error
 }
 
 // Reporter hears what happens. Its methods are called by one goroutine and

@@ -267,7 +267,7 @@ func (w *world) Pull(ctx context.Context, p render.Project) error {
 	})
 }
 
-func (w *world) Up(ctx context.Context, p render.Project) error {
+func (w *world) Up(ctx context.Context, p render.Project, _ plan.Op) error {
 	w.mu.Lock()
 	if p.Commit != w.local || w.moving { // a checkout may overtake it later, when patience is over
 		w.t.Errorf("%s is brought up at %s from a clone at %s", p.Name, p.Commit, w.local)
@@ -303,11 +303,11 @@ func (w *world) Settle(ctx context.Context, p render.Project) error {
 	return err
 }
 
-func (w *world) Down(ctx context.Context, project string) error {
-	return w.operation(ctx, "down "+project, project, func() {
-		delete(w.running, project)
-		w.note("down %s", project)
-		w.tell(project)
+func (w *world) Stop(ctx context.Context, op plan.Op) error {
+	return w.operation(ctx, "down "+op.Stack, op.Stack, func() {
+		delete(w.running, op.Stack)
+		w.note("down %s", op.Stack)
+		w.tell(op.Stack)
 	})
 }
 

@@ -106,6 +106,14 @@ type Stack struct {
 	Hasher                        render.Hasher
 }
 
+// second is a bench for another stack in the same clone.
+func (b *bench) second() *bench {
+	other := *b
+	other.name = Unique()
+	b.Cleanup(func() { b.Clean(b, other.name) })
+	return &other
+}
+
 func (b *bench) stack(text string) render.Project {
 	b.Helper()
 	return Stack{b.root, b.name, b.image, b.setup.Repository, b.setup.Hasher}.Load(b, text)
@@ -140,12 +148,26 @@ func (b *bench) up(p render.Project) plan.Running {
 	b.Helper()
 	ctx := b.ctx()
 	b.ok(b.Pull(ctx, p))
-	b.ok(b.Up(ctx, p))
+	b.ok(b.Up(ctx, p, b.ordered(p)))
 	b.ok(b.Settle(ctx, p))
 	if ds := b.differences(p); len(ds) > 0 {
 		b.Fatalf("after Up there is still something to do: %v", ds)
 	}
 	return b.running()
+}
+
+// ordered is the Up of a stack as a plan has it now.
+func (b *bench) ordered(p render.Project) plan.Op {
+	b.Helper()
+	op, err := Ordered(b.ctx(), b, p)
+	b.ok(err)
+	return op
+}
+
+// Ordered is the Up of a stack as a plan has it now.
+func Ordered(ctx context.Context, e Engine, p render.Project) (plan.Op, error) {
+	o, err := e.Observe(ctx)
+	return plan.Op{Kind: plan.Up, Stack: p.Name, File: p.File, Orders: plan.OrdersFor(p.Stack, find(o, p.Name), o, nil)}, err
 }
 
 func (b *bench) differences(p render.Project) []plan.Difference {
@@ -201,6 +223,17 @@ func (b *bench) differ(before, after plan.Running) string {
 	}
 	slices.Sort(out)
 	return strings.Join(out, " ")
+}
+
+// states are the states of the containers, "a running, b exited".
+func (b *bench) states() string {
+	b.Helper()
+	var out []string
+	for _, c := range b.running().Containers {
+		out = append(out, c.Service+" "+c.State)
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
 }
 
 // broken wants something to be done, and done by up.

@@ -45,7 +45,7 @@ func cases() map[string]func(*bench) {
 	all := map[string]func(*bench){}
 	maps.Copy(all, upCases())
 	maps.Copy(all, orderCases())
-	maps.Copy(all, downCases())
+	maps.Copy(all, stopCases())
 	maps.Copy(all, settleCases())
 	maps.Copy(all, observeCases())
 	maps.Copy(all, ownCases())
@@ -202,7 +202,7 @@ func upCases() map[string]func(*bench) {
 		"a changed definition of a volume is refused and nothing is lost": func(b *bench) {
 			before := b.up(b.stack("services: {a: {SLEEP, volumes: ['data:/data']}}\nvolumes: {data: {}}"))
 			p := b.stack("services: {a: {SLEEP, environment: {X: y}, volumes: ['data:/data']}}\nvolumes: {data: {labels: {x: y}}}")
-			b.fails(b.Up(b.ctx(), p), "volume", b.name+"_data")
+			b.fails(b.Up(b.ctx(), p, b.ordered(p)), "volume", b.name+"_data")
 			if got := b.differ(before, b.running()); got != "" {
 				b.Errorf("recreated: %s", got)
 			}
@@ -220,7 +220,7 @@ func upCases() map[string]func(*bench) {
 		},
 		"an external network that is missing is an error": func(b *bench) {
 			p := b.stack("services: {a: {SLEEP, networks: [x]}}\nnetworks: {x: {external: true, name: NAMEx}}")
-			b.fails(b.Up(b.ctx(), p), b.name+"x")
+			b.fails(b.Up(b.ctx(), p, b.ordered(p)), b.name+"x")
 			b.MakeNetwork(b, b.name+"x", nil)
 			b.up(p)
 		},
@@ -230,14 +230,14 @@ func upCases() map[string]func(*bench) {
 		},
 		"Up after an error goes on": func(b *bench) {
 			p := b.stack("services: {a: {SLEEP}, b: {image: NAME, pull_policy: never}}")
-			b.fails(b.Up(b.ctx(), p))
+			b.fails(b.Up(b.ctx(), p, b.ordered(p)))
 			b.up(b.stack(two))
 		},
 		"Up that is cancelled says so and is healed by the next": func(b *bench) {
 			ctx, cancel := context.WithCancel(b.ctx())
 			cancel()
 			p := b.stack(two)
-			if err := b.Up(ctx, p); !errors.Is(err, context.Canceled) {
+			if err := b.Up(ctx, p, plan.Op{}); !errors.Is(err, context.Canceled) {
 				b.Errorf("error %v", err)
 			}
 			b.up(p)
@@ -257,7 +257,7 @@ func orderCases() map[string]func(*bench) {
 		},
 		"what depends on a job that fails is not started": func(b *bench) {
 			p := b.stack("services: {job: {RUN, command: [/bin/busybox, sh, -c, 'echo no luck; exit 3']}, b: {SLEEP, depends_on: {job: {condition: service_completed_successfully}}}}")
-			b.fails(b.Up(b.ctx(), p), "job", "exit 3", "no luck")
+			b.fails(b.Up(b.ctx(), p, b.ordered(p)), "job", "exit 3", "no luck")
 			for _, c := range b.running().Containers {
 				if c.Service == "b" && c.State != "created" {
 					b.Errorf("b is %s", c.State)
@@ -284,7 +284,7 @@ func orderCases() map[string]func(*bench) {
 	}
 }
 
-func downCases() map[string]func(*bench) {
+func stopCases() map[string]func(*bench) {
 	gone := func(b *bench) {
 		b.Helper()
 		if r := b.running(); len(r.Containers)+len(r.Networks) > 0 {
@@ -292,11 +292,11 @@ func downCases() map[string]func(*bench) {
 		}
 	}
 	return map[string]func(*bench){
-		"Down removes containers and networks, keeps volumes, and works twice": func(b *bench) {
+		"Stop removes containers and networks, keeps volumes, and works twice": func(b *bench) {
 			r := b.up(b.stack("services: {a: {SLEEP, volumes: ['data:/data']}, b: {RUN, command: [/bin/busybox, 'true'], depends_on: [a]}}\nvolumes: {data: {}}"))
 			b.Pause(b, b.id(r, "a"))
 			for range 2 {
-				b.ok(b.Down(b.ctx(), b.name))
+				b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name}))
 				gone(b)
 			}
 			o, err := b.Observe(b.ctx())
@@ -305,16 +305,56 @@ func downCases() map[string]func(*bench) {
 				b.Error("the volume is gone")
 			}
 		},
-		"Down of a project that is not there is no error": func(b *bench) {
-			b.ok(b.Down(b.ctx(), b.name))
+		"Stop of a project that is not there is no error": func(b *bench) {
+			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name}))
 		},
-		"Down removes a network that is all that is left": func(b *bench) {
+		"Stop of some services ends these and no other, and Up starts them as they were": func(b *bench) {
+			p := b.stack("services: {a: {SLEEP}, b: {SLEEP, restart: always, depends_on: [a]}, c: {SLEEP}}")
+			before := b.up(p)
+			b.Pause(b, b.id(before, "a"))
+			for range 2 {
+				b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{"a", "b", "none"}}))
+				if got := b.states(); got != "a exited, b exited, c running" {
+					b.Errorf("after the stop: %s", got)
+				}
+			}
+			if got := b.differ(before, b.broken(p)); got != "" {
+				b.Errorf("recreated: %s", got)
+			}
+		},
+		"Stop of some services can remove their containers, which frees their names": func(b *bench) {
+			before := b.up(b.stack("services: {a: {SLEEP, volumes: ['data:/data']}, b: {SLEEP}}\nvolumes: {data: {}}"))
+			for range 2 {
+				b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{"a"}, Remove: true}))
+			}
+			if got := b.states(); got != "b running" || len(b.running().Networks) != 1 {
+				b.Errorf("after the stop: %s, %v", got, b.running().Networks)
+			}
+			if got := b.differ(before, b.running()); got != "a" {
+				b.Errorf("others: %s", got)
+			}
+			b.Make(b, b.name+"-a-1", b.image, map[string]string{"com.docker.compose.project": b.name, "com.docker.compose.service": "other"})
+			o, err := b.Observe(b.ctx())
+			b.ok(err)
+			if !o.Volumes[b.name+"_data"] {
+				b.Error("the volume is gone")
+			}
+		},
+		"Stop of no service, or of a project that is not there, is no error": func(b *bench) {
+			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{"a"}, Remove: true}))
+			b.up(b.stack("services: {a: {SLEEP}}"))
+			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{}, Remove: true}))
+			if got := b.states(); got != "a running" {
+				b.Errorf("after the stop: %s", got)
+			}
+		},
+		"Stop removes a network that is all that is left": func(b *bench) {
 			r := b.up(b.stack("services: {a: {SLEEP}}"))
 			b.Remove(b, b.id(r, "a"))
 			if r := b.running(); !r.Ours || !r.Labelled {
 				b.Errorf("what is left is not recognised: %v", r)
 			}
-			b.ok(b.Down(b.ctx(), b.name))
+			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name}))
 			gone(b)
 		},
 	}
@@ -324,7 +364,7 @@ func settleCases() map[string]func(*bench) {
 	settle := func(b *bench, text string, limit time.Duration) error {
 		b.Helper()
 		p := b.stack(text)
-		b.ok(b.Up(b.ctx(), p))
+		b.ok(b.Up(b.ctx(), p, b.ordered(p)))
 		ctx, cancel := context.WithTimeoutCause(b.ctx(), limit, errors.New("time is over"))
 		defer cancel()
 		return b.Settle(ctx, p)
@@ -341,7 +381,7 @@ func settleCases() map[string]func(*bench) {
 		},
 		"Settle tells of a container that was stopped and that the engine won't start again": func(b *bench) {
 			p := b.stack("services: {a: {SLEEP, restart: always, healthcheck: {test: [CMD, /bin/busybox, 'false'], interval: 100s}}}")
-			b.ok(b.Up(b.ctx(), p))
+			b.ok(b.Up(b.ctx(), p, b.ordered(p)))
 			b.Kill(b, b.id(b.running(), "a"))
 			b.fails(b.Settle(b.ctx(), p), "a", "137")
 		},

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/engine"
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
 
 // ownCases are about what a hand-over does, and what nobody else does to the
@@ -41,20 +43,31 @@ func ownCases() map[string]func(*bench) {
 			before := b.up(b.stack("services: {a: {SLEEP}, b: {SLEEP}, c: {SLEEP, network_mode: 'service:a'}}"))
 			d := b.Within(b.id(before, "a"))
 			p := b.stack("services: {a: {SLEEP, environment: {X: y}}, b: {SLEEP, environment: {X: y}}, c: {SLEEP, network_mode: 'service:a', environment: {X: y}}}")
-			b.ok(d.Up(b.ctx(), p))
+			up := func(p render.Project) {
+				b.Helper()
+				op, err := Ordered(b.ctx(), d, p)
+				b.ok(err)
+				b.ok(d.Up(b.ctx(), p, op))
+			}
+			up(p)
 			if got := b.differ(before, b.running()); got != "b c" {
 				b.Errorf("%s have another container", got)
 			}
-			b.ok(d.Up(b.ctx(), b.stack("services: {b: {SLEEP}}")))
+			up(b.stack("services: {b: {SLEEP}}"))
 			if got := ids(b.running(), "a"); !slices.Equal(got, ids(before, "a")) {
 				b.Errorf("without its service in the stack, the daemon's containers are %v", got)
 			}
-			b.fails(d.Down(b.ctx(), b.name), b.name, "daemon")
+			b.fails(d.Stop(b.ctx(), plan.Op{Stack: b.name}), b.name, "daemon")
+			b.fails(d.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{"a", "b"}}), b.name, "daemon")
+			if got := b.states(); got != "a running, b running" {
+				b.Errorf("after stops that are refused: %s", got)
+			}
+			b.ok(d.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{"b"}}))
 		},
 		"Up touches no service that it is not asked for": func(b *bench) {
 			before := b.up(b.stack("services: {a: {SLEEP}, b: {SLEEP}}"))
 			p := b.stack("services: {a: {SLEEP, environment: {X: y}}, b: {SLEEP, environment: {X: y}}}")
-			b.ok(b.Up(b.ctx(), p.Only([]string{"b"})))
+			b.ok(b.Up(b.ctx(), p, plan.Op{Services: []string{"b"}}))
 			if got := b.differ(before, b.running()); got != "b" {
 				b.Errorf("%s have another container", got)
 			}
@@ -94,7 +107,7 @@ func ownCases() map[string]func(*bench) {
 		},
 		"LastLines gives the end of a log": func(b *bench) {
 			p := b.stack("services: {bad: {RUN, command: [/bin/busybox, sh, -c, 'echo my last words; exit 3']}}")
-			b.ok(b.Up(b.ctx(), p))
+			b.ok(b.Up(b.ctx(), p, plan.Op{}))
 			b.fails(b.Settle(b.ctx(), p), "bad")
 			if got := b.Within("").LastLines(b.ctx(), b.id(b.running(), "bad")); !strings.Contains(got, "my last words") {
 				b.Errorf("%q", got)
@@ -141,7 +154,7 @@ func replaceCase(b *bench) {
 	live(old, engine.Aside(name, old), "running", "always")
 	twice(func() error { return d.SetRestart(b.ctx(), old, engine.Restart{Name: "no"}) })
 	live(old, engine.Aside(name, old), "running", "no")
-	twice(func() error { return d.Stop(b.ctx(), old) })
+	twice(func() error { return d.End(b.ctx(), old) })
 	live(old, engine.Aside(name, old), "exited", "no")
 	if aside, err := d.Asides(b.ctx(), b.name); err != nil || len(aside) > 0 {
 		b.Errorf("the daemon itself is to be cleared away: %v, %v", aside, err)

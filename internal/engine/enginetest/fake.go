@@ -2,7 +2,6 @@ package enginetest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -58,6 +57,7 @@ type fakeContainer struct {
 	restart bool
 	command []string
 	ports   []plan.Port
+	borrows []string // ids of containers whose volumes it has
 	probe   *types.HealthCheckConfig
 	said    string
 	starts  int
@@ -159,8 +159,9 @@ func (f *Fake) Observe(ctx context.Context) (plan.Observed, error) {
 			continue
 		}
 		r := at(n.project)
-		r.Networks = append(r.Networks, plan.Resource{Name: name, Hash: n.hash})
-		if file, labelled := f.owner(n.labels); file != "" {
+		file, labelled := f.owner(n.labels)
+		r.Networks = append(r.Networks, plan.Resource{Name: name, Hash: n.hash, Labelled: labelled})
+		if file != "" {
 			owned[n.project], r.Labelled = true, r.Labelled || labelled
 			if r.File == "" {
 				r.File = file
@@ -208,173 +209,6 @@ func (f *Fake) Pull(ctx context.Context, p render.Project) error {
 	return nil
 }
 
-// Up implements Engine.
-func (f *Fake) Up(ctx context.Context, p render.Project) error {
-	project, err := p.Compose()
-	if err != nil {
-		return err
-	}
-	p, project = f.without(p, project)
-	order, err := f.create(ctx, project, p)
-	if err != nil {
-		return err
-	}
-	for _, name := range order {
-		if err := f.await(ctx, project.Services[name].DependsOn, p.Name); err != nil {
-			return err
-		}
-		f.start(project.Services[name], p)
-	}
-	return nil
-}
-
-// create makes everything but starts nothing. It gives the services in the
-// order in which they may start.
-func (f *Fake) create(ctx context.Context, project *types.Project, p render.Project) ([]string, error) {
-	defer f.lock()()
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	for _, n := range project.Networks {
-		if _, there := f.networks[n.Name]; bool(n.External) && !there {
-			return nil, fmt.Errorf("network %s declared as external, but could not be found", n.Name)
-		}
-	}
-	for _, v := range p.Volumes {
-		if have, there := f.volumes[v.Name]; there && have.hash != "" && have.hash != v.Hash {
-			return nil, fmt.Errorf("applying it would delete a volume and its data (volume %s)", v.Name)
-		}
-	}
-	for _, n := range p.Networks {
-		if have, there := f.networks[n.Name]; !there || have.hash != "" && have.hash != n.Hash {
-			f.networks[n.Name] = fakeResource{id: f.id(), project: p.Name, hash: n.Hash, labels: f.labels(p)}
-		}
-	}
-	for _, v := range p.Volumes {
-		if _, there := f.volumes[v.Name]; !there {
-			f.volumes[v.Name] = fakeResource{project: p.Name, hash: v.Hash, labels: f.labels(p)}
-		}
-	}
-	f.mend(p)
-	order := inOrder(project)
-	for _, name := range order {
-		if err := f.converge(project, project.Services[name], p); err != nil {
-			return nil, err
-		}
-	}
-	return order, nil
-}
-
-func (f *Fake) labels(p render.Project) map[string]string {
-	return map[string]string{render.LabelRepository: f.repository, render.LabelStack: p.File}
-}
-
-// mend removes orphans, ends replacements and wakes what is paused.
-func (f *Fake) mend(p render.Project) {
-	f.containers = slices.DeleteFunc(f.containers, func(c *fakeContainer) bool {
-		known := c.ID == f.self || isAside(c) || slices.Contains(p.Disabled, c.Service) || slices.ContainsFunc(p.Services, func(s plan.Service) bool { return s.Name == c.Service })
-		return c.project == p.Name && !known
-	})
-	for _, c := range slices.Clone(f.of(p.Name, "")) {
-		if c.State == "paused" {
-			c.State = "running"
-		}
-		if c.Replacing {
-			old, name, _ := strings.Cut(c.Name, "_")
-			if slices.ContainsFunc(f.of(p.Name, ""), func(o *fakeContainer) bool { return o != c && (o.Name == name || strings.HasPrefix(o.ID, old)) }) {
-				f.remove(c)
-			}
-			c.Name, c.Replacing = name, false
-		}
-	}
-}
-
-func (f *Fake) of(project, service string) []*fakeContainer {
-	var out []*fakeContainer
-	for _, c := range f.containers {
-		if c.project == project && (service == "" || c.Service == service) {
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
-func (f *Fake) remove(gone *fakeContainer) {
-	f.end(gone, 137)
-	f.containers = slices.DeleteFunc(f.containers, func(c *fakeContainer) bool { return c == gone })
-}
-
-// converge recreates the containers of a service that differ and corrects
-// their number.
-func (f *Fake) converge(project *types.Project, s types.ServiceConfig, p render.Project) error {
-	want := p.Services[slices.IndexFunc(p.Services, func(v plan.Service) bool { return v.Name == s.Name })]
-	if f.images[want.Image] == "" && want.Scale > 0 {
-		return fmt.Errorf("no such image: %s", want.Image)
-	}
-	leader := ""
-	if name, ok := strings.CutPrefix(s.NetworkMode, types.ServicePrefix); ok {
-		leader = f.of(p.Name, name)[0].ID
-	}
-	have := f.of(p.Name, s.Name)
-	for i, c := range have {
-		if i >= want.Scale {
-			f.remove(c)
-			continue
-		}
-		done := c.State == "exited" && c.ExitCode == 0 && want.Completes
-		if !want.Made(c.Container) || c.Image != f.images[want.Image] || c.SharesNetworkOf != leader || !done && f.cutOff(c, want) {
-			f.remove(c)
-			f.make(project, want, p, c.Number, leader).inherit(c)
-		}
-	}
-	for i := len(have); i < want.Scale; i++ {
-		f.make(project, want, p, i+1, leader)
-	}
-	return nil
-}
-
-func (f *Fake) cutOff(c *fakeContainer, want plan.Service) bool {
-	return slices.ContainsFunc(want.Networks, func(n string) bool { return c.Networks[n] != f.networks[n].id })
-}
-
-func (f *Fake) make(project *types.Project, want plan.Service, p render.Project, number int, leader string) *fakeContainer {
-	s := project.Services[want.Name]
-	c := &fakeContainer{
-		Container: plan.Container{
-			ID: f.id(), Name: fmt.Sprintf("%s-%s-%d", p.Name, s.Name, number), Service: s.Name, Number: number, State: "created",
-			Hash: want.Hash, Digested: want.Bare != "", Image: f.images[want.Image], Reference: want.Image, Networks: map[string]string{}, SharesNetworkOf: leader, Created: time.Now(),
-		},
-		project: p.Name, labels: map[string]string{}, command: s.Command, probe: s.HealthCheck,
-		restart: !want.Completes, policy: policyOf(s.Restart),
-	}
-	maps.Copy(c.labels, s.Labels)
-	maps.Copy(c.labels, s.CustomLabels)
-	for _, n := range want.Networks {
-		c.Networks[n] = f.networks[n].id
-	}
-	c.Mounts, c.ports = f.mounts(project, s, c.Image), portsOf(s)
-	f.containers = append(f.containers, c)
-	return c
-}
-
-// start starts what does not run and is not done. Who shares the network of
-// what is started is started anew.
-func (f *Fake) start(s types.ServiceConfig, p render.Project) {
-	defer f.lock()()
-	want := p.Services[slices.IndexFunc(p.Services, func(v plan.Service) bool { return v.Name == s.Name })]
-	for _, c := range f.of(p.Name, s.Name) {
-		if c.State == "running" || c.State == "exited" && c.ExitCode == 0 && want.Completes {
-			continue
-		}
-		f.run(c)
-		for _, other := range f.containers {
-			if other.SharesNetworkOf == c.ID && other.State == "running" {
-				other.State = "created"
-			}
-		}
-	}
-}
-
 func (f *Fake) run(c *fakeContainer) {
 	c.byHand = false
 	if f.processes != nil {
@@ -412,43 +246,6 @@ func (c *fakeContainer) run() {
 			c.Health = "starting"
 		}
 	}
-}
-
-// await waits for what a service depends on.
-func (f *Fake) await(ctx context.Context, on types.DependsOnConfig, project string) error {
-	for name, d := range on {
-		for {
-			f.mu.Lock()
-			changed := f.changed
-			var err error
-			met := true
-			for _, c := range f.of(project, name) {
-				switch {
-				case d.Condition == types.ServiceConditionCompletedSuccessfully && c.State == "exited" && c.ExitCode != 0:
-					err = fmt.Errorf("service %q didn't complete successfully: exit %d\n%s says: %s", name, c.ExitCode, name, c.said)
-				case d.Condition == types.ServiceConditionCompletedSuccessfully:
-					met = met && c.State == "exited"
-				case d.Condition == types.ServiceConditionHealthy && c.Health == "unhealthy":
-					err = fmt.Errorf("dependency failed to start: container %s is unhealthy", c.Name)
-				case d.Condition == types.ServiceConditionHealthy:
-					met = met && c.Health == "healthy"
-				}
-			}
-			f.mu.Unlock()
-			if err != nil {
-				return err
-			}
-			if met {
-				break
-			}
-			select {
-			case <-changed:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		}
-	}
-	return nil
 }
 
 // Settle implements Engine.
@@ -494,51 +291,6 @@ func (f *Fake) judge(s plan.Stack) (pending string, err error) {
 	return pending, nil
 }
 
-// Down implements Engine.
-func (f *Fake) Down(ctx context.Context, project string) error {
-	defer f.lock()()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if slices.ContainsFunc(f.of(project, ""), func(c *fakeContainer) bool { return c.ID == f.self }) {
-		return fmt.Errorf("%s is the stack that the daemon itself runs in", project)
-	}
-	f.containers = slices.DeleteFunc(f.containers, func(c *fakeContainer) bool { return c.project == project })
-	var errs []error
-	for _, name := range sorted(f.networks) {
-		n := f.networks[name]
-		if n.project != project {
-			continue
-		}
-		if slices.ContainsFunc(f.containers, func(c *fakeContainer) bool { return c.Networks[name] == n.id && c.State == "running" }) {
-			errs = append(errs, fmt.Errorf("network %s is left over and can't be removed: it has active endpoints", name))
-			continue
-		}
-		delete(f.networks, name)
-	}
-	return errors.Join(errs...)
-}
-
-// inOrder gives the services so that each comes after what it needs.
-func inOrder(project *types.Project) []string {
-	var out []string
-	var visit func(string)
-	visit = func(name string) {
-		s, ok := project.Services[name]
-		if !ok || slices.Contains(out, name) {
-			return
-		}
-		for _, on := range sorted(s.DependsOn) {
-			visit(on)
-		}
-		out = append(out, name)
-	}
-	for _, name := range sorted(project.Services) {
-		visit(name)
-	}
-	return out
-}
-
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // The hands of a person.
@@ -557,7 +309,8 @@ func (f *Fake) Make(_ testing.TB, name, image string, labels map[string]string) 
 	f.containers = append(f.containers, &fakeContainer{
 		Container: plan.Container{
 			ID: f.id(), Name: name, Service: labels[labelService], Number: number, State: "running",
-			Hash: labels["com.docker.compose.config-hash"], Image: f.images[image], Reference: image, Networks: map[string]string{}, Created: time.Now(),
+			OneOff: labels["com.docker.compose.oneoff"] == "True",
+			Hash:   labels["com.docker.compose.config-hash"], Image: f.images[image], Reference: image, Networks: map[string]string{}, Created: time.Now(),
 		},
 		project: labels[labelProject], labels: labels,
 	})

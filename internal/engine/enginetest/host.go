@@ -15,9 +15,9 @@ import (
 type Engine interface {
 	Observe(ctx context.Context) (plan.Observed, error)
 	Pull(ctx context.Context, p render.Project) error
-	Up(ctx context.Context, p render.Project) error
+	Up(ctx context.Context, p render.Project, op plan.Op) error
 	Settle(ctx context.Context, p render.Project) error
-	Down(ctx context.Context, project string) error
+	Stop(ctx context.Context, op plan.Op) error
 }
 
 // Daemon is what a daemon in a container needs of an engine for a hand-over, see
@@ -32,7 +32,7 @@ type Daemon interface {
 	Successor(ctx context.Context, p render.Project, service string) (image string, entrypoint []string, err error)
 	Rename(ctx context.Context, id, name string) error
 	SetRestart(ctx context.Context, id string, r engine.Restart) error
-	Stop(ctx context.Context, id string) error
+	End(ctx context.Context, id string) error
 	Start(ctx context.Context, id string) error
 	Remove(ctx context.Context, id string) error
 	LastLines(ctx context.Context, id string) string

@@ -329,8 +329,8 @@ func (f *Fake) SetRestart(ctx context.Context, id string, r engine.Restart) erro
 	return nil
 }
 
-// Stop implements Daemon.
-func (f *Fake) Stop(ctx context.Context, id string) error {
+// End implements Daemon.
+func (f *Fake) End(ctx context.Context, id string) error {
 	c, unlock, err := f.there(ctx, id)
 	if err != nil {
 		return err

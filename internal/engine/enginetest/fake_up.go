@@ -1,0 +1,383 @@
+package enginetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+)
+
+// This file is Up and Stop of the engine in memory. It sees by itself what
+// Compose sees, and needs orders for the rest: without them it starts containers
+// on networks that are gone, in vain, and leaves those in a namespace alone that
+// is no more.
+
+// Up implements Engine.
+func (f *Fake) Up(ctx context.Context, p render.Project, op plan.Op) error {
+	project, err := p.Compose()
+	if err != nil {
+		return err
+	}
+	if op.Services != nil {
+		p = p.Only(op.Services)
+	}
+	p, project = f.without(p, project)
+	starts, err := f.create(ctx, project, p, op.Orders)
+	if err != nil {
+		return err
+	}
+	for _, name := range starts {
+		if err := f.await(ctx, project.Services[name].DependsOn, p.Name); err != nil {
+			return err
+		}
+		if err := f.start(name, p.Name); err != nil {
+			return err
+		}
+	}
+	f.removeSpare(p.Name, op.Orders.Spare)
+	return nil
+}
+
+// create makes everything but starts nothing. It gives the services that may be
+// started, in order.
+func (f *Fake) create(ctx context.Context, project *types.Project, p render.Project, orders plan.Orders) ([]string, error) {
+	defer f.lock()()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := f.allowed(p, orders); err != nil {
+		return nil, err
+	}
+	f.mend(p.Name)
+	f.makeWay(p, orders)
+	if err := f.resources(project, p); err != nil {
+		return nil, err
+	}
+	order := inOrder(project)
+	for _, name := range order {
+		if err := f.converge(project, name, p, orders); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range orders.Halt {
+		for _, c := range f.of(p.Name, name) {
+			if c.State == "running" && c.ID != f.self {
+				f.end(c, 137)
+			}
+		}
+	}
+	return slices.DeleteFunc(order, func(name string) bool {
+		return slices.Contains(orders.Done, name) && !slices.ContainsFunc(f.of(p.Name, name), func(c *fakeContainer) bool { return c.State != "exited" || c.ExitCode != 0 })
+	}), nil
+}
+
+// redefines says whether a network is there and has another definition.
+func (f *Fake) redefines(n plan.Resource) bool {
+	have, there := f.networks[n.Name]
+	return there && have.hash != "" && have.hash != n.Hash
+}
+
+func (f *Fake) allowed(p render.Project, orders plan.Orders) error {
+	for _, n := range p.Networks {
+		have := f.networks[n.Name]
+		if !f.redefines(n) {
+			continue
+		}
+		if have.project != p.Name || !slices.Contains(orders.Networks, n.Name) {
+			return fmt.Errorf("network %s of %s has another definition", n.Name, have.project)
+		}
+		for _, c := range f.containers {
+			ours := c.project == p.Name && !c.OneOff && c.ID != f.self
+			if !ours && f.active(c, n.Name) {
+				return fmt.Errorf("network %s can't be replaced: %s is on it", n.Name, c.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// active says whether a container keeps a network from being removed.
+func (f *Fake) active(c *fakeContainer, network string) bool {
+	return c.Networks[network] == f.networks[network].id && c.State != "exited" && c.State != "created" && c.State != "dead"
+}
+
+func (f *Fake) labels(p render.Project) map[string]string {
+	return map[string]string{render.LabelRepository: f.repository, render.LabelStack: p.File}
+}
+
+// mend ends replacements and wakes what is paused.
+func (f *Fake) mend(project string) {
+	for _, c := range slices.Clone(f.of(project, "")) {
+		if c.State == "paused" {
+			c.State = "running"
+		}
+		if c.Replacing {
+			old, name, _ := strings.Cut(c.Name, "_")
+			if slices.ContainsFunc(f.of(project, ""), func(o *fakeContainer) bool { return o != c && (o.Name == name || strings.HasPrefix(o.ID, old)) }) {
+				f.remove(c)
+			}
+			c.Name, c.Replacing = name, false
+		}
+	}
+}
+
+// makeWay removes orphans, and networks that are to be made anew.
+func (f *Fake) makeWay(p render.Project, orders plan.Orders) {
+	for _, name := range orders.Orphans {
+		for _, c := range f.of(p.Name, name) {
+			if c.ID != f.self && !c.OneOff {
+				f.remove(c)
+			}
+		}
+	}
+	for _, n := range p.Networks {
+		if !f.redefines(n) {
+			continue
+		}
+		for _, c := range f.of(p.Name, "") {
+			if f.active(c, n.Name) {
+				f.end(c, 137)
+			}
+		}
+		delete(f.networks, n.Name)
+	}
+}
+
+// resources makes the networks and volumes that are missing.
+func (f *Fake) resources(project *types.Project, p render.Project) error {
+	for _, n := range project.Networks {
+		if _, there := f.networks[n.Name]; bool(n.External) && !there {
+			return fmt.Errorf("network %s declared as external, but could not be found", n.Name)
+		}
+	}
+	for _, n := range p.Networks {
+		if _, there := f.networks[n.Name]; !there {
+			f.networks[n.Name] = fakeResource{id: f.id(), project: p.Name, hash: n.Hash, labels: f.labels(p)}
+		}
+	}
+	for _, v := range p.Volumes {
+		have, there := f.volumes[v.Name]
+		if there && have.hash != "" && have.hash != v.Hash {
+			return fmt.Errorf("applying it would delete a volume and its data (volume %s)", v.Name)
+		}
+		if !there {
+			f.volumes[v.Name] = fakeResource{project: p.Name, hash: v.Hash, labels: f.labels(p)}
+		}
+	}
+	return nil
+}
+
+func (f *Fake) of(project, service string) []*fakeContainer {
+	var out []*fakeContainer
+	for _, c := range f.containers {
+		if c.project == project && (service == "" || c.Service == service) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func (f *Fake) remove(gone *fakeContainer) {
+	f.end(gone, 137)
+	f.containers = slices.DeleteFunc(f.containers, func(c *fakeContainer) bool { return c == gone })
+}
+
+// converge recreates the containers of a service that differ, or are ordered to
+// be recreated, and corrects their number.
+func (f *Fake) converge(project *types.Project, service string, p render.Project, orders plan.Orders) error {
+	s := project.Services[service]
+	want := p.Services[slices.IndexFunc(p.Services, func(v plan.Service) bool { return v.Name == service })]
+	if f.images[want.Image] == "" && want.Scale > 0 {
+		return fmt.Errorf("no such image: %s", want.Image)
+	}
+	leader := ""
+	if name, ok := strings.CutPrefix(s.NetworkMode, types.ServicePrefix); ok {
+		leader = f.of(p.Name, name)[0].ID
+	}
+	adopt := slices.Contains(orders.Adopt, service)
+	have := f.of(p.Name, service)
+	for i, c := range have {
+		if i >= want.Scale {
+			f.remove(c)
+			continue
+		}
+		same := c.Hash == want.Hash || adopt && c.Hash == want.Bare
+		differs := !same || c.Image != f.images[want.Image] || c.SharesNetworkOf != leader || !slices.Equal(c.borrows, f.borrows(s, p.Name)) ||
+			c.State == "running" && f.off(c, want)
+		if differs || slices.Contains(orders.Recreate, service) {
+			f.remove(c)
+			f.make(project, want, p, c.Number, leader).inherit(c)
+		}
+	}
+	for i := len(have); i < want.Scale; i++ {
+		f.make(project, want, p, i+1, leader)
+	}
+	return nil
+}
+
+// off says whether a container is not on one of its networks.
+func (f *Fake) off(c *fakeContainer, want plan.Service) bool {
+	return slices.ContainsFunc(want.Networks, func(n string) bool { return c.Networks[n] != f.networks[n].id })
+}
+
+// borrows are the containers whose volumes a service's has.
+func (f *Fake) borrows(s types.ServiceConfig, project string) []string {
+	var out []string
+	for _, from := range s.VolumesFrom {
+		name, _, _ := strings.Cut(from, ":")
+		if of := f.of(project, name); len(of) > 0 {
+			out = append(out, of[0].ID)
+		}
+	}
+	return out
+}
+
+func (f *Fake) make(project *types.Project, want plan.Service, p render.Project, number int, leader string) *fakeContainer {
+	s := project.Services[want.Name]
+	c := &fakeContainer{
+		Container: plan.Container{
+			ID: f.id(), Name: fmt.Sprintf("%s-%s-%d", p.Name, s.Name, number), Service: s.Name, Number: number, State: "created",
+			Hash: want.Hash, Digested: want.Bare != "", Image: f.images[want.Image], Reference: want.Image, Networks: map[string]string{}, SharesNetworkOf: leader, Created: time.Now(),
+		},
+		project: p.Name, labels: map[string]string{}, command: s.Command, probe: s.HealthCheck,
+		restart: !want.Completes, policy: policyOf(s.Restart),
+	}
+	maps.Copy(c.labels, s.Labels)
+	maps.Copy(c.labels, s.CustomLabels)
+	c.borrows = f.borrows(s, p.Name)
+	for _, n := range want.Networks {
+		c.Networks[n] = f.networks[n].id
+	}
+	c.Mounts, c.ports = f.mounts(project, s, c.Image), portsOf(s)
+	f.containers = append(f.containers, c)
+	return c
+}
+
+// start starts what does not run.
+func (f *Fake) start(service, project string) error {
+	defer f.lock()()
+	for _, c := range f.of(project, service) {
+		if c.State == "running" || c.OneOff {
+			continue
+		}
+		for name, id := range c.Networks {
+			if f.networks[name].id != id {
+				return fmt.Errorf("network %s not found", id)
+			}
+		}
+		f.run(c)
+	}
+	return nil
+}
+
+// await waits for what a service depends on.
+func (f *Fake) await(ctx context.Context, on types.DependsOnConfig, project string) error {
+	for name, d := range on {
+		for {
+			f.mu.Lock()
+			changed := f.changed
+			var err error
+			met := true
+			for _, c := range f.of(project, name) {
+				switch {
+				case d.Condition == types.ServiceConditionCompletedSuccessfully && c.State == "exited" && c.ExitCode != 0:
+					err = fmt.Errorf("service %q didn't complete successfully: exit %d\n%s says: %s", name, c.ExitCode, name, c.said)
+				case d.Condition == types.ServiceConditionCompletedSuccessfully:
+					met = met && c.State == "exited"
+				case d.Condition == types.ServiceConditionHealthy && c.Health == "unhealthy":
+					err = fmt.Errorf("dependency failed to start: container %s is unhealthy", c.Name)
+				case d.Condition == types.ServiceConditionHealthy:
+					met = met && c.Health == "healthy"
+				}
+			}
+			f.mu.Unlock()
+			if err != nil {
+				return err
+			}
+			if met {
+				break
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+	return nil
+}
+
+// removeSpare removes networks that nothing is attached to.
+func (f *Fake) removeSpare(project string, spare []string) {
+	defer f.lock()()
+	for _, name := range spare {
+		n := f.networks[name]
+		if n.project == project && !slices.ContainsFunc(f.containers, func(c *fakeContainer) bool { return c.Networks[name] == n.id }) {
+			delete(f.networks, name)
+		}
+	}
+}
+
+// Stop implements Engine.
+func (f *Fake) Stop(ctx context.Context, op plan.Op) error {
+	defer f.lock()()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	concerned := slices.DeleteFunc(f.of(op.Stack, ""), func(c *fakeContainer) bool {
+		return op.Services != nil && (c.OneOff || !slices.Contains(op.Services, c.Service))
+	})
+	if slices.ContainsFunc(concerned, func(c *fakeContainer) bool { return c.ID == f.self }) {
+		return fmt.Errorf("%s is the stack that the daemon itself runs in", op.Stack)
+	}
+	for _, c := range concerned {
+		c.byHand = true
+		f.end(c, 137)
+		if op.Services == nil || op.Remove {
+			f.remove(c)
+		}
+	}
+	if op.Services != nil {
+		return nil
+	}
+	var errs []error
+	for _, name := range sorted(f.networks) {
+		if f.networks[name].project != op.Stack {
+			continue
+		}
+		if slices.ContainsFunc(f.containers, func(c *fakeContainer) bool { return f.active(c, name) }) {
+			errs = append(errs, fmt.Errorf("network %s is left over and can't be removed: it has active endpoints", name))
+			continue
+		}
+		delete(f.networks, name)
+	}
+	return errors.Join(errs...)
+}
+
+// inOrder gives the services so that each comes after what it needs.
+func inOrder(project *types.Project) []string {
+	var out []string
+	var visit func(string)
+	visit = func(name string) {
+		s, ok := project.Services[name]
+		if !ok || slices.Contains(out, name) {
+			return
+		}
+		for _, on := range sorted(s.DependsOn) {
+			visit(on)
+		}
+		out = append(out, name)
+	}
+	for _, name := range sorted(project.Services) {
+		visit(name)
+	}
+	return out
+}

@@ -1,0 +1,125 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"github.com/docker/compose/v2/pkg/api"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/network"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+)
+
+// stopTimeout bounds a stop beyond what its containers are given to end by
+// themselves, which is in their own configuration.
+const stopTimeout = 10 * time.Minute
+
+// Stop removes the containers and networks of a project, or stops those of some
+// services only (op.Services) and removes them if op.Remove says so. Volumes
+// stay. It goes by labels and needs no file. What is not there is no error. The
+// daemon's own container is not touched: where it would be, nothing is, and that
+// is an error.
+func (e *Engine) Stop(ctx context.Context, op plan.Op) error {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
+	if op.Services == nil {
+		return e.down(ctx, op.Stack)
+	}
+	return e.stopServices(ctx, op)
+}
+
+func isSelf(c plan.Container) bool { return c.Self }
+
+func notSelf(stack string) error {
+	return fmt.Errorf("%s is the stack that the daemon itself runs in, and is not stopped", stack)
+}
+
+// down removes a project's containers and networks by their labels, so that
+// it works when no file is left.
+func (e *Engine) down(ctx context.Context, name string) error {
+	if err := e.mend(ctx, name); err != nil {
+		return err
+	}
+	r, err := e.project(ctx, name)
+	if err != nil {
+		return explain(ctx, err)
+	}
+	if slices.ContainsFunc(r.Containers, isSelf) {
+		return notSelf(name)
+	}
+	if len(r.Containers) > 0 { // with none, the SDK's Down has a data race
+		sdk, err := e.sdk(io.Discard)
+		if err != nil {
+			return err
+		}
+		if err := sdk.Down(ctx, name, api.DownOptions{RemoveOrphans: true, Volumes: false}); err != nil {
+			return explain(ctx, err)
+		}
+	}
+	// The SDK only warns of a network that others use, and says nothing of one
+	// that has another name than compose would give it.
+	left, err := e.api.NetworkList(ctx, network.ListOptions{Filters: projectFilter(name)})
+	if err != nil {
+		return explain(ctx, fmt.Errorf("list the networks of %s: %w", name, err))
+	}
+	for _, n := range left {
+		if err := e.api.NetworkRemove(ctx, n.ID); err != nil && !errdefs.IsNotFound(err) {
+			return fmt.Errorf("network %s is left over and can't be removed: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
+// stopServices stops the containers of some services in the order that the SDK
+// keeps, those that depend on others first.
+func (e *Engine) stopServices(ctx context.Context, op plan.Op) error {
+	r, err := e.project(ctx, op.Stack)
+	if err != nil {
+		return explain(ctx, err)
+	}
+	found := map[string]bool{}
+	var concerned []plan.Container
+	for _, name := range op.Services {
+		for _, c := range containersOf(r, name) {
+			found[name] = true
+			concerned = append(concerned, c)
+		}
+	}
+	if slices.ContainsFunc(concerned, isSelf) {
+		return notSelf(op.Stack)
+	}
+	if len(concerned) == 0 {
+		return nil
+	}
+	for _, c := range concerned {
+		if c.State != "paused" {
+			continue
+		}
+		if err := e.api.ContainerUnpause(ctx, c.ID); err != nil && !errdefs.IsNotFound(err) {
+			return explain(ctx, fmt.Errorf("unpause container %s: %w", c.Name, err))
+		}
+	}
+	sdk, err := e.sdk(io.Discard)
+	if err != nil {
+		return err
+	}
+	if err := sdk.Stop(ctx, op.Stack, api.StopOptions{Services: slices.Sorted(maps.Keys(found))}); err != nil {
+		return explain(ctx, err)
+	}
+	if !op.Remove {
+		return nil
+	}
+	for _, c := range concerned {
+		err := e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: c.State == "dead"})
+		if err != nil && !errdefs.IsNotFound(err) {
+			return explain(ctx, fmt.Errorf("remove container %s: %w", c.Name, err))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/docker/compose/v2/pkg/api"
+	"github.com/docker/docker/api/types/container"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+)
+
+// Up brings a project to what is wanted: what the SDK sees to differ, and what
+// the plan ordered (op.Orders). Images have to be here (Pull). Services that
+// are left out of op.Services or p.Services stay as they are, and so does the
+// container that the daemon runs in, whatever is wanted of it. An error may leave
+// the project half-way; calling it again goes on from there. Where the world
+// does not allow what was ordered, because it changed since, the error comes
+// before anything is touched.
+//
+// A container that its engine can't start any more (see lost) is replaced.
+func (e *Engine) Up(ctx context.Context, p render.Project, op plan.Op) error {
+	if op.Services != nil {
+		p = p.Only(op.Services)
+	}
+	orders := op.Orders
+	for replaced := map[string]bool{"": true}; ; {
+		err := e.up(ctx, p, orders)
+		service := e.lostService(ctx, p.Name, err)
+		if replaced[service] {
+			return err
+		}
+		e.o.Logger.Warn("a container is replaced that the engine can't start any more", "stack", p.Name, "err", err)
+		replaced[service] = true
+		orders.Recreate = []string{service} // the others have been
+		orders.Adopt = slices.DeleteFunc(slices.Clone(orders.Adopt), func(name string) bool { return name == service })
+	}
+}
+
+// up is one try of Up.
+func (e *Engine) up(ctx context.Context, p render.Project, orders plan.Orders) error {
+	project, err := p.Compose()
+	if err != nil {
+		return err
+	}
+	if err := e.allowed(ctx, p.Stack, orders); err != nil {
+		return explain(ctx, err)
+	}
+	if err := e.mend(ctx, project.Name); err != nil {
+		return err
+	}
+	if err := e.makeWay(ctx, p.Stack, orders); err != nil {
+		return explain(ctx, err)
+	}
+	r, err := e.project(ctx, project.Name)
+	if err != nil {
+		return explain(ctx, err)
+	}
+	if p, project = without(p, project, r); len(p.Services) > 0 {
+		if err := e.converge(ctx, project, orders); err != nil {
+			return err
+		}
+	}
+	e.removeSpare(ctx, project.Name, orders.Spare)
+	return nil
+}
+
+// converge has the SDK create and start what is to be.
+func (e *Engine) converge(ctx context.Context, project *types.Project, orders plan.Orders) error {
+	for name, s := range project.Services {
+		s = ready(s)
+		if slices.Contains(orders.Adopt, name) {
+			delete(s.Labels, render.LabelContent) // or it would differ by it
+		}
+		project.Services[name] = s
+	}
+	options := api.CreateOptions{
+		// makeWay has seen to them, and knows which is the daemon.
+		IgnoreOrphans: true, Recreate: api.RecreateDiverged, RecreateDependencies: api.RecreateDiverged,
+		Inherit: true, QuietPull: true, AssumeYes: false,
+	}
+	if len(orders.Recreate) > 0 {
+		options.Services, options.Recreate = orders.Recreate, api.RecreateForce
+	}
+	sdk, err := e.sdk(io.Discard)
+	if err != nil {
+		return err
+	}
+	if err := sdk.Create(ctx, project, options); err != nil {
+		return explain(ctx, err)
+	}
+	r, err := e.project(ctx, project.Name)
+	if err != nil {
+		return explain(ctx, err)
+	}
+	if err := e.halt(ctx, r, orders.Halt); err != nil {
+		return explain(ctx, err)
+	}
+	if done := ended(r, orders.Done); len(done) > 0 {
+		project = project.WithServicesDisabled(done...)
+	}
+	if err := sdk.Start(ctx, project.Name, api.StartOptions{Project: project}); err != nil {
+		return e.withLogs(ctx, project.Name, e.orphaned(ctx, project.Name, explain(ctx, err)))
+	}
+	return nil
+}
+
+// ready takes out of a service what the SDK is not to see to.
+func ready(s types.ServiceConfig) types.ServiceConfig {
+	s.PullPolicy = types.PullPolicyNever // Pull has seen to it
+	if s.Deploy != nil && s.Deploy.Replicas != nil && s.Scale == nil {
+		n := s.GetScale() // hashing makes the SDK forget the replicas
+		s.Scale = &n
+	}
+	return s
+}
+
+// without takes out of a project what is not to be touched: services that are
+// not asked for, and the one that the daemon itself runs as. The SDK leaves the
+// containers of a switched off service alone, and finds them when another one
+// shares their namespaces.
+func without(p render.Project, project *types.Project, r plan.Running) (render.Project, *types.Project) {
+	self := slices.IndexFunc(r.Containers, func(c plan.Container) bool { return c.Self })
+	p.Services = slices.DeleteFunc(slices.Clone(p.Services), func(s plan.Service) bool {
+		return self >= 0 && s.Name == r.Containers[self].Service
+	})
+	var out []string
+	for name := range project.Services {
+		if !slices.ContainsFunc(p.Services, func(s plan.Service) bool { return s.Name == name }) {
+			out = append(out, name)
+		}
+	}
+	return p, project.WithServicesDisabled(out...)
+}
+
+// halt stops the containers of services that live with one that is about to be
+// started: they would go on in the namespaces of its former life. Those that
+// were just made do not run yet.
+func (e *Engine) halt(ctx context.Context, r plan.Running, services []string) error {
+	for _, name := range services {
+		for _, c := range containersOf(r, name) {
+			if c.State != "running" || c.Self {
+				continue
+			}
+			if err := e.api.ContainerStop(ctx, c.ID, container.StopOptions{}); err != nil {
+				return fmt.Errorf("stop container %s, which lives in another's namespace: %w", c.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// ended are those services whose containers have all ended with 0: the SDK would
+// run them again. Those that were just made have not.
+func ended(r plan.Running, services []string) []string {
+	return slices.DeleteFunc(slices.Clone(services), func(name string) bool {
+		return slices.ContainsFunc(containersOf(r, name), func(c plan.Container) bool { return c.State != "exited" || c.ExitCode != 0 })
+	})
+}
