@@ -1,0 +1,127 @@
+package enginetest
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+)
+
+// sharedCases are about networks that others are on, and about volumes that
+// have no name.
+func sharedCases() map[string]func(*bench) {
+	const redefined = two + "\nnetworks: {default: {labels: {x: y}}}"
+	// guest is another project with a container on the first one's network.
+	guest := func(b *bench, more string) (*bench, string) {
+		other := b.second()
+		return other, fmt.Sprintf("services: {c: {SLEEP, networks: [x]%s}}\nnetworks: {x: {external: true, name: %s_default}}", more, b.name)
+	}
+	untouched := func(b *bench, before plan.Running, starts string) {
+		b.Helper()
+		if got := b.differ(before, b.running()); got != "" || b.states() != "a running, b running" || b.Started(b, b.id(before, "a")) != starts {
+			b.Errorf("after an Up that was refused: %s, recreated: %q", b.states(), got)
+		}
+	}
+	return map[string]func(*bench){
+		"a network that others are on is replaced when they have stopped, and they come back on the new one": func(b *bench) {
+			before := b.up(b.stack(two))
+			starts := b.Started(b, b.id(before, "a"))
+			other, text := guest(b, ", volumes: [/data, 'named:/named']")
+			other.image = Unique() + ":1"
+			b.Import(b, other.image, "/declared")
+			q := other.stack(text + "\nvolumes: {named: {}}")
+			had := b.Volumes(b, other.id(other.up(q), "c"))
+
+			p := b.stack(redefined)
+			b.fails(b.Up(b.ctx(), p, b.ordered(p)), b.name+"_default", other.name+"-c-1")
+			untouched(b, before, starts)
+
+			b.ok(b.Stop(b.ctx(), plan.Op{Stack: other.name, Services: []string{"c"}}))
+			if got := b.differ(before, b.broken(p)); got != "a b" {
+				b.Errorf("recreated: %s", got)
+			}
+			b.ok(b.Up(b.ctx(), q, plan.Op{Orders: plan.Orders{Recreate: []string{"c"}}}))
+			if ds := other.differences(q); len(ds) > 0 {
+				b.Errorf("still something to do: %v", ds)
+			}
+			has := b.Volumes(b, other.id(other.running(), "c"))
+			for _, target := range []string{"/declared", "/data", "/named"} {
+				if had[target] == "" || had[target] != has[target] {
+					b.Errorf("%s: volume %q became %q", target, had[target], has[target])
+				}
+			}
+		},
+		"a network is not replaced while the daemon itself is on it": func(b *bench) {
+			before := b.up(b.stack(two))
+			starts := b.Started(b, b.id(before, "a"))
+			d := b.Within(b.id(before, "b"))
+			p := b.stack(redefined)
+			op, err := Ordered(b.ctx(), d, p)
+			b.ok(err)
+			b.fails(d.Up(b.ctx(), p, op), b.name+"_default", b.name+"-b-1")
+			untouched(b, before, starts)
+		},
+		"a network is not replaced if that was not ordered": func(b *bench) {
+			before := b.up(b.stack(two))
+			starts := b.Started(b, b.id(before, "a"))
+			b.fails(b.Up(b.ctx(), b.stack(redefined), plan.Op{}), b.name+"_default")
+			untouched(b, before, starts)
+		},
+		"a network of another project is not replaced": func(b *bench) {
+			before := b.up(b.stack(two))
+			starts := b.Started(b, b.id(before, "a"))
+			other := b.second()
+			q := other.stack("services: {c: {SLEEP}}\nnetworks: {default: {name: " + b.name + "_default, labels: {x: y}}}")
+			b.fails(b.Up(b.ctx(), q, other.ordered(q)), b.name+"_default", b.name)
+			untouched(b, before, starts)
+		},
+		"a network that the stack does not have any more is removed": func(b *bench) {
+			b.up(b.stack("services: {a: {SLEEP, networks: [old]}}\nnetworks: {old: {}}"))
+			after := b.broken(b.stack("services: {a: {SLEEP, networks: [new]}}\nnetworks: {new: {}}"))
+			if got := fmt.Sprint(networkNames(after)); got != "["+b.name+"_new]" {
+				b.Errorf("networks %s", got)
+			}
+		},
+		"a network that the stack does not have any more stays while a container is attached, running or not": func(b *bench) {
+			b.up(b.stack(two))
+			other, text := guest(b, "")
+			q := other.stack(text)
+			c := other.id(other.up(q), "c")
+			next := two + "\nnetworks: {default: {name: NAME_new}}"
+			after := b.broken(b.stack(next))
+			if got := fmt.Sprint(networkNames(after)); got != fmt.Sprintf("[%[1]s_default %[1]s_new]", b.name) {
+				b.Errorf("networks %s", got)
+			}
+			b.Kill(b, c)
+			b.ok(b.Up(b.ctx(), b.stack(next), plan.Op{Orders: plan.Orders{Spare: []string{b.name + "_default"}}}))
+			b.ok(b.Up(b.ctx(), q, plan.Op{}))
+			if got := other.states(); got != "c running" {
+				b.Errorf("the guest: %s", got)
+			}
+			b.ok(b.Stop(b.ctx(), plan.Op{Stack: other.name}))
+			b.ok(b.Up(b.ctx(), b.stack(next), plan.Op{Orders: plan.Orders{Spare: []string{b.name + "_default"}}}))
+			if got := fmt.Sprint(networkNames(b.running())); got != "["+b.name+"_new]" {
+				b.Errorf("networks %s", got)
+			}
+		},
+		"a volume that the image declares goes on to the next container": func(b *bench) {
+			b.image = Unique() + ":1"
+			b.Import(b, b.image, "/declared")
+			const text = "services: {a: {SLEEP, environment: {X: %d}}}"
+			had := b.Volumes(b, b.id(b.up(b.stack(fmt.Sprintf(text, 1))), "a"))["/declared"]
+			after := b.broken(b.stack(fmt.Sprintf(text, 2)))
+			if has := b.Volumes(b, b.id(after, "a"))["/declared"]; had == "" || had != has {
+				b.Errorf("volume %q became %q", had, has)
+			}
+		},
+	}
+}
+
+func networkNames(r plan.Running) []string {
+	var out []string
+	for _, n := range r.Networks {
+		out = append(out, n.Name)
+	}
+	slices.Sort(out)
+	return out
+}
