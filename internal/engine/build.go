@@ -30,7 +30,11 @@ func (e *Engine) build(ctx context.Context, p render.Project, services []string)
 	defer release()
 	slices.Sort(services)
 	failed := func(err error, said string) error {
-		return fmt.Errorf("build %s: %w%s", strings.Join(services, ", "), err, said)
+		err = fmt.Errorf("build %s: %w", strings.Join(services, ", "), err)
+		if said == "" {
+			return err
+		}
+		return &Failure{Err: err, Said: said}
 	}
 	var out tail
 	cli, err := e.cli(e.api, &out)
@@ -92,12 +96,6 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (t *tail) said() string {
-	text := strings.TrimSpace(t.buf.String())
-	if text == "" {
-		return ""
-	}
-	return "\n" + text
-}
+func (t *tail) said() string { return strings.TrimSpace(t.buf.String()) }
 
 var _ io.Writer = (*tail)(nil)

@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -261,8 +262,9 @@ func TestABuildThatFailsSaysWhy(t *testing.T) {
 			ok(t, os.MkdirAll(filepath.Join(p.root, name), 0o755))
 			ok(t, os.WriteFile(filepath.Join(p.root, name, "Dockerfile"), []byte("FROM "+p.image+"\nCOPY gone /gone\n"), 0o644))
 			err := p.Pull(t.Context(), p.load(name, "services: {app: {build: .}}"))
-			if err == nil || !strings.Contains(err.Error(), "app") || !strings.Contains(err.Error(), "gone") {
-				t.Errorf("error %v", err)
+			var said interface{ Detail() string }
+			if err == nil || !errors.As(err, &said) || !strings.Contains(err.Error(), "app") || !strings.Contains(err.Error()+said.Detail(), "gone") {
+				t.Errorf("error %v, detail %v", err, said)
 			}
 		})
 	}

@@ -17,9 +17,12 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/docker/cli/cli/config"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/client"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
 
 func TestALoginGoesToItsRegistryOnly(t *testing.T) {
@@ -208,6 +211,34 @@ func TestAnEngineThatHangsHangsNobody(t *testing.T) {
 			t.Errorf("%s: no error", what)
 		}
 		cancel()
+	}
+}
+
+// slow is a client of an engine that does not answer in time once.
+type slow struct {
+	client.APIClient
+	asked bool
+}
+
+func (s *slow) ContainerList(ctx context.Context, _ container.ListOptions) ([]container.Summary, error) {
+	if s.asked {
+		return nil, nil
+	}
+	s.asked = true
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (*slow) Events(context.Context, events.ListOptions) (<-chan events.Message, <-chan error) {
+	return nil, nil
+}
+
+func TestADeadlineIsNotTheEnginesFault(t *testing.T) {
+	e := New(&slow{}, Options{})
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("not up within 5m"))
+	defer cancel()
+	if err := e.Settle(ctx, render.Project{}); err == nil || err.Error() != "not up within 5m" {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -1,19 +1,13 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/docker/compose/v2/pkg/api"
-	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/pkg/stdcopy"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
@@ -32,10 +26,6 @@ const (
 	// stoppedAge is for how long a container has to have ended to count as
 	// stopped: docker restart stops and starts.
 	stoppedAge = 5 * time.Second
-	// logLines of a container that failed go into the error.
-	logLines = 10
-	// logBytes bounds them.
-	logBytes = 4096
 )
 
 // watch signals, with a buffer of one, that something happened to a project's
@@ -44,7 +34,7 @@ func (e *Engine) watch(ctx context.Context, name string) (changes <-chan struct{
 	ctx, cancel := context.WithCancel(ctx)
 	args := projectFilter(name)
 	args.Add("type", string(events.ContainerEventType))
-	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: args})
+	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: withActions(args)})
 	ch := make(chan struct{}, 1)
 	go func() {
 		for {
@@ -74,8 +64,13 @@ func (e *Engine) Settle(ctx context.Context, p render.Project) error {
 	defer stop()
 	timer := time.NewTimer(lookAgain)
 	defer timer.Stop()
+	last := verdict{again: lookAgain}
 	for {
 		v, err := e.judge(ctx, s)
+		if err != nil {
+			v = last
+		}
+		last = v
 		switch {
 		case err != nil && ctx.Err() == nil:
 			return err
@@ -89,9 +84,18 @@ func (e *Engine) Settle(ctx context.Context, p render.Project) error {
 		case <-changes:
 		case <-timer.C:
 		case <-ctx.Done():
-			return e.withLogs(ctx, s.Name, fmt.Errorf("%s: %w", v.pending, context.Cause(ctx)), v.service)
+			return e.withLogs(ctx, s.Name, overdue(v.pending, context.Cause(ctx)), v.service)
 		}
 	}
+}
+
+// overdue is the error when time is over. Nothing is pending if it was over
+// before the engine told of anything.
+func overdue(pending string, cause error) error {
+	if pending == "" {
+		return cause
+	}
+	return fmt.Errorf("%s: %w", pending, cause)
 }
 
 // verdict is what one look at a project that is coming up says.
@@ -110,7 +114,6 @@ func (e *Engine) judge(ctx context.Context, s plan.Stack) (verdict, error) {
 	all := verdict{again: lookAgain}
 	r, err := e.project(ctx, s.Name)
 	if err != nil {
-		all.pending = "the engine does not answer"
 		return all, explain(ctx, err)
 	}
 	for _, svc := range s.Services {
@@ -139,7 +142,7 @@ func (e *Engine) judge(ctx context.Context, s plan.Stack) (verdict, error) {
 //	exited 0, restart "no"/"on-failure"   up: it is done
 //	exited otherwise, restart "no"/...    failed
 //	dead, unhealthy                       failed
-//	restarted 3 times, within 10 s        failed: a crash loop
+//	restarted 3 times, and not running    failed: a crash loop
 //	exited 5 s ago, restart otherwise     failed: the engine won't start it again
 //	restarted, within 10 s                not yet
 //	running, healthy                      up
@@ -160,8 +163,8 @@ func (e *Engine) judgeContainer(ctx context.Context, svc plan.Service, c plan.Co
 	}
 	restarts, age := e.life(ctx, c.ID)
 	switch {
-	case restarts >= crashLoop && age < provenAge:
-		v.failed = fmt.Errorf("%s ends again and again (%d restarts%s)", svc.Name, restarts, exitCode(c))
+	case restarts >= crashLoop && age < provenAge && c.State != "running": // only then there is an exit code
+		v.failed = fmt.Errorf("%s keeps crashing (exit code %d)", svc.Name, c.ExitCode)
 	case c.State == "exited" && age >= stoppedAge:
 		v.failed = fmt.Errorf("%s was stopped while it came up (%d)", svc.Name, c.ExitCode)
 	case c.State == "exited":
@@ -176,13 +179,6 @@ func (e *Engine) judgeContainer(ctx context.Context, svc plan.Service, c plan.Co
 		v.pending, v.again = svc.Name+" has just been started", firstAge-age
 	}
 	return v
-}
-
-func exitCode(c plan.Container) string {
-	if c.ExitCode == 0 {
-		return ""
-	}
-	return fmt.Sprintf(", exit code %d", c.ExitCode)
 }
 
 // life tells how often a container was restarted since somebody started it,
@@ -202,66 +198,6 @@ func (e *Engine) life(ctx context.Context, id string) (restarts int, age time.Du
 		return c.RestartCount, provenAge
 	}
 	return c.RestartCount, max(time.Since(at), 0)
-}
-
-// withLogs adds the last lines of the containers that are not well to an
-// error about their project: the services named, and all that don't run.
-func (e *Engine) withLogs(ctx context.Context, name string, err error, services ...string) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	r, observeErr := e.project(ctx, name)
-	if observeErr != nil {
-		return err
-	}
-	for _, c := range r.Containers {
-		well := c.State == "running" && c.Health != "unhealthy" && c.Health != "starting" || c.State == "exited" && c.ExitCode == 0 || c.State == "created"
-		if c.OneOff || well && !slices.Contains(services, c.Service) {
-			continue
-		}
-		if said := e.lastProbe(ctx, c); said != "" {
-			err = fmt.Errorf("%w\nthe healthcheck of %s says: %s", err, c.Service, said)
-		}
-		if lines := e.lastLines(ctx, c.ID); lines != "" {
-			err = fmt.Errorf("%w\n%s says: %s", err, c.Service, lines)
-		}
-	}
-	return err
-}
-
-// lastProbe gives the output of the last healthcheck of a container that is
-// not healthy.
-func (e *Engine) lastProbe(ctx context.Context, c plan.Container) string {
-	if c.Health != "unhealthy" && c.Health != "starting" {
-		return ""
-	}
-	i, err := e.api.ContainerInspect(ctx, c.ID)
-	if err != nil || i.ContainerJSONBase == nil || i.State == nil || i.State.Health == nil || len(i.State.Health.Log) == 0 {
-		return ""
-	}
-	text := strings.TrimSpace(i.State.Health.Log[len(i.State.Health.Log)-1].Output)
-	return text[:min(len(text), logBytes)]
-}
-
-func (e *Engine) lastLines(ctx context.Context, id string) string {
-	logs, err := e.api.ContainerLogs(ctx, id, container.LogsOptions{ShowStdout: true, ShowStderr: true, Tail: fmt.Sprint(logLines)})
-	if err != nil {
-		return ""
-	}
-	defer logs.Close()
-	raw, err := io.ReadAll(io.LimitReader(logs, 64*logBytes))
-	if err != nil {
-		return ""
-	}
-	var out bytes.Buffer
-	if _, err := stdcopy.StdCopy(&out, &out, bytes.NewReader(raw)); err != nil {
-		out.Reset()
-		out.Write(raw) // a terminal's log has no frames
-	}
-	text := strings.TrimSpace(out.String())
-	if len(text) > logBytes {
-		text = "..." + text[len(text)-logBytes:]
-	}
-	return text
 }
 
 // Events tells the projects whose containers changed on the host. It
@@ -303,10 +239,7 @@ func (e *Engine) listen(ctx context.Context, ch chan<- string) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	args := filters.NewArgs(filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", api.ProjectLabel))
-	for _, action := range []events.Action{events.ActionDie, events.ActionDestroy, events.ActionPause, events.ActionStart, events.ActionRename, events.ActionHealthStatus} {
-		args.Add("event", string(action))
-	}
-	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: args})
+	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: withActions(args)})
 	for {
 		select {
 		case m := <-messages:
@@ -321,4 +254,13 @@ func (e *Engine) listen(ctx context.Context, ch chan<- string) {
 			return
 		}
 	}
+}
+
+// withActions limits events to those that change what is observed. Each run of
+// a healthcheck causes three others.
+func withActions(args filters.Args) filters.Args {
+	for _, action := range []events.Action{events.ActionDie, events.ActionDestroy, events.ActionPause, events.ActionStart, events.ActionRename, events.ActionHealthStatus} {
+		args.Add("event", string(action))
+	}
+	return args
 }

@@ -91,6 +91,20 @@ func (b *bench) fails(err error, parts ...string) {
 	}
 }
 
+// said wants an error whose text is the reason, and what a program said only
+// as its detail.
+func (b *bench) said(err error, reason, detail string) {
+	b.Helper()
+	b.fails(err, reason)
+	var d interface{ Detail() string }
+	switch {
+	case !errors.As(err, &d):
+		b.Errorf("it has no detail: %v", err)
+	case !strings.Contains(d.Detail(), detail) || strings.Contains(err.Error(), detail):
+		b.Errorf("the reason is %q, the detail %q; want %q in the detail only", err, d.Detail(), detail)
+	}
+}
+
 func (b *bench) write(name, text string) {
 	b.Helper()
 	full := filepath.Join(b.root, b.name, name)

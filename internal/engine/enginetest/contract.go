@@ -258,7 +258,9 @@ func orderCases() map[string]func(*bench) {
 		},
 		"what depends on a job that fails is not started": func(b *bench) {
 			p := b.stack("services: {job: {RUN, command: [/bin/busybox, sh, -c, 'echo no luck; exit 3']}, b: {SLEEP, depends_on: {job: {condition: service_completed_successfully}}}}")
-			b.fails(b.Up(b.ctx(), p, b.ordered(p)), "job", "exit 3", "no luck")
+			err := b.Up(b.ctx(), p, b.ordered(p))
+			b.fails(err, "job")
+			b.said(err, "exit 3", "job says: no luck")
 			for _, c := range b.running().Containers {
 				if c.Service == "b" && c.State != "created" {
 					b.Errorf("b is %s", c.State)
@@ -372,13 +374,13 @@ func settleCases() map[string]func(*bench) {
 	}
 	return map[string]func(*bench){
 		"Settle tells of a container that ended": func(b *bench) {
-			b.fails(settle(b, "services: {a: {SLEEP}, bad: {RUN, command: [/bin/busybox, sh, -c, 'echo my last words; exit 3']}}", patience), "bad", "3", "my last words")
+			b.said(settle(b, "services: {a: {SLEEP}, bad: {RUN, command: [/bin/busybox, sh, -c, 'echo my last words; exit 3']}}", patience), "bad exited (3)", "bad says: my last words")
 		},
-		"Settle tells of a container that ends again and again": func(b *bench) {
-			b.fails(settle(b, "services: {bad: {RUN, restart: always, command: [/bin/busybox, sh, -c, 'echo my last words; exit 3']}}", patience), "bad", "again and again", "my last words")
+		"Settle tells of a container that keeps crashing": func(b *bench) {
+			b.said(settle(b, "services: {bad: {RUN, restart: always, command: [/bin/busybox, sh, -c, 'echo my last words; exit 3']}}", patience), "bad keeps crashing (exit code 3)", "bad says: my last words")
 		},
 		"Settle tells of a container that is unhealthy": func(b *bench) {
-			b.fails(settle(b, "services: {bad: {SLEEP, healthcheck: {test: [CMD, /bin/busybox, 'false'], interval: 1s, retries: 1}}}", patience), "bad", "unhealthy")
+			b.said(settle(b, "services: {bad: {SLEEP, healthcheck: {test: [CMD, /bin/busybox, sh, -c, 'echo no luck; false'], interval: 1s, retries: 1}}}", patience), "bad is unhealthy", "the healthcheck of bad says: no luck")
 		},
 		"Settle tells of a container that was stopped and that the engine won't start again": func(b *bench) {
 			p := b.stack("services: {a: {SLEEP, restart: always, healthcheck: {test: [CMD, /bin/busybox, 'false'], interval: 100s}}}")

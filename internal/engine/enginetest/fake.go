@@ -266,6 +266,11 @@ func (f *Fake) Settle(ctx context.Context, p render.Project) error {
 	}
 }
 
+// failure is an error about a container, with what it said.
+func (c *fakeContainer) failure(format string, a ...any) error {
+	return &engine.Failure{Err: fmt.Errorf(format, a...), Said: c.Service + " says: " + c.said}
+}
+
 func (f *Fake) judge(s plan.Stack) (pending string, err error) {
 	for _, svc := range s.Services {
 		of := f.of(s.Name, svc.Name)
@@ -276,11 +281,13 @@ func (f *Fake) judge(s plan.Stack) (pending string, err error) {
 			switch {
 			case c.State == "exited" && c.ExitCode == 0 && svc.Completes:
 			case c.State == "exited":
-				return "", fmt.Errorf("%s exited (%d)\n%s says: %s", svc.Name, c.ExitCode, svc.Name, c.said)
+				return "", c.failure("%s exited (%d)", svc.Name, c.ExitCode)
 			case c.State == "restarting":
-				return "", fmt.Errorf("%s ends again and again (exit code %d)\n%s says: %s", svc.Name, c.ExitCode, svc.Name, c.said)
+				return "", c.failure("%s keeps crashing (exit code %d)", svc.Name, c.ExitCode)
 			case c.Health == "unhealthy":
-				return "", fmt.Errorf("%s is unhealthy", svc.Name)
+				_, said, _ := strings.Cut(strings.Join(c.probe.Test, " "), "echo ")
+				said, _, _ = strings.Cut(said, ";")
+				return "", &engine.Failure{Err: fmt.Errorf("%s is unhealthy", svc.Name), Said: fmt.Sprintf("the healthcheck of %s says: %s", svc.Name, said)}
 			case c.Health == "starting":
 				pending = svc.Name + " is not healthy yet"
 			case c.State != "running":

@@ -289,7 +289,7 @@ func (f *Fake) await(ctx context.Context, on types.DependsOnConfig, project stri
 			for _, c := range f.of(project, name) {
 				switch {
 				case d.Condition == types.ServiceConditionCompletedSuccessfully && c.State == "exited" && c.ExitCode != 0:
-					err = fmt.Errorf("service %q didn't complete successfully: exit %d\n%s says: %s", name, c.ExitCode, name, c.said)
+					err = c.failure("service %q didn't complete successfully: exit %d", name, c.ExitCode)
 				case d.Condition == types.ServiceConditionCompletedSuccessfully:
 					met = met && c.State == "exited"
 				case d.Condition == types.ServiceConditionHealthy && c.Health == "unhealthy":
