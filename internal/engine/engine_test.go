@@ -182,6 +182,19 @@ func (h host) Volumes(t testing.TB, id string) map[string]string {
 	return out
 }
 
+func (h host) Put(t testing.TB, id, target, name string) {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	header := tar.Header{Name: name, Mode: 0o755, Typeflag: tar.TypeReg}
+	if strings.HasSuffix(name, "/") {
+		header.Typeflag = tar.TypeDir
+	}
+	ok(t, w.WriteHeader(&header))
+	ok(t, w.Close())
+	ok(t, h.api.CopyToContainer(t.Context(), id, target, &b, container.CopyToContainerOptions{}))
+}
+
 func (h host) Started(t testing.TB, id string) string {
 	t.Helper()
 	c, err := h.api.ContainerInspect(t.Context(), id)

@@ -175,7 +175,7 @@ func (e *Engine) helperConfig(h Helper, like container.InspectResponse) (*contai
 	}
 	host := &container.HostConfig{
 		RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyAlways},
-		Binds:         from.Binds, Tmpfs: from.Tmpfs,
+		Binds:         from.Binds, Tmpfs: from.Tmpfs, VolumesFrom: from.VolumesFrom,
 		GroupAdd: from.GroupAdd, UsernsMode: from.UsernsMode, Privileged: from.Privileged,
 		ReadonlyRootfs: from.ReadonlyRootfs, CapAdd: from.CapAdd, CapDrop: from.CapDrop, SecurityOpt: from.SecurityOpt,
 		DNS: from.DNS, DNSOptions: from.DNSOptions, DNSSearch: from.DNSSearch, ExtraHosts: from.ExtraHosts,

@@ -47,6 +47,7 @@ func cases() map[string]func(*bench) {
 	maps.Copy(all, orderCases())
 	maps.Copy(all, stopCases())
 	maps.Copy(all, sharedCases())
+	maps.Copy(all, dataCases())
 	maps.Copy(all, settleCases())
 	maps.Copy(all, observeCases())
 	maps.Copy(all, ownCases())

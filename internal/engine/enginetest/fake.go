@@ -45,6 +45,7 @@ type state struct {
 	declared   map[string][]string // the volumes of images, by id
 	networks   map[string]fakeResource
 	volumes    map[string]fakeResource
+	content    map[string][]string // what is in volumes and folders, by their Mount.Source
 	processes  Processes
 	restarting time.Time // until when the engine does not answer
 	closed     bool
@@ -77,7 +78,7 @@ type fakeResource struct {
 func NewFake(repository, root string) *Fake {
 	return &Fake{repository: repository, root: root, state: &state{
 		changed: make(chan struct{}),
-		images:  map[string]string{}, declared: map[string][]string{}, networks: map[string]fakeResource{}, volumes: map[string]fakeResource{},
+		images:  map[string]string{}, declared: map[string][]string{}, networks: map[string]fakeResource{}, volumes: map[string]fakeResource{}, content: map[string][]string{},
 	}}
 }
 

@@ -1,10 +1,13 @@
 package enginetest
 
 import (
+	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 
 	"github.com/compose-spec/compose-go/v2/types"
 
@@ -64,4 +67,78 @@ func portsOf(s types.ServiceConfig) []plan.Port {
 		}
 	}
 	return out
+}
+
+// see makes a container mount what another one does, where it has nothing itself.
+func (c *fakeContainer) see(mounts []plan.Mount) {
+	for _, m := range mounts {
+		if _, has := c.mount(m.Target); !has {
+			c.Mounts = append(c.Mounts, m)
+		}
+	}
+	slices.SortFunc(c.Mounts, func(a, b plan.Mount) int { return strings.Compare(a.Target, b.Target) })
+}
+
+func (c *fakeContainer) mount(target string) (plan.Mount, bool) {
+	i := slices.IndexFunc(c.Mounts, func(m plan.Mount) bool { return m.Target == target })
+	if i < 0 {
+		return plan.Mount{}, false
+	}
+	return c.Mounts[i], true
+}
+
+// HasContent implements Host.
+func (f *Fake) HasContent(ctx context.Context, containerID, target string) (bool, error) {
+	c, unlock, err := f.there(ctx, containerID)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	m, has := c.mount(target)
+	if !has {
+		return false, fmt.Errorf("container %s mounts nothing at %s", c.Name, target)
+	}
+	return f.full(m.Source), nil
+}
+
+// VolumeEmpty implements Host.
+func (f *Fake) VolumeEmpty(ctx context.Context, volume string) (bool, error) {
+	unlock, err := f.answer(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	if _, there := f.volumes[volume]; !there {
+		return false, fmt.Errorf("look for volume %s: no such volume", volume)
+	}
+	used := slices.ContainsFunc(f.containers, func(c *fakeContainer) bool {
+		return slices.ContainsFunc(c.Mounts, func(m plan.Mount) bool { return m.Source == volume })
+	})
+	if !used && len(f.images) == 0 {
+		return false, fmt.Errorf("volume %s can't be looked into: there is no image to make a container of", volume)
+	}
+	return !f.full(volume), nil
+}
+
+func (f *Fake) full(source string) bool {
+	return slices.ContainsFunc(f.content[source], func(name string) bool { return name != "lost+found/" })
+}
+
+// Fill puts something into a volume, or into a folder that containers mount: the
+// source of their plan.Mount.
+func (f *Fake) Fill(source, name string) {
+	defer f.lock()()
+	f.content[source] = append(f.content[source], name)
+}
+
+// Put implements Host.
+func (f *Fake) Put(t testing.TB, id, target, name string) {
+	t.Helper()
+	f.mu.Lock()
+	m, has := f.get(t, id).mount(target)
+	f.mu.Unlock()
+	if !has {
+		t.Fatalf("container %s mounts nothing at %s", id, target)
+	}
+	f.Fill(m.Source, name)
 }

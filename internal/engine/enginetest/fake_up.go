@@ -252,11 +252,14 @@ func (f *Fake) make(project *types.Project, want plan.Service, p render.Project,
 	}
 	maps.Copy(c.labels, s.Labels)
 	maps.Copy(c.labels, s.CustomLabels)
-	c.borrows = f.borrows(s, p.Name)
 	for _, n := range want.Networks {
 		c.Networks[n] = f.networks[n].id
 	}
 	c.Mounts, c.ports = f.mounts(project, s, c.Image), portsOf(s)
+	c.borrows = f.borrows(s, p.Name)
+	for _, id := range c.borrows {
+		c.see(f.find(id).Mounts)
+	}
 	f.containers = append(f.containers, c)
 	return c
 }

@@ -42,6 +42,8 @@ type Daemon interface {
 // methods that take a test end it when they fail.
 type Host interface {
 	Engine
+	HasContent(ctx context.Context, containerID, target string) (bool, error)
+	VolumeEmpty(ctx context.Context, volume string) (bool, error)
 	// Within is the engine as a daemon sees it that runs in a container.
 	Within(container string) Daemon
 	// Import makes an image of busybox under a name, for the length of a test. It
@@ -60,6 +62,9 @@ type Host interface {
 	DropNetwork(t testing.TB, name string)
 	// Volumes are the names of the volumes that a container has, by where.
 	Volumes(t testing.TB, id string) map[string]string
+	// Put puts an empty file into what a container mounts at a target, or a folder
+	// if the name ends with a slash.
+	Put(t testing.TB, id, target, name string)
 	// Started tells one start of a container from another.
 	Started(t testing.TB, id string) string
 	// Clean removes all that carries a project's label, its volumes too.

@@ -233,7 +233,7 @@ func (f *Fake) Successor(ctx context.Context, p render.Project, service string) 
 
 // StartHelper implements Daemon.
 func (f *Fake) StartHelper(ctx context.Context, h engine.Helper) (id string, err error) {
-	_, unlock, err := f.there(ctx, h.Like)
+	like, unlock, err := f.there(ctx, h.Like)
 	if err != nil {
 		return "", err
 	}
@@ -249,6 +249,7 @@ func (f *Fake) StartHelper(ctx context.Context, h engine.Helper) (id string, err
 		labels:    map[string]string{labelHelper: h.Owner}, command: slices.Concat(h.Entrypoint, h.Args), args: h.Args,
 		restart: true, policy: engine.Restart{Name: "always"},
 	}
+	c.see(slices.DeleteFunc(slices.Clone(like.Mounts), func(m plan.Mount) bool { return m.Type == plan.MountAnonymous }))
 	f.containers = append(f.containers, c)
 	f.run(c)
 	return c.ID, nil
