@@ -185,7 +185,7 @@ func (d decider) replaced(recreate []string) map[string]bool {
 func (d decider) differs(svc Service) bool {
 	image := d.observed.Images[svc.Image]
 	return slices.ContainsFunc(d.running[svc.Name], func(c Container) bool {
-		return image != "" && c.Image != "" && c.Image != image || c.State == "running" && offNetwork(svc, c, d.observed) != ""
+		return image != "" && c.Image != "" && c.Image != image || runs(c) && offNetwork(svc, c, d.observed) != ""
 	})
 }
 

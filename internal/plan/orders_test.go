@@ -100,6 +100,7 @@ func TestOrders(t *testing.T) {
 
 		{name: "a job that is done", stack: stack("web", job), runs: running(web, exited(0)), want: "done app"},
 		{name: "a job that may be done by then", stack: stack("web", job), runs: running(web), want: "done app"},
+		{name: "a job that Compose replaces, for it is off its network", stack: stack("web", job), runs: running(web, gone)},
 		{name: "a job that failed", stack: stack("web", job), runs: running(web, exited(3))},
 		{name: "a job that is done and changed", stack: stack("web", job, changed), runs: running(web, exited(0)), want: "recreate app"},
 		{name: "a job that is done, with another image", stack: stack("web", job), runs: running(web, exited(0)), world: func(o *Observed) { o.Images["app:1"] = "another" }},
