@@ -213,8 +213,12 @@ func open(ctx context.Context, o Options, readOnly bool, progress func(engine.Pr
 	p.repo, err = repo.Open(ctx, repo.Options{
 		Path: c.RepositoryPath, URL: c.RepositoryURL, Branch: c.RepositoryBranch,
 		Credentials: func() (string, string, error) {
+			username, err := c.RepositoryUsername.Value()
+			if err != nil {
+				return "", "", err
+			}
 			password, err := c.RepositoryPassword.Value()
-			return c.RepositoryUsername, password, err
+			return username, password, err
 		},
 		SSHKeyFile: c.SSHKeyFile, SSHKnownHostsFile: c.SSHKnownHostsFile, SSHPassphrase: c.SSHKeyPassphrase.Value,
 		CAFile: c.CAFile, FastForwardOnly: c.FastForwardOnly, KeepLocalChanges: c.KeepLocalChanges, ReadOnly: readOnly, Logger: o.Logger,

@@ -29,6 +29,15 @@ func (s source) Fetch(ctx context.Context) (reconcile.Heads, error) {
 	return reconcile.Heads{Local: h.Local, Remote: h.Remote, Rewritten: h.Rewritten}, nil
 }
 
+// Local gives the clone's head without asking the remote.
+func (s source) Local(ctx context.Context) (reconcile.Heads, error) {
+	h, err := s.repo.Local(ctx)
+	if err != nil {
+		return reconcile.Heads{}, err
+	}
+	return reconcile.Heads{Local: h.Local, Remote: h.Remote}, nil
+}
+
 func (s source) Stage(ctx context.Context, commit string) (reconcile.Tree, error) {
 	return s.repo.Stage(ctx, commit)
 }

@@ -9,9 +9,9 @@ import (
 // Secrets are masked, and so are credentials in the repository's address. The
 // registry of its own variables is one of DOCKER_REGISTRIES here.
 func (c Config) Banner() []slog.Attr {
-	username := c.RepositoryUsername
-	if username != "" && !c.RepositoryPassword.IsSet() {
-		username = masked // hosts take a token in the place of a user name
+	username := c.RepositoryUsername.String() // masked: hosts take a token in the place of a user name
+	if c.RepositoryPassword.IsSet() {
+		username, _ = c.RepositoryUsername.Value() // a fetch will tell if its file is gone
 	}
 	interval := int64(-1)
 	if c.CheckInterval > 0 {

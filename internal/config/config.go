@@ -25,9 +25,10 @@ type Config struct {
 
 	RepositoryPath string
 	// RepositoryURL can hold credentials: show it with RedactURL.
-	RepositoryURL      string
-	RepositoryBranch   string
-	RepositoryUsername string
+	RepositoryURL    string
+	RepositoryBranch string
+	// RepositoryUsername is a Secret because hosts take a token in its place.
+	RepositoryUsername Secret
 	RepositoryPassword Secret
 	SSHKeyFile         string
 	SSHKeyPassphrase   Secret
@@ -203,13 +204,12 @@ func reason(err error) string {
 }
 
 func (l *loader) config(raw environment) Config {
-	username, _ := l.secrets["REPOSITORY_USERNAME"].Value() // its file has been looked at
 	return Config{
 		CheckInterval:      time.Duration(raw.CheckInterval),
 		RepositoryPath:     raw.RepositoryPath,
 		RepositoryURL:      string(raw.RepositoryURL),
 		RepositoryBranch:   string(raw.RepositoryBranch),
-		RepositoryUsername: username,
+		RepositoryUsername: l.secrets["REPOSITORY_USERNAME"],
 		RepositoryPassword: l.secrets["REPOSITORY_PASSWORD"],
 		SSHKeyFile:         raw.RepositorySSHKeyFile,
 		SSHKeyPassphrase:   l.secrets["REPOSITORY_SSH_KEY_PASSPHRASE"],

@@ -58,7 +58,7 @@ func TestValuesArriveWithTheirTypes(t *testing.T) {
 		"DEPLOY_TIMEOUT_IN_SECONDS= 60 ", "SELF_HEAL=false", "ALLOW_EMPTY=true", "LOG_LEVEL=WARN", "LOG_FORMAT=json")
 	switch {
 	case c.CheckInterval != 0, c.RepositoryPath != "/srv/clone", c.RepositoryURL != "git@example.com:ops/host.git",
-		c.RepositoryBranch != "feature/x", c.RepositoryUsername != "alice", value(t, c.RepositoryPassword) != "hunter2",
+		c.RepositoryBranch != "feature/x", value(t, c.RepositoryUsername) != "alice", value(t, c.RepositoryPassword) != "hunter2",
 		!c.FastForwardOnly, !c.KeepLocalChanges, !c.DisableWebhook, !c.DisableMetrics, c.HTTPAddress != "127.0.0.1:8080", c.MaxParallelStacks != 9,
 		c.DeployTimeout != time.Minute, c.SelfHeal, !c.AllowEmpty, c.LogLevel != slog.LevelWarn, c.LogFormat != "json":
 		t.Errorf("got %s", c)

@@ -56,7 +56,18 @@ func TestAnEmptySecretFileIsAMistake(t *testing.T) {
 }
 
 func TestAUserNameCanComeFromAFile(t *testing.T) {
-	if got := load(t, "REPOSITORY_USERNAME_FILE="+file(t, "alice\n")).RepositoryUsername; got != "alice" {
+	path := file(t, "alice\n")
+	c := load(t, "REPOSITORY_USERNAME_FILE="+path, "REPOSITORY_PASSWORD=pw")
+	if got := value(t, c.RepositoryUsername); got != "alice" {
 		t.Errorf("got %q", got)
+	}
+	if got := c.String(); !strings.Contains(got, "REPOSITORY_USERNAME=alice") {
+		t.Errorf("the banner is %s", got)
+	}
+	if err := os.WriteFile(path, []byte("bob\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := value(t, c.RepositoryUsername); got != "bob" {
+		t.Errorf("after a change: got %q", got)
 	}
 }

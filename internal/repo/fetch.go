@@ -55,8 +55,7 @@ func (r *Repository) Fetch(ctx context.Context) (Heads, error) {
 	defer func() { <-r.fetching }()
 	heads, err := r.fetch(ctx)
 	if err != nil {
-		user, password := r.secrets()
-		err = redact(fmt.Errorf("fetch: %w", err), user, password)
+		err = redact(fmt.Errorf("fetch: %w", err), r.secrets()...)
 	}
 	return heads, err
 }
@@ -97,12 +96,24 @@ func (r *Repository) localHeads(ctx context.Context) (Heads, error) {
 	return h, e.conflict()
 }
 
-// secrets returns what must not be in a message.
-func (r *Repository) secrets() (a, b string) {
+// secrets returns what must not be in a message: passwords, and a token that is
+// in the user's place, which is when there is no password, or the word that
+// GitHub has people put there.
+func (r *Repository) secrets() []string {
+	out := []string{r.remote.password}
+	user, password := "", ""
 	if r.opt.Credentials != nil {
-		_, a, _ = r.opt.Credentials()
+		user, password, _ = r.opt.Credentials()
+		out = append(out, password)
 	}
-	return a, r.remote.password
+	if user == "" && password == "" && r.remote.kind == remoteHTTP {
+		user, password = r.remote.user, r.remote.password
+	}
+	// A name that is part of the address is none, and the message needs it.
+	if (password == "" || password == "x-oauth-basic") && !strings.Contains(r.remote.display, user) {
+		out = append(out, user)
+	}
+	return out
 }
 
 func (r *Repository) fetch(ctx context.Context) (Heads, error) {

@@ -101,6 +101,35 @@ func TestCredentialsInTheOriginWorkAndAreNotShown(t *testing.T) {
 	}
 }
 
+// A server may repeat what it was told, as git's own do in messages of hooks.
+func TestATokenInTheUsersPlaceIsNotShown(t *testing.T) {
+	for name, c := range map[string]struct {
+		address, user, password string // in the origin; given
+		hidden, shown           string
+	}{
+		"given":             {"", "ghp_token", "", "ghp_token", ""},
+		"given, GitHub's":   {"", "ghp_token", "x-oauth-basic", "ghp_token", ""},
+		"in the origin":     {"ghp_token@", "", "", "ghp_token", ""},
+		"a name":            {"", "alice", "s3cret", "s3cret", "alice"},
+		"one of the origin": {"alice@", "bob", "s3cret", "s3cret", "alice"},
+		"one of the path":   {"repo@", "", "", "", "/repo:"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			said := strings.Join([]string{strings.TrimSuffix(c.address, "@"), c.user, c.password}, " ")
+			s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+				rw.Header().Set("Content-Type", "you are "+said)
+			}))
+			t.Cleanup(s.Close)
+			w.over(strings.Replace(s.URL, "://", "://"+c.address, 1) + "/repo")
+			_, err := w.open(secret(c.user, c.password)).Fetch(t.Context())
+			if err == nil || c.hidden != "" && strings.Contains(err.Error(), c.hidden) || !strings.Contains(err.Error(), c.shown) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
 func TestRemoteErrorsAreToldApart(t *testing.T) {
 	w := newWorld(t)
 	status := 0
