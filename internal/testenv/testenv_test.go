@@ -32,10 +32,14 @@ func (r *recorder) run(f func(testing.TB, string, ...any)) {
 
 func TestWhatIsMissingSkipsATestOrFailsIt(t *testing.T) {
 	for _, c := range []struct{ name, required, missing, unavailable, noted string }{
-		{"on somebody's machine", "", "skipped: there is no sshd", "skipped: there is no sshd",
-			"TestOfSomething: there is no sshd\nTestOfSomething: there is no sshd\n"},
-		{"where all is required", "1", "failed: REQUIRE_ALL is set, and there is no sshd", "skipped: there is no sshd",
-			"TestOfSomething: there is no sshd\n"},
+		{
+			"on somebody's machine", "", "skipped: there is no sshd", "skipped: there is no sshd",
+			"TestOfSomething: there is no sshd\nTestOfSomething: there is no sshd\n",
+		},
+		{
+			"where all is required", "1", "failed: REQUIRE_ALL is set, and there is no sshd", "skipped: there is no sshd",
+			"TestOfSomething: there is no sshd\n",
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "skipped")
