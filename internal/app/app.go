@@ -275,6 +275,7 @@ func (p parts) options(o Options, more func(*reconcile.Options)) reconcile.Optio
 	r := reconcile.Options{
 		Loader: p.loader, Engine: p.engine, Logger: o.Logger, Journal: p.journal,
 		Interval: c.CheckInterval, Heal: c.SelfHeal, AllowEmpty: c.AllowEmpty,
+		KeepEdits: c.KeepLocalChanges, Volumes: p.engine, Clone: p.clone.Path,
 		Parallel: c.MaxParallelStacks, DeployTimeout: c.DeployTimeout,
 	}
 	more(&r)

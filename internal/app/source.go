@@ -26,16 +26,16 @@ func (s source) Fetch(ctx context.Context) (reconcile.Heads, error) {
 	if _, err := s.repo.StateDir(); err != nil {
 		return reconcile.Heads{}, err
 	}
-	return reconcile.Heads{Local: h.Local, Remote: h.Remote, Rewritten: h.Rewritten}, nil
+	return headsOf(h), nil
 }
 
-// Local gives the clone's head without asking the remote.
 func (s source) Local(ctx context.Context) (reconcile.Heads, error) {
 	h, err := s.repo.Local(ctx)
-	if err != nil {
-		return reconcile.Heads{}, err
-	}
-	return reconcile.Heads{Local: h.Local, Remote: h.Remote}, nil
+	return headsOf(h), err
+}
+
+func headsOf(h repo.Heads) reconcile.Heads {
+	return reconcile.Heads{Local: h.Local, Remote: h.Remote, Rewritten: h.Rewritten, Edited: h.Edited}
 }
 
 func (s source) Stage(ctx context.Context, commit string) (reconcile.Tree, error) {

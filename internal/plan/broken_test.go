@@ -32,9 +32,10 @@ func TestContainersDoNotChangeHandsByAMistakeInTheirFile(t *testing.T) {
 		{
 			name:  "the file has given the name away",
 			state: world(stacks(other, mended), projects(running(web)), commit),
-			want: `checkout 2222222: from 1111111
-				up shop: new
-				up web: changed: app has another configuration`,
+			want: `stop web: moved: to shop
+				checkout 2222222: from 1111111
+				up shop: moved: from web (after stop web)
+				up web: new (after stop web)`,
 		},
 		{
 			name:  "the file is gone",

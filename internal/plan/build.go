@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Build derives the plan. It is pure.
@@ -19,73 +20,123 @@ import (
 //	file in git, which is invalid               hold: invalid
 //	is busy with an earlier check               hold: busy
 //	is the controller, and differs              see own.go
-//	has another name now and left volumes       hold: data
 //	changes a volume's definition               hold: data
 //	does not differ                             nothing
+//	has files that were changed by hand, and
+//	those are not to be kept                    hold: local
+//	would leave data behind (see data.go)       hold: data
 //	only drifted, healing is off                hold: drift
 //	failed with this digest, pause not over     hold: retry
+//	redefines a network that others are on
+//	who can't be taken off it (network.go)      hold: network
 //	needs what is not there, of a stack that
 //	does not come up in this plan               hold: needs
-//	otherwise                                   pull (if images lack), up
+//	takes the place of something that does not
+//	go in this plan (moves.go)                  hold: needs
+//	otherwise                                   pull (if images are missing), up
 //
 // A drift whose repair failed goes on as a retry, healing on or off: it was
-// begun. A need is for the network or the volume alone: where that exists, the
-// state of the stack it comes from does not matter.
+// begun. So is one that the first check after a start found. A need is for the
+// network or the volume alone: where that exists, the state of the stack it
+// comes from does not matter.
 //
-// For each running project that no wanted stack has the name of:
+// For each running project that no wanted stack continues:
 //
 //	the project                                 what happens
 //	-----------                                 ------------
 //	is not ours, or is ignored                  nothing
 //	was started by hand, from a file that git
 //	never had                                   nothing
+//	the remote can't be asked                   nothing: git may have it again
 //	is the controller                           hold: controller
-//	has the file of a wanted stack that can't
-//	take its place yet (invalid, foreign, data,
-//	needs, controller)                          nothing: it goes on meanwhile
+//	has an heir, a stack that takes its place,
+//	that is held                                nothing: it goes on meanwhile
 //	is busy                                     hold: busy
 //	stop failed, pause not over                 hold: retry
 //	otherwise                                   stop
 //
 // A head without any stack, when there are projects to stop, is held as a
 // whole (nothing is stopped, the clone stays) unless Policy.AllowEmpty.
+//
+// The order of the operations is in graph.go.
 func Build(st State, p Policy) Plan {
-	b := &builder{state: st, policy: p, plan: Plan{From: st.Local, To: st.Remote}, held: map[string]Held{}, up: map[string]Op{}}
-	b.running = map[string]Running{}
-	for _, r := range st.Observed.Running {
-		b.running[r.Project] = r
-	}
-	if len(st.Wanted) == 0 && !p.AllowEmpty && slices.ContainsFunc(st.Observed.Running, b.wouldStop) {
-		b.plan.Held = append(b.plan.Held, Held{
-			Reason: HeldEmpty,
-			Detail: "the head has no stack at all, and would stop every running one; set ALLOW_EMPTY=true if that is meant",
-		})
-		b.plan.To = st.Local
-		return b.plan
-	}
-	for _, s := range st.Wanted {
-		b.decide(s)
-	}
-	b.holdNeedy()
-	b.stops()
-	if st.Local != st.Remote {
-		b.plan.Ops = append(b.plan.Ops, Op{Kind: Checkout, Cause: Cause{Detail: "from " + short(st.Local)}})
-	}
-	b.ups()
-	for _, k := range sortedKeys(b.held) {
-		b.plan.Held = append(b.plan.Held, b.held[k])
-	}
+	b := newBuilder(st, p)
+	b.build()
 	return b.plan
 }
 
+// Doubts are the questions whose answers Build wants in State.Losses.
+func Doubts(st State, p Policy) []Doubt {
+	b := newBuilder(st, p)
+	b.build()
+	return b.doubts
+}
+
+func newBuilder(st State, p Policy) *builder {
+	b := &builder{
+		state: st, policy: p, plan: Plan{From: st.Local, To: st.Remote},
+		running: map[string]Running{}, wanted: map[string]Stack{}, diffs: map[string][]Difference{},
+		held: map[string]Held{}, up: map[string]Op{}, stop: map[string]Op{}, makeRoom: map[string]Op{},
+		heir: map[string]string{}, displaced: map[string]bool{}, deps: map[string][]dep{}, stays: map[string]map[string]bool{},
+	}
+	for _, r := range st.Observed.Running {
+		b.running[r.Project] = r
+	}
+	for _, s := range st.Wanted {
+		if other, ok := b.wanted[s.Name]; !ok || other.Invalid != "" {
+			b.wanted[s.Name] = s
+		}
+	}
+	return b
+}
+
+func (b *builder) build() {
+	b.lineage()
+	if len(b.state.Wanted) == 0 && !b.policy.AllowEmpty && slices.ContainsFunc(b.state.Observed.Running, b.wouldStop) {
+		b.plan.Held = append(b.plan.Held, Held{
+			Reason: HeldEmpty,
+			Detail: "the commit contains no stacks; applying it would stop all running ones. Set ALLOW_EMPTY=true if that is intended",
+		})
+		b.plan.To = b.state.Local
+		b.view()
+		return
+	}
+	for _, s := range b.state.Wanted {
+		b.decide(s)
+	}
+	b.stops()
+	b.settle()
+	b.order()
+	for _, k := range sortedKeys(b.held) {
+		b.plan.Held = append(b.plan.Held, b.held[k])
+	}
+	b.view()
+	b.wake()
+}
+
 type builder struct {
-	state   State
-	policy  Policy
-	plan    Plan
-	running map[string]Running
-	held    map[string]Held // by file; of removed projects, see holdRemoved
-	up      map[string]Op   // by stack
-	over    *Op             // the hand-over, if there is one
+	state    State
+	policy   Policy
+	plan     Plan
+	running  map[string]Running
+	wanted   map[string]Stack // by name; of two with one name, the valid one
+	diffs    map[string][]Difference
+	held     map[string]Held // by file; of removed projects, see holdRemoved
+	up       map[string]Op   // by stack
+	over     *Op             // the hand-over, if there is one
+	stop     map[string]Op   // whole projects, by name
+	makeRoom map[string]Op   // Stops of some services of stacks that come up again
+	doubts   []Doubt
+
+	// heir is the stack that takes the place of a project of ours. displaced are
+	// those whose name another stack has now.
+	heir      map[string]string
+	displaced map[string]bool
+	// deps are what an Up waits for, by stack, see moves.go.
+	deps map[string][]dep
+	// stays are services that moved to a stack which is held: by the stack that
+	// had them.
+	stays map[string]map[string]bool
 }
 
 func (b *builder) hold(s Stack, reason Reason, detail string) {
@@ -98,54 +149,84 @@ func (b *builder) holdRemoved(r Running, reason Reason, detail string) {
 	b.held["~"+r.Project] = Held{Stack: r.Project, File: r.File, Reason: reason, Detail: detail}
 }
 
+// of gives what runs of a stack. A project that has its name and is another
+// stack's of before is none of it.
+func (b *builder) of(s Stack) Running {
+	if b.displaced[s.Name] {
+		return Running{}
+	}
+	return b.running[s.Name]
+}
+
+// differences are computed once for each stack.
+func (b *builder) differences(s Stack) []Difference {
+	ds, ok := b.diffs[s.File]
+	if !ok {
+		ds = Differences(s, b.of(s), b.state.Observed)
+		b.diffs[s.File] = ds
+	}
+	return ds
+}
+
 func (b *builder) decide(s Stack) {
-	r, exists := b.running[s.Name]
-	rec := b.state.Memory[s.Name]
+	r := b.of(s)
 	switch {
 	case s.Invalid != "":
 		b.hold(s, HeldInvalid, s.Invalid)
 		return
 	case s.Mode == Ignored:
 		return
-	case exists && !r.Ours && len(r.Containers) > 0:
+	case !r.Ours && len(r.Containers) > 0:
 		b.hold(s, HeldForeign, fmt.Sprintf("a project named %s runs already and does not come from this repository (%s); stop it or set another name:", s.Name, origin(r)))
 		return
-	case exists && b.brokenOwner(s, r) != "":
-		b.hold(s, HeldInvalid, fmt.Sprintf("the project name %s is used by %s too, from which it runs and which does not load; mend or remove that file, or set another name:", s.Name, r.File))
+	case b.brokenOwner(s) != "":
+		b.hold(s, HeldInvalid, fmt.Sprintf("the project name %s is used by %s too, from which it runs and which does not load; mend or remove that file, or set another name:", s.Name, b.brokenOwner(s)))
 		return
 	case b.state.Busy[s.Name]:
 		b.hold(s, HeldBusy, "an operation still runs")
 		return
-	}
-	diffs := Differences(s, r, b.state.Observed)
-	if len(diffs) > 0 && (s.Mode == Controller || r.Controller) {
-		b.own(s, r, rec, diffs)
+	case b.displaced[s.Name] && b.running[s.Name].Controller:
+		b.hold(s, HeldController, "the project of that name is the one that the daemon itself runs in, from "+b.fileOf(b.running[s.Name])+"; give the stack another name:")
 		return
 	}
-	if detail := b.dataLoss(s, r); detail != "" {
+	diffs := b.differences(s)
+	if len(diffs) > 0 && (s.Mode == Controller || r.Controller) {
+		b.own(s, r, b.state.Memory[s.Name], diffs)
+		return
+	}
+	if detail := redefines(s, r); detail != "" {
 		b.hold(s, HeldDataLoss, detail)
 		return
 	}
-	b.update(s, r, rec, diffs, nil)
+	if len(diffs) == 0 {
+		return
+	}
+	if reason, detail := b.endangers(s, r); detail != "" {
+		b.hold(s, reason, detail)
+		return
+	}
+	b.update(s, r, b.state.Memory[s.Name], diffs, nil)
 }
 
 // brokenOwner gives the file that what runs under a stack's name comes from, if
 // that is another stack of git which is invalid: its name is not known for
 // certain, and its containers are not to change hands by a mistake in it.
-func (b *builder) brokenOwner(s Stack, r Running) string {
-	owns := func(o Stack) bool { return o.File == r.File && o.File != s.File && o.Invalid != "" }
+func (b *builder) brokenOwner(s Stack) string {
+	r := b.running[s.Name]
+	file := b.fileOf(r)
+	owns := func(o Stack) bool { return o.File == file && o.File != s.File && o.Invalid != "" }
 	if r.Ours && hasContainers(r) && slices.ContainsFunc(b.state.Wanted, owns) {
-		return r.File
+		return file
 	}
 	return ""
 }
 
-// dataLoss says what going on would cost.
-func (b *builder) dataLoss(s Stack, r Running) string {
-	if detail := b.strands(s); detail != "" {
-		return detail
+// endangers says what going on with a stack that differs would cost.
+func (b *builder) endangers(s Stack, r Running) (Reason, string) {
+	if len(s.Edited) > 0 && !b.policy.KeepEdits {
+		return HeldLocal, fmt.Sprintf("%s changed by hand in the clone; commit that or undo it there (git checkout -- %s), or set REPOSITORY_LOCAL_CHANGES=keep", list(s.Edited), s.Edited[0])
 	}
-	return redefines(s, r)
+	return HeldDataLoss, b.loses(s, r)
 }
 
 // update plans what brings a stack, or only some of its services, to what is
@@ -154,8 +235,8 @@ func (b *builder) update(s Stack, r Running, rec Record, diffs []Difference, ser
 	if len(diffs) == 0 {
 		return
 	}
-	cause := causeOf(s, r, rec, diffs)
-	if cause.Why == Drifted && !b.policy.Heal && rec.Failed == "" {
+	cause := b.causeOf(s, r, rec, diffs)
+	if cause.Why == Drifted && !b.policy.Heal && rec.Failed == "" && !b.state.Repair[s.Name] {
 		b.holdDrift(s, cause)
 		return
 	}
@@ -167,122 +248,73 @@ func (b *builder) update(s Stack, r Running, rec Record, diffs []Difference, ser
 		Kind: Up, Stack: s.Name, File: s.File, Cause: cause, Fresh: !hasContainers(r), Services: services,
 		Orders:  OrdersFor(s, r, b.state.Observed, services),
 		Crashed: slices.ContainsFunc(diffs, func(d Difference) bool { return d.Crashed }),
+		Again:   cause.Why == Drifted && b.policy.Heal && rec.flaps(s.Digest, b.state.Now),
 	}
+}
+
+// flapping is the time after a success within which a new drift of the same
+// stack counts as a failure: what was repaired does not stay repaired.
+const flapping = 5 * time.Minute
+
+// flaps says whether a stack that has drifted was brought up only a while ago.
+func (r Record) flaps(digest string, now time.Time) bool {
+	return r.Applied == digest && (r.Flaps > 0 || now.Sub(r.LastSuccess) < flapping)
+}
+
+// Lasts says whether a stack that is as it is wanted at a time is so for good:
+// one that did not last before has to last for a while to be believed.
+func (r Record) Lasts(digest string, now time.Time) bool {
+	return r.Flaps == 0 || r.Applied != digest || now.Sub(r.LastSuccess) >= flapping
 }
 
 func (b *builder) holdDrift(s Stack, cause Cause) {
-	b.hold(s, HeldDrift, "it has drifted ("+cause.Detail+"), and SELF_HEAL is off")
+	b.hold(s, HeldDrift, "drifted ("+cause.text()+"); not repaired because SELF_HEAL=false")
 }
 
-// strands finds a project that comes from the stack's file under another
-// name and has volumes, while the stack wants volumes too: they would start
-// empty beside the old ones.
-func (b *builder) strands(s Stack) string {
-	if len(s.Volumes) == 0 {
-		return ""
-	}
-	for _, r := range b.state.Observed.Running {
-		if !r.Ours || r.File != s.File || r.Project == s.Name || len(r.Volumes) == 0 || !hasContainers(r) || b.wants(r.Project) {
-			continue
-		}
-		return fmt.Sprintf("the project was named %s and its volumes (%s) would stay behind; set name: %s, or move the data and stop the old project by hand",
-			r.Project, names(r.Volumes), r.Project)
-	}
-	return ""
-}
-
-// redefines finds a volume whose definition changed: it could only be applied
-// by deleting the volume and what is in it.
-func redefines(s Stack, r Running) string {
-	for _, v := range s.Volumes {
-		have, ok := find(r.Volumes, v.Name)
-		if ok && have.Hash != "" && v.Hash != "" && have.Hash != v.Hash {
-			return fmt.Sprintf("the definition of volume %s changed, which can only be applied by deleting its data; put the old definition back, or give the volume another name and move the data", v.Name)
-		}
-	}
-	return ""
-}
-
-// causeOf tells a change in git from a change on the host. What was applied
-// last is not what runs when another digest was tried since: going back to it
-// in git is a change. So is a watched tag that has moved.
-func causeOf(s Stack, r Running, rec Record, diffs []Difference) Cause {
-	known := rec.Applied != ""
-	switch {
-	case known && slices.ContainsFunc(diffs, func(d Difference) bool { return d.Moved }):
-		return Cause{Why: Changed, Detail: texts(diffs)}
-	case known && rec.Applied == s.Digest && (rec.Tried == "" || rec.Tried == s.Digest):
-		return Cause{Why: Drifted, Detail: texts(diffs)}
-	case known:
-		return Cause{Why: Changed, Detail: texts(diffs)}
-	case !hasContainers(r):
-		return Cause{Why: New}
-	case slices.ContainsFunc(diffs, func(d Difference) bool { return d.Config }):
-		return Cause{Why: Changed, Detail: texts(diffs)}
-	default:
-		return Cause{Why: Drifted, Detail: texts(diffs)}
+// settle takes back what can't be done because of what else is held, until
+// nothing more follows. Each round only ever takes operations away, or holds,
+// so that it ends.
+func (b *builder) settle() {
+	b.shareNetworks()
+	b.findDeps()
+	for again := true; again; {
+		again = b.holdNeedy() || b.holdSuccessors() || b.keepOld() || b.keepMoved() || b.keepNetworks()
 	}
 }
 
 // holdNeedy holds stacks that need a network or a volume which is not there
-// and which a stack provides that will not come up in this plan. Each round
-// may hold stacks that others need in turn.
-func (b *builder) holdNeedy() {
+// and which a stack provides that will not come up in this plan.
+func (b *builder) holdNeedy() (changed bool) {
 	providers := providers(b.state.Wanted)
-	defer b.holdNeedyOver(providers)
-	for again := true; again; {
-		again = false
-		for _, s := range b.state.Wanted {
-			if _, ok := b.up[s.Name]; !ok {
+	for _, s := range b.state.Wanted {
+		_, comes := b.up[s.Name]
+		if !comes && (b.over == nil || b.over.Stack != s.Name) {
+			continue
+		}
+		for _, req := range s.Requires {
+			p, ok := providers[req]
+			if _, provided := b.up[p.Name]; !ok || p.Name == s.Name || provided || b.there(req) {
 				continue
 			}
-			op := b.up[s.Name]
-			op.After = nil
-			for _, req := range s.Requires {
-				p, ok := providers[req]
-				if !ok || p.Name == s.Name {
-					continue
-				}
-				if _, comes := b.up[p.Name]; comes {
-					op.After = append(op.After, p.Name)
-				} else if !b.there(req) {
-					delete(b.up, s.Name)
-					b.holdNeeds(s, req, p)
-					again = true
-					break
-				}
-			}
-			if _, still := b.up[s.Name]; still {
-				slices.Sort(op.After)
-				op.After = slices.Compact(op.After)
-				b.up[s.Name] = op
-			}
+			b.withdraw(s.Name)
+			b.hold(s, HeldNeeds, fmt.Sprintf("it needs %s %s of %s, which is not there%s", req.Kind, req.Name, p.Name, b.because(p.File)))
+			changed = true
+			break
 		}
 	}
+	return changed
 }
 
-// holdNeedyOver does the same for the hand-over, which comes after all others.
-func (b *builder) holdNeedyOver(providers map[Requirement]Stack) {
-	if b.over == nil {
-		return
-	}
-	i := slices.IndexFunc(b.state.Wanted, func(s Stack) bool { return s.Name == b.over.Stack })
-	for _, req := range b.state.Wanted[i].Requires {
-		p, ok := providers[req]
-		if _, comes := b.up[p.Name]; ok && !comes && !b.there(req) {
-			b.over = nil
-			b.holdNeeds(b.state.Wanted[i], req, p)
-			return
-		}
+// withdraw takes a stack's Up, or hand-over, out of the plan.
+func (b *builder) withdraw(stack string) {
+	delete(b.up, stack)
+	if b.over != nil && b.over.Stack == stack {
+		b.over = nil
 	}
 }
 
-func (b *builder) holdNeeds(s Stack, req Requirement, p Stack) {
-	b.hold(s, HeldNeeds, fmt.Sprintf("it needs %s %s of %s, which is not there%s", req.Kind, req.Name, p.Name, b.because(p)))
-}
-
-func (b *builder) because(p Stack) string {
-	if h, ok := b.held[p.File]; ok {
+func (b *builder) because(key string) string {
+	if h, ok := b.held[key]; ok {
 		return " (" + string(h.Reason) + ": " + h.Detail + ")"
 	}
 	return ""
@@ -341,148 +373,58 @@ func pathTo(needs map[string][]string, from, to string, seen map[string]bool) []
 	return nil
 }
 
-func (b *builder) wants(project string) bool {
-	return slices.ContainsFunc(b.state.Wanted, func(s Stack) bool { return s.Name == project })
-}
-
 // stops finds projects of ours that git does not want any more.
 func (b *builder) stops() {
 	for _, r := range b.state.Observed.Running {
-		if !b.removed(r) {
+		if !b.removed(r) || b.state.Offline != "" {
 			continue
 		}
 		rec := b.state.Memory[r.Project]
+		cause := Cause{Why: Removed}
+		if heir := b.heir[r.Project]; heir != "" {
+			cause = Cause{Why: Moved, Detail: "to " + heir}
+		}
 		switch {
+		case r.Controller && b.displaced[r.Project]: // the stack that has its name says so
 		case r.Controller:
 			b.holdRemoved(r, HeldController, "the daemon's own stack is no longer in git; it is not stopped: put it back, or stop it by hand")
-		case b.heldInPlace(r.File):
+		case b.state.Busy[r.Project] && b.displaced[r.Project]: // it is held by that name
 		case b.state.Busy[r.Project]:
 			b.holdRemoved(r, HeldBusy, "an operation still runs")
 		case rec.Failed == StopDigest && b.state.Now.Before(rec.RetryAt):
 			b.holdRemoved(r, HeldRetry, rec.Error)
 		default:
-			b.plan.Ops = append(b.plan.Ops, Op{Kind: Stop, Stack: r.Project, File: r.File, Cause: Cause{Why: Removed}, After: b.usersOf(r)})
+			b.stop[r.Project] = Op{Kind: Stop, Stack: r.Project, File: r.File, Cause: cause}
 		}
 	}
-	b.plan.Ops = inOrder(b.plan.Ops)
 }
 
 // StopDigest stands in Record.Failed for a stop that failed.
 const StopDigest = "stop"
 
-// removed says whether a project is one that git had and no longer has. It
-// carries our labels, or it was started by hand from a file that git tracked or
-// that we have applied before; one that was started by hand from an untracked
-// folder of the clone is its owner's.
+// RoomDigest stands in Record.Tried after a Stop that makes room: the stack is
+// then not as it was left.
+const RoomDigest = "room"
+
+// removed says whether a project is one that git had and no longer has, or
+// whose name another stack has now. It carries our labels, or it was started by
+// hand from a file that git tracked or that we have applied before; one that was
+// started by hand from an untracked folder of the clone is its owner's.
 func (b *builder) removed(r Running) bool {
-	if !r.Ours || r.Ignored || b.state.Memory[r.Project].Ignored || b.wants(r.Project) || !(hasContainers(r) || len(r.Networks) > 0) {
+	_, wanted := b.wanted[r.Project]
+	if !r.Ours || r.Ignored || b.state.Memory[r.Project].Ignored || !(hasContainers(r) || len(r.Networks) > 0) {
+		return false
+	}
+	if wanted && !b.displaced[r.Project] {
 		return false
 	}
 	known := b.state.Memory[r.Project].File
-	return r.Labelled || slices.Contains(b.state.Before, r.File) || (known != "" && known == r.File)
+	had := slices.ContainsFunc(b.state.Before, func(s Stack) bool { return s.File == r.File })
+	return r.Labelled || had || (known != "" && known == r.File)
 }
 
 func (b *builder) wouldStop(r Running) bool {
 	return b.removed(r) && !r.Controller && hasContainers(r)
-}
-
-// heldInPlace says whether a wanted stack comes from the file and is held for
-// a reason that keeps it from taking the place of what runs. One that is to be
-// retried is none: what runs may be what it fails on, a taken port.
-func (b *builder) heldInPlace(file string) bool {
-	switch b.held[file].Reason {
-	case HeldInvalid, HeldForeign, HeldDataLoss, HeldNeeds, HeldController:
-		return true
-	default:
-		return false
-	}
-}
-
-// usersOf are the projects with containers on r's networks, which are to be
-// stopped before it is: the reverse of the order in which they came up.
-func (b *builder) usersOf(r Running) []string {
-	var users []string
-	for _, other := range b.state.Observed.Running {
-		if other.Project == r.Project {
-			continue
-		}
-		for _, c := range other.Containers {
-			if slices.ContainsFunc(r.Networks, func(n Resource) bool { _, ok := c.Networks[n.Name]; return ok }) {
-				users = append(users, other.Project)
-				break
-			}
-		}
-	}
-	return users
-}
-
-func (b *builder) ups() {
-	var ups []Op
-	for _, name := range sortedKeys(b.up) {
-		ups = append(ups, b.up[name])
-	}
-	for _, op := range inOrder(ups) {
-		b.withPull(op)
-	}
-	if b.over != nil {
-		b.withPull(*b.over)
-	}
-}
-
-// withPull appends an operation, and before it the pull that it needs.
-func (b *builder) withPull(op Op) {
-	i := slices.IndexFunc(b.state.Wanted, func(s Stack) bool { return s.Name == op.Stack })
-	if needsPull(b.state.Wanted[i], op.Services, b.state.Observed, op.Cause.Why) {
-		b.plan.Ops = append(b.plan.Ops, Op{Kind: Pull, Stack: op.Stack, File: op.File, Cause: op.Cause, Services: op.Services})
-	}
-	b.plan.Ops = append(b.plan.Ops, op)
-}
-
-// needsPull says whether images have to come. A repair takes what is here: it
-// must work without the registry, and is not to bring another version.
-func needsPull(s Stack, only []string, o Observed, why Why) bool {
-	return slices.ContainsFunc(s.Services, func(v Service) bool {
-		switch v = v.Due(o); {
-		case only != nil && !slices.Contains(only, v.Name):
-			return false
-		case v.Pull == PullNever:
-			return false
-		case why != Drifted && (v.Pull == PullAlways || v.Pull == PullBuild):
-			return true
-		default:
-			return o.Images[v.Image] == ""
-		}
-	})
-}
-
-// inOrder sorts operations by name, each after those that it waits for. A
-// circle is broken: one of it doesn't wait.
-func inOrder(ops []Op) []Op {
-	byName := map[string]Op{}
-	for _, op := range ops {
-		byName[op.Stack] = op
-	}
-	var out []Op
-	done := map[string]bool{}
-	var visit func(name string)
-	visit = func(name string) {
-		op, ok := byName[name]
-		if !ok || done[name] {
-			return
-		}
-		done[name] = true
-		for _, a := range op.After {
-			visit(a)
-		}
-		op.After = slices.DeleteFunc(op.After, func(a string) bool {
-			return !slices.ContainsFunc(out, func(o Op) bool { return o.Stack == a })
-		})
-		out = append(out, op)
-	}
-	for _, name := range sortedKeys(byName) {
-		visit(name)
-	}
-	return out
 }
 
 func hasContainers(r Running) bool {
@@ -496,11 +438,15 @@ func origin(r Running) string {
 	return "it comes from " + r.Origin
 }
 
-func names(rs []Resource) string {
-	out := make([]string, len(rs))
-	for i, r := range rs {
-		out[i] = r.Name
+// list names some things and counts the others: "a, b and 3 more were".
+func list(names []string) string {
+	const most = 3
+	switch n := len(names); {
+	case n == 1:
+		return names[0] + " was"
+	case n <= most:
+		return strings.Join(names[:n-1], ", ") + " and " + names[n-1] + " were"
+	default:
+		return fmt.Sprintf("%s and %d more were", strings.Join(names[:most], ", "), n-most)
 	}
-	slices.Sort(out)
-	return strings.Join(out, ", ")
 }

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,14 +14,22 @@ type buildCase struct {
 	// noHeal and allowEmpty are the policy; the defaults are SELF_HEAL=true
 	// and ALLOW_EMPTY=false.
 	noHeal, allowEmpty bool
-	want               string
+	// loses are the targets at which a new container would mount something empty
+	// in place of what has content.
+	loses []string
+	want  string
 }
 
 func run(t *testing.T, cases []buildCase) {
 	t.Helper()
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			got := Build(c.state, Policy{Heal: !c.noHeal, AllowEmpty: c.allowEmpty}).String()
+			policy := Policy{Heal: !c.noHeal, AllowEmpty: c.allowEmpty}
+			c.state.Losses = map[Doubt]bool{}
+			for _, d := range Doubts(c.state, policy) {
+				c.state.Losses[d] = slices.Contains(c.loses, cmp.Or(d.New.Target, d.Old.Source))
+			}
+			got := Build(c.state, policy).String()
 			if want := unindent(c.want); got != want {
 				t.Errorf("got\n%swant\n%s", got, want)
 			}
@@ -121,7 +131,7 @@ func TestWantedStacks(t *testing.T) {
 			name:   "a drift is held when healing is off",
 			state:  world(stacks(web), projects(running(web, exited(137))), remember("web", applied(web))),
 			noHeal: true,
-			want:   `hold web: drift: it has drifted (app exited (137)), and SELF_HEAL is off`,
+			want:   `hold web: drift: drifted (app exited (137)); not repaired because SELF_HEAL=false`,
 		},
 		{
 			name: "a repair that was begun and failed is tried again when healing is off",
@@ -330,7 +340,7 @@ func TestRemovedStacks(t *testing.T) {
 		{
 			name: "a project started by hand from a folder that git had is stopped",
 			state: world(stacks(db), projects(running(db), running(web, byHand)), commit,
-				func(st *State) { st.Before = []string{"db/compose.yaml", "web/compose.yaml"} }),
+				func(st *State) { st.Before = stacks(db, web) }),
 			want: `stop web: removed
 				checkout 2222222: from 1111111`,
 		},
@@ -359,7 +369,7 @@ func TestRemovedStacks(t *testing.T) {
 		{
 			name:  "a head without any stack is held as a whole",
 			state: world(nil, projects(running(web)), commit),
-			want:  `hold everything: empty: the head has no stack at all, and would stop every running one; set ALLOW_EMPTY=true if that is meant`,
+			want:  `hold everything: empty: the commit contains no stacks; applying it would stop all running ones. Set ALLOW_EMPTY=true if that is intended`,
 		},
 		{
 			name:       "a head without any stack stops all if that is allowed",
@@ -393,21 +403,22 @@ func TestRenamedStacks(t *testing.T) {
 		{
 			name:  "a stack with another project name is stopped under the old one and started",
 			state: world(stacks(renamed()), projects(running(web)), commit),
-			want: `stop web: removed
+			want: `stop web: moved: to shop
 				checkout 2222222: from 1111111
-				up shop: new`,
+				up shop: moved: from web (after stop web)`,
 		},
 		{
 			name:  "a stack with another project name whose volumes would stay behind is held",
 			state: world(stacks(renamed(volume("shop_data", "v1"))), projects(running(data))),
-			want: `hold shop: data: the project was named web and its volumes (web_data) would stay behind; ` +
-				`set name: web, or move the data and stop the old project by hand`,
+			loses: []string{"/data"},
+			want: `hold shop: data: service app has its data in volume web_data (at /data), and would start with volume shop_data, which does not exist or is empty; ` +
+				`keep the project name (name: web), fill volume shop_data with the data by hand, or, to start without it, give the service the label gitops.data=new in git`,
 		},
 		{
 			name:  "a stack with another project name that wants no volumes any more is renamed",
 			state: world(stacks(renamed()), projects(running(data))),
-			want: `stop web: removed
-				up shop: new`,
+			want: `stop web: moved: to shop
+				up shop: moved: from web (after stop web)`,
 		},
 		{
 			name:  "the old project goes on while the new name is taken",
@@ -421,10 +432,9 @@ func TestRenamedStacks(t *testing.T) {
 				hold shop: needs: it needs network net of net, which is not there (invalid: no image)`,
 		},
 		{
-			name:  "the old project, which may be what the new one fails on, is stopped while the new one waits",
+			name:  "the old project goes on while the new one waits for its next try",
 			state: world(stacks(renamed()), projects(running(web)), remember("shop", failed("shop-1", time.Hour))),
-			want: `stop web: removed
-				hold shop: retry: it broke`,
+			want:  `hold shop: retry: it broke`,
 		},
 		{
 			name:  "the stop of the old project and the new one are held each for itself",
@@ -444,14 +454,14 @@ func TestOrder(t *testing.T) {
 			name:  "a stack comes up after the one whose network it needs",
 			state: world(stacks(api, proxy, web), nil),
 			want: `up proxy: new
-				up api: new
-				up web: new`,
+				up api: new (after up proxy)
+				up web: new (after up proxy)`,
 		},
 		{
 			name:  "a stack needs a volume of another",
 			state: world(stacks(stack("a", func(s *Stack) { s.Requires = []Requirement{{"volume", "b_data"}} }), stack("b", volume("b_data", "v1"))), nil),
 			want: `up b: new
-				up a: new`,
+				up a: new (after up b)`,
 		},
 		{
 			name:  "a stack whose need comes from nowhere in git is tried: it may be made by hand",
@@ -505,7 +515,7 @@ func TestOrder(t *testing.T) {
 	})
 
 	plan := Build(world(stacks(api, proxy, web), nil), Policy{})
-	if got := plan.Ops[2].After; len(got) != 1 || got[0] != "proxy" {
+	if got := plan.Ops[2].After; len(got) != 1 || got[0] != (After{ID: "up proxy"}) {
 		t.Errorf("web waits for %v, and has to for proxy", got)
 	}
 }

@@ -90,7 +90,7 @@ func serviceDifferences(svc Service, all map[string][]Container, o Observed) []D
 	case len(have) > svc.Scale:
 		add(false, "has %d containers instead of %d", len(have), svc.Scale)
 	}
-	if Moved(svc, o) && svc.Scale > 0 {
+	if HasMoved(svc, o) && svc.Scale > 0 {
 		add(true, "has an older image than %s at the registry", svc.Image)
 		ds[len(ds)-1].Moved = true
 	}
@@ -143,27 +143,11 @@ func youngerLeader(svc Service, c Container, all map[string][]Container) string 
 	return ""
 }
 
-// Settled says whether everything that should run does so and is healthy, and
-// if not, what is wrong. Unlike Differences it also sees what only time or a
-// person can change: a crash loop, a failing healthcheck.
-func Settled(s Stack, r Running, o Observed) (problems []string, starting bool) {
-	for _, d := range Differences(s, r, o) {
-		problems = append(problems, d.Text)
+func exitCode(c Container) string {
+	if c.ExitCode == 0 {
+		return ""
 	}
-	for _, c := range r.Containers {
-		if c.OneOff || !slices.ContainsFunc(s.Services, func(v Service) bool { return v.Name == c.Service }) {
-			continue
-		}
-		switch {
-		case c.State == "restarting":
-			problems = append(problems, fmt.Sprintf("%s restarts again and again (exit code %d)", c.Service, c.ExitCode))
-		case c.State == "running" && c.Health == "unhealthy":
-			problems = append(problems, c.Service+" is unhealthy")
-		case c.State == "running" && c.Health == "starting":
-			starting = true
-		}
-	}
-	return problems, starting
+	return fmt.Sprintf(" (exit code %d)", c.ExitCode)
 }
 
 func find(rs []Resource, name string) (Resource, bool) {

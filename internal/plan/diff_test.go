@@ -127,7 +127,7 @@ func TestOnlyAContainerThatEndedCountsAsCrashed(t *testing.T) {
 	}
 }
 
-func TestSettled(t *testing.T) {
+func TestAViewSaysWhatIsWrong(t *testing.T) {
 	web := stack("web")
 	health := func(h string) func(*Running) { return first(func(c *Container) { c.Health = h }) }
 	for _, c := range []struct {
@@ -139,17 +139,27 @@ func TestSettled(t *testing.T) {
 		{name: "well", runs: running(web, health("healthy"))},
 		{name: "not healthy yet", runs: running(web, health("starting")), starting: true},
 		{name: "unhealthy", runs: running(web, health("unhealthy")), problems: "app is unhealthy"},
-		{name: "a crash loop", runs: running(web, first(func(c *Container) { c.State, c.ExitCode = "restarting", 2 })), problems: "app restarts again and again (exit code 2)"},
+		{name: "a crash loop", runs: running(web, first(func(c *Container) { c.State, c.ExitCode = "restarting", 2 })), problems: "app keeps crashing (exit code 2)"},
 		{name: "a difference", runs: running(web, exited(1)), problems: "app exited (1)"},
 		{
 			name: "an unhealthy container of compose run is its owner's",
-			runs: running(stack("web", with("job")), func(r *Running) { r.Containers[1].OneOff, r.Containers[1].Health = true, "unhealthy" }),
+			runs: running(web, func(r *Running) {
+				r.Containers = append(r.Containers, r.Containers[0])
+				r.Containers[1].OneOff, r.Containers[1].Health = true, "unhealthy"
+			}),
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			problems, starting := Settled(web, c.runs, world(nil, projects(c.runs)).Observed)
-			if got := strings.Join(problems, ", "); got != c.problems || starting != c.starting {
-				t.Errorf("got %q, starting %v; want %q, %v", got, starting, c.problems, c.starting)
+			v := Build(world(stacks(web), projects(c.runs)), Policy{}).Views[0]
+			problems := v.Problems
+			if len(v.Differences) > 0 {
+				problems = append([]string{texts(v.Differences)}, problems...)
+			}
+			if got := strings.Join(problems, ", "); got != c.problems || v.Starting != c.starting {
+				t.Errorf("got %q, starting %v; want %q, %v", got, v.Starting, c.problems, c.starting)
+			}
+			if v.Settled() != (c.problems == "") {
+				t.Errorf("settled: %v", v.Settled())
 			}
 		})
 	}
@@ -161,7 +171,7 @@ func TestAPlanPrintsItself(t *testing.T) {
 		Ops: []Op{
 			{Kind: Stop, Stack: "old", Cause: Cause{Why: Removed}},
 			{Kind: Checkout, Cause: Cause{Detail: "from 1a2b3c4"}},
-			{Kind: Pull, Stack: "web", Cause: Cause{Changed, "web has another image"}},
+			{Kind: Pull, Stack: "web", Cause: Cause{Why: Changed, Detail: "web has another image"}},
 		},
 		Held: []Held{
 			{Stack: "bad", Reason: HeldInvalid, Detail: "no image"},

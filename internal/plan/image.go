@@ -2,9 +2,9 @@ package plan
 
 import "strings"
 
-// Moved says whether the tag of a service's image, if it is to be watched,
+// HasMoved says whether the tag of a service's image, if it is to be watched,
 // points to another image at the registry than the one that is here.
-func Moved(s Service, o Observed) bool {
+func HasMoved(s Service, o Observed) bool {
 	here, latest := o.Images[s.Image], o.Latest[s.Image]
 	return s.Every > 0 && here != "" && latest != "" && o.Images[Repository(s.Image)+"@"+latest] != here
 }
@@ -23,7 +23,7 @@ func Repository(ref string) string {
 func (s Service) Due(o Observed) Service {
 	if s.Pull == PullRefresh {
 		s.Pull = PullMissing
-		if Moved(s, o) {
+		if HasMoved(s, o) {
 			s.Pull = PullAlways
 		}
 	}

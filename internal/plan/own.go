@@ -52,8 +52,12 @@ func (b *builder) own(s Stack, r Running, rec Record, diffs []Difference) {
 		b.hold(s, HeldController, why)
 		return
 	}
-	if detail := b.dataLoss(s, r); detail != "" {
+	if detail := redefines(s, r); detail != "" {
 		b.hold(s, HeldDataLoss, detail)
+		return
+	}
+	if reason, detail := b.endangers(s, r); detail != "" {
+		b.hold(s, reason, detail)
 		return
 	}
 	others := []string{} // nil would mean all
@@ -145,13 +149,20 @@ func (b *builder) handOver(s Stack, svc Service, own Own, why Why, diffs []Diffe
 		why = Changed
 	}
 	cause := Cause{Why: why, Detail: texts(diffs)}
+	if why == Changed {
+		cause.Changes = b.changes(s, diffs)
+	}
 	switch {
 	case own.Failed == version && own.RetryAt.IsZero():
 		b.hold(s, HeldVersion, "handing over to this version failed, and is not tried again until git changes: "+own.Error)
 	case own.Failed == version && b.state.Now.Before(own.RetryAt):
 		b.hold(s, HeldRetry, own.Error)
-	case cause.Why == Drifted && !b.policy.Heal && own.Failed == "":
+	case cause.Why == Drifted && !b.policy.Heal && own.Failed == "" && !b.state.Repair[s.Name]:
 		b.holdDrift(s, cause)
+	case b.state.Offline != "":
+		b.hold(s, HeldOffline, "the hand-over to the other version waits until the remote can be asked again: "+b.state.Offline)
+	case len(b.state.Busy) > 0:
+		b.hold(s, HeldBusy, "the hand-over waits until no other operation runs")
 	default:
 		b.over = &Op{Kind: HandOver, Stack: s.Name, File: s.File, Cause: cause, Services: []string{svc.Name}, Version: version}
 	}

@@ -108,7 +108,7 @@ func TestTheDaemonsOwnStack(t *testing.T) {
 		},
 		{
 			name:  "is handed over after all others, and after the checkout",
-			state: world(stacks(stack("zoo"), stack("own", changed)), projects(running(one, isSelf), running(stack("old"))), commit),
+			state: world(stacks(stack("zoo", app(func(s *Service) { s.Image, s.Pull = "zoo:1", PullNever })), stack("own", changed)), projects(running(one, isSelf), running(stack("old"))), commit),
 			want: `stop old: removed
 				checkout 2222222: from 1111111
 				up zoo: new
@@ -170,7 +170,7 @@ func TestTheDaemonsOwnService(t *testing.T) {
 		},
 		{
 			name: "that was changed by hand is held when healing is off", state: ownWorld(one, one, another, remembered(Own{Applied: "h1"})), noHeal: true,
-			want: `hold own: drift: it has drifted (app has another configuration), and SELF_HEAL is off`,
+			want: `hold own: drift: drifted (app has another configuration); not repaired because SELF_HEAL=false`,
 		},
 		{
 			name:  "whose repair failed is handed over again with healing off: it was begun",
@@ -188,7 +188,7 @@ func TestTheDaemonsOwnService(t *testing.T) {
 		{
 			name: "off its network is a drift when nothing is remembered", noHeal: true,
 			state: ownWorld(one, one, func(st *State) { clear(st.Observed.Running[0].Containers[0].Networks) }),
-			want:  `hold own: drift: it has drifted (app is not on network own_default), and SELF_HEAL is off`,
+			want:  `hold own: drift: drifted (app is not on network own_default); not repaired because SELF_HEAL=false`,
 		},
 		{
 			name:  "that needs what a held stack does not provide is held",

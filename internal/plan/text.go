@@ -2,13 +2,15 @@ package plan
 
 import "strings"
 
-// String gives a line per operation and per hold. The log, the dry run and
-// the tests read the same text:
+// String gives a line per operation and per hold, in an order in which the
+// operations can run. What an operation comes after is said where the order of
+// a check (stops, checkout, pull, up) does not say it already. The log, the dry
+// run and the tests read the same text:
 //
-//	stop old: removed
+//	pull blog: moved: from weblog
+//	stop weblog: moved: to blog (after pull blog)
 //	checkout 9f3c21e: from 1a2b3c4
-//	pull web: changed: web has another image
-//	up web: changed: web has another image
+//	up blog: moved: from weblog (after stop weblog)
 //	hold bad: invalid: services.app.image must be a string
 func (p Plan) String() string {
 	var b strings.Builder
@@ -28,18 +30,41 @@ func (o Op) text(to string) string {
 	if o.Kind == Checkout {
 		subject = short(to)
 	}
-	return string(o.Kind) + " " + subject + ": " + o.Cause.String()
+	text := string(o.Kind) + " " + subject
+	if o.Kind == Stop && o.Services != nil {
+		text += " (" + strings.Join(o.Services, ", ") + ")"
+	}
+	text += ": " + o.Cause.String()
+	if after := o.special(); len(after) > 0 {
+		text += " (after " + strings.Join(after, ", ") + ")"
+	}
+	return text
+}
+
+// special are the operations that this one comes after although the order of a
+// check does not say so.
+func (o Op) special() []string {
+	var out []string
+	for _, a := range o.After {
+		kind, stack, _ := strings.Cut(string(a.ID), " ")
+		usual := o.Kind == Checkout || o.Kind == HandOver || o.ID == pullOver(o.Stack) || a.ID == idOf(Checkout, "") ||
+			stack == o.Stack && Kind(kind) == Pull || Kind(kind) == Stop && o.Kind == Stop
+		if !usual {
+			out = append(out, string(a.ID))
+		}
+	}
+	return out
 }
 
 // String gives the cause as it is logged.
 func (c Cause) String() string {
 	switch {
 	case c.Why == "":
-		return c.Detail
-	case c.Detail == "":
+		return c.text()
+	case c.text() == "":
 		return string(c.Why)
 	default:
-		return string(c.Why) + ": " + c.Detail
+		return string(c.Why) + ": " + c.text()
 	}
 }
 

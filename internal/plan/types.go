@@ -251,16 +251,16 @@ type Container struct {
 	Image, Reference string
 	// Networks are the ids of the networks it is attached to, by name.
 	Networks map[string]string
-	// Mounts are what it mounts, sorted by target; without what is in memory.
-	Mounts []Mount
-	// Ports are the host's ports that it has; none while it does not run.
-	Ports []Port
 	// SharesNetworkOf is the id of the container whose network it uses.
 	SharesNetworkOf string
 	// Replacing is true for a container that a broken replacement left behind
 	// under a temporary name.
 	Replacing bool
-	Created   time.Time
+	// Mounts are what it mounts, sorted by target.
+	Mounts []Mount `json:",omitempty"`
+	// Ports are the host's ports that it holds now.
+	Ports   []Port `json:",omitempty"`
+	Created time.Time
 	// Since is what the engine says of the current state, for people.
 	Since string
 	// Self is true for the container that the daemon runs in.
@@ -280,6 +280,9 @@ type Observed struct {
 	Networks map[string]string
 	// Volumes are the names of all volumes.
 	Volumes map[string]bool
+	// Strangers are the names of containers that belong to no Compose project,
+	// by the name of each network that they are on.
+	Strangers map[string][]string `json:",omitempty"`
 }
 
 // Record is what is remembered of a stack between checks. Losing it costs
@@ -287,6 +290,10 @@ type Observed struct {
 type Record struct {
 	// File is the stack file that was last applied.
 	File string
+	// Blob is git's id of that file, Untracked the env files that the stack read
+	// beside it: by them a stack is known again in another folder.
+	Blob      string   `json:",omitempty"`
+	Untracked []string `json:",omitempty"`
 	// Ignored says that the stack was ignored when git last had it, which its
 	// containers need not say: they may be older than the label.
 	Ignored bool
@@ -303,6 +310,10 @@ type Record struct {
 	Failures int
 	// RetryAt is when it may be tried again.
 	RetryAt time.Time
+	// LastSuccess is when it was last applied, Flaps counts repairs in a row since
+	// that did not last.
+	LastSuccess time.Time `json:",omitzero"`
+	Flaps       int       `json:",omitempty"`
 	// Own is about the service that the daemon itself runs as.
 	Own Own `json:",omitzero"`
 }
@@ -328,14 +339,23 @@ type State struct {
 	Now time.Time
 	// Local and Remote are the head of the clone and the wanted head.
 	Local, Remote string
+	// Offline says why the remote could not be asked; empty if it was. Then the
+	// clone's head is what is wanted, and Remote the same as Local.
+	Offline string `json:",omitempty"`
 	// Wanted are the stacks of the remote head.
 	Wanted []Stack
-	// Before are the stack files of the local head.
-	Before   []string
+	// Before are the stacks of the local head, as far as they are known; none if
+	// the heads are the same.
+	Before   []Stack
 	Observed Observed
 	Memory   map[string]Record
-	// Busy are stacks whose operations of an earlier check still run.
+	// Busy are stacks whose operations of an earlier check have not ended.
 	Busy map[string]bool
+	// Repair are stacks that are repaired whatever the policy is: what the first
+	// check after a start found and could not bring to its end yet.
+	Repair map[string]bool
+	// Losses answer Doubts. A doubt without an answer counts as a loss.
+	Losses map[Doubt]bool `json:"-"`
 }
 
 // Policy is what the configuration says about deciding.
@@ -344,6 +364,9 @@ type Policy struct {
 	Heal bool
 	// AllowEmpty lets a head without any stack remove every stack.
 	AllowEmpty bool
+	// KeepEdits lets a stack be updated although tracked files of it were
+	// changed by hand.
+	KeepEdits bool
 }
 
 // Kind is what an operation does.
@@ -375,32 +398,67 @@ const (
 	Changed Why = "changed"
 	// Drifted on the host, with no change in git.
 	Drifted Why = "drift"
+	// Moved in git: a stack that has another folder or name now.
+	Moved Why = "moved"
 )
 
 // Cause says why an operation is in the plan.
 type Cause struct {
 	Why    Why
 	Detail string
+	// Changes are what git changed, where both versions are known; then they are
+	// printed in place of Detail.
+	Changes []Change `json:",omitempty"`
 }
 
-// Op is one operation of a plan.
+// Change is a part of a service that has another value now.
+type Change struct {
+	Service string
+	// Field is the part: "image", "environment LOG_LEVEL", "mount ./nginx.conf
+	// (content)". Empty if the service itself is new or gone.
+	Field string `json:",omitempty"`
+	// From and To are the values where they can be shown.
+	From string `json:",omitempty"`
+	To   string `json:",omitempty"`
+}
+
+// ID names an operation within its plan: "stop old", "checkout", "up web".
+type ID string
+
+// After is an operation that another one waits for.
+type After struct {
+	ID ID
+	// Ended says that it only has to end; otherwise it has to end well, and who
+	// waits for it is not tried if it does not.
+	Ended bool `json:",omitempty"`
+	// AtMost bounds the wait; 0 for as long as it takes.
+	AtMost time.Duration `json:",omitempty"`
+}
+
+// Op is one operation of a plan. Operations run as soon as all that they come
+// after has ended, and otherwise side by side.
 type Op struct {
+	ID    ID
 	Kind  Kind
 	Stack string // the project name; empty for Checkout
 	File  string // the stack file; empty for Checkout, or if not known
 	Cause Cause
-	// After are stacks whose Up has to end with success before; of a Stop,
-	// those whose Stop has to end before, with or without.
-	After []string
+	// After are the operations that come before, of any kind, sorted.
+	After []After `json:",omitempty"`
 	// Fresh says of an Up that no container of the stack existed.
 	Fresh bool
 	// Crashed says of an Up that a container had ended that should run.
 	Crashed bool
-	// Services are those that it concerns; nil for all of the stack.
+	// Services are those that it concerns; nil for all of the stack. Operations
+	// on the daemon's own stack leave some out, and so does a Stop that only makes
+	// room: its containers are stopped, and stay.
 	Services []string
-	// Remove says of a Stop of some services that their containers are removed as
-	// well, which frees their names.
+	// Remove says of a Stop of some services that their containers are removed,
+	// which frees their names.
 	Remove bool `json:",omitempty"`
+	// Again says of an Up that it repairs what was brought up only a while ago, or
+	// did not last before.
+	Again bool `json:",omitempty"`
 	// Version of a HandOver is what is handed over to, see Service.Version.
 	Version string
 	// Orders are what else was decided about an Up.
@@ -462,6 +520,8 @@ const (
 	HeldController Reason = "controller"
 	// HeldVersion : the daemon's own service has a version that failed.
 	HeldVersion Reason = "version"
+	// HeldOffline : it waits until the remote can be asked again.
+	HeldOffline Reason = "offline"
 )
 
 // Held is a stack that is left as it is, with the reason.
@@ -472,9 +532,36 @@ type Held struct {
 	Detail string
 }
 
-// Plan is what a check will do, in order.
+// Plan is what a check will do. Its operations are in an order in which each
+// comes after those that it waits for.
 type Plan struct {
 	From, To string
 	Ops      []Op
 	Held     []Held
+	// Views has one verdict for each stack, sorted by name and file: the wanted
+	// ones, and projects of ours that are to go.
+	Views []View `json:",omitempty"`
+	// Wake is the earliest time at which the plan would be another one although
+	// nothing happens; zero if there is none.
+	Wake time.Time `json:",omitzero"`
+}
+
+// View is the verdict on one stack: what is wanted, what runs, in what they
+// differ, and what is done about it.
+type View struct {
+	Name, File string
+	// Wanted is the stack; nil if git does not have it.
+	Wanted *Stack `json:",omitempty"`
+	// Running is what runs of it, empty if nothing does.
+	Running     Running
+	Differences []Difference `json:",omitempty"`
+	// Problems are what only time or a person can change: a crash loop, a failing
+	// healthcheck.
+	Problems []string `json:",omitempty"`
+	// Starting says that a healthcheck has not spoken yet.
+	Starting bool `json:",omitempty"`
+	// Held says why it is left as it is; nil if it is not held.
+	Held *Held `json:",omitempty"`
+	// Next are the operations that will be done on it.
+	Next []ID `json:",omitempty"`
 }

@@ -38,8 +38,19 @@ func with(name string, change ...func(*Service)) func(*Stack) {
 // app changes the first service.
 func app(change func(*Service)) func(*Stack) { return func(s *Stack) { change(&s.Services[0]) } }
 
+// volume adds a volume that the first service mounts.
 func volume(name, hash string) func(*Stack) {
-	return func(s *Stack) { s.Volumes = append(s.Volumes, Resource{Name: name, Hash: hash}) }
+	return func(s *Stack) {
+		s.Volumes = append(s.Volumes, Resource{Name: name, Hash: hash})
+		mounts(MountVolume, name, "/data")(s)
+	}
+}
+
+// mounts lets the first service mount something.
+func mounts(kind MountType, source, target string) func(*Stack) {
+	return app(func(v *Service) {
+		v.Mounts = append(slices.Clone(v.Mounts), Mount{Target: target, Type: kind, Source: source})
+	})
 }
 
 func needs(network string) func(*Stack) {
@@ -72,7 +83,11 @@ func running(s Stack, change ...func(*Running)) Running {
 func containerOf(s Stack, svc Service, number int) Container {
 	c := Container{
 		ID: s.Name + "-" + svc.Name, Name: s.Name + "-" + svc.Name + "-1", Service: svc.Name, Number: number,
-		State: "running", Hash: svc.Hash, Image: "id of " + svc.Image, Networks: map[string]string{}, Created: noon().Add(-time.Hour),
+		State: "running", Hash: svc.Hash, Image: "id of " + svc.Image, Reference: svc.Image, Networks: map[string]string{}, Created: noon().Add(-time.Hour),
+		Mounts: svc.Mounts, Ports: svc.Ports,
+	}
+	if svc.ContainerName != "" {
+		c.Name = svc.ContainerName
 	}
 	for _, n := range svc.Networks {
 		c.Networks[n] = "id of " + n

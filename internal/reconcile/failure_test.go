@@ -13,12 +13,18 @@ import (
 )
 
 func TestAChecksFailure(t *testing.T) {
-	bubble(t, "the remote is down at start: said once, tried again, and recovered from", func(t *testing.T) {
+	bubble(t, "the remote is down at start: said once, tried again, and recovered from; what the clone has runs", func(t *testing.T) {
 		w := newWorld(t, stack("web"))
 		w.on("fetch", fails("no route to host"))
 		d := start(t, w)
 		pass(time.Hour)
-		d.expect("runs", d.runs(), "")
+		d.expect("runs", d.runs(), "web=web1")
+		d.expect("picture", d.last(), "web=running/synced")
+		for _, l := range d.looksSoFar() {
+			if l.Offline != "fetch: no route to host" || l.Error != l.Offline {
+				t.Fatalf("look: %+v", l)
+			}
+		}
 		if n := strings.Count(d.logs.String(), "check failed"); n != 1 {
 			t.Errorf("said %d times:\n%s", n, d.logs)
 		}
@@ -26,8 +32,9 @@ func TestAChecksFailure(t *testing.T) {
 			t.Errorf("%d looks in an hour", n)
 		}
 		w.on("fetch", nil)
+		w.push("c2", version(2, stack("web")))
 		pass(5 * time.Minute)
-		d.expect("runs", d.runs(), "web=web1")
+		d.expect("runs", d.runs(), "web=web2")
 		if n := strings.Count(d.logs.String(), "check works again"); n != 1 {
 			t.Errorf("the end is said %d times:\n%s", n, d.logs)
 		}

@@ -9,7 +9,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/atomicfile"
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
@@ -31,18 +30,15 @@ type journal struct {
 type entry struct {
 	plan.Record
 	// Commit was last applied with success, Attempted last tried.
-	Commit      string    `json:",omitempty"`
-	Attempted   string    `json:",omitempty"`
-	LastSuccess time.Time `json:",omitzero"`
-	// Flaps counts repairs in a row that did not last, see flapping.
-	Flaps    int              `json:",omitempty"`
-	Outcomes []report.Outcome `json:",omitempty"`
+	Commit    string           `json:",omitempty"`
+	Attempted string           `json:",omitempty"`
+	Outcomes  []report.Outcome `json:",omitempty"`
 }
 
 // renew replaces what is remembered, but for what is about the daemon's own
-// service.
+// service, and history.
 func (e *entry) renew(r plan.Record) {
-	r.Own = e.Own
+	r.Own, r.LastSuccess, r.Flaps = e.Own, e.LastSuccess, e.Flaps
 	e.Record = r
 }
 
@@ -133,21 +129,6 @@ func (j *journal) memory() map[string]plan.Record {
 		m[name] = e.Record
 	}
 	return m
-}
-
-// nextRetry is the earliest time at which a stack without a busy lane may be
-// tried again; zero if none waits. What was due at the last look has had its
-// turn: if it was not tried, there was nothing to do.
-func (j *journal) nextRetry(looked time.Time, busy map[string]*turn) time.Time {
-	var next time.Time
-	for name, e := range j.Stacks {
-		for _, at := range []time.Time{e.RetryAt, e.Own.RetryAt} {
-			if busy[name] == nil && at.After(looked) && (next.IsZero() || at.Before(next)) {
-				next = at
-			}
-		}
-	}
-	return next
 }
 
 // save writes the journal if it changed. It is no reason to stop if that

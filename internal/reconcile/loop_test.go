@@ -91,12 +91,28 @@ func TestWhenItLooks(t *testing.T) {
 		w := newWorld(t, stack("web"))
 		d := start(t, w, w.watched)
 		for range 600 {
-			w.tell("other")
+			w.tell("web")
 			pass(100 * time.Millisecond)
 		}
 		if n := d.looks(); n < 5 || n > 8 {
 			t.Errorf("%d looks in a minute", n)
 		}
+		d.stop()
+	})
+	bubble(t, "not for containers of projects that are nobody's business, and without asking the remote for its own", func(t *testing.T) {
+		w := newWorld(t, stack("web"))
+		d := start(t, w, w.watched)
+		pass(time.Minute) // the last event of its own may come late
+		looks := d.looks()
+		for range 600 {
+			w.tell("other")
+			pass(time.Second)
+		}
+		d.expect("looks", fmt.Sprint(d.looks()-looks), "0")
+		w.tell("web")
+		pass(10 * time.Second)
+		d.expect("looks", fmt.Sprint(d.looks()-looks), "1")
+		d.expect("fetches", fmt.Sprint(w.asked()), "1")
 		d.stop()
 	})
 	bubble(t, "not for what its own operations cause", func(t *testing.T) {

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 )
 
@@ -20,7 +21,7 @@ type old struct{ id, name string }
 // images are those that a stack's containers use at a look.
 func images(v view, stack string) []old {
 	var olds []old
-	for _, run := range v.observed.Running {
+	for _, run := range v.state.Observed.Running {
 		for _, c := range run.Containers {
 			if o := (old{c.Image, c.Reference}); run.Project == stack && !c.OneOff && !slices.Contains(olds, o) {
 				olds = append(olds, o)
@@ -33,7 +34,7 @@ func images(v view, stack string) []old {
 // names are all images that stacks want.
 func names(v view) []string {
 	var refs []string
-	for _, s := range v.wanted {
+	for _, s := range v.state.Wanted {
 		for _, svc := range s.Services {
 			refs = append(refs, svc.Image)
 		}
@@ -41,16 +42,16 @@ func names(v view) []string {
 	return refs
 }
 
-// prune removes images that the stack used before and that nothing uses any
-// more. It is tidying up: an image that stays is no failure.
-func (r *Reconciler) prune(ctx context.Context, t *turn) {
+// prune removes images that a stack used before and that nothing uses any more.
+// It is tidying up: an image that stays is no failure.
+func prune(ctx context.Context, p Pruner, log *slog.Logger, t *task) {
 	for _, o := range t.old {
-		removed, err := r.o.Pruner.Prune(ctx, o.id, o.name, t.wanted)
+		removed, err := p.Prune(ctx, o.id, o.name, t.wanted)
 		switch {
 		case err != nil:
-			r.o.Logger.Warn("old image could not be removed", "stack", t.stack, "image", o.name, "err", err)
+			log.Warn("old image could not be removed", "stack", t.Stack, "image", o.name, "err", err)
 		case removed != "":
-			r.o.Logger.Info("old image removed", "stack", t.stack, "image", removed)
+			log.Info("old image removed", "stack", t.Stack, "image", removed)
 		}
 	}
 }

@@ -1,53 +1,28 @@
 // Package reconcile is the loop: it looks, plans, carries out and reports.
 // It owns the interfaces of what it works with; their comments are the
 // contract.
+//
+//	source.go      what the remote has, asked beside the loop
+//	gather.go      all that a plan depends on, as a value
+//	executor.go    the operations of plans, each in its turn
+//	ledger.go      what is remembered, counted, said and shown
+//	self.go        the daemon's own hand-over
+//	images.go      tags that are watched at their registries
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
+	"slices"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
 )
-
-// Heads are where the clone is and where the remote is.
-type Heads struct {
-	Local, Remote string
-	// Rewritten says that the remote's history was replaced.
-	Rewritten bool
-}
-
-// Source is the repository. Its methods are called by one goroutine, in the
-// order Fetch, Stage, Checkout.
-type Source interface {
-	// Fetch gets the remote head. After an error nothing may be touched.
-	Fetch(ctx context.Context) (Heads, error)
-	// Stage shows a commit. It may be called for the local head and for the
-	// fetched one.
-	Stage(ctx context.Context, commit string) (Tree, error)
-	// Checkout takes the clone to a commit, all of it or nothing, and never
-	// touches what git does not track. At that commit already it does nothing.
-	Checkout(ctx context.Context, commit string) error
-}
-
-// Tree is a staged commit, to be closed when it is no longer read.
-type Tree interface {
-	render.Tree
-	Close() error
-}
-
-// Loader loads the stacks of a staged commit.
-type Loader interface {
-	Load(ctx context.Context, tree render.Tree) ([]render.Project, error)
-}
 
 // Engine is the container engine. Every method may be called at the same time
 // for different stacks, and again after an error or a kill: each goes on from
@@ -57,23 +32,22 @@ type Engine interface {
 	Observe(ctx context.Context) (plan.Observed, error)
 	// Pull brings a stack's images here and touches no container.
 	Pull(ctx context.Context, p render.Project) error
-	// Up creates, replaces and starts what differs, and what the operation
-	// orders, and nothing else. It needs Pull before. Where the host does not
-	// allow what is ordered, nothing is touched.
+	// Up creates, replaces and starts what differs, as the operation's orders
+	// say, and nothing else. It needs Pull before.
 	Up(ctx context.Context, p render.Project, op plan.Op) error
 	// Settle waits until what Up started runs and is healthy, or is done.
 	Settle(ctx context.Context, p render.Project) error
-	// Stop removes a project, or stops some of its services (op.Services) and
-	// removes their containers if op.Remove says so. What is not there is no
-	// error. Volumes stay, and so does the daemon's own container.
+	// Stop removes a project by its name, or stops some of its services; what is
+	// not there is no error.
 	Stop(ctx context.Context, op plan.Op) error
 }
 
 // Reporter hears what happens. Its methods are called by one goroutine and
 // return at once. Of each check it hears Looked once, when it is known whether
-// the check as such succeeds: after the look if that failed, else after the
-// stops and the checkout. Ended follows once, when the last operation of the
-// check has ended, which may be after later checks have looked and ended.
+// the check as such succeeds: after the look if that failed or nothing is to be
+// checked out, else after the checkout. Ended follows once, when the last
+// operation of the check has ended, which may be after later checks have looked
+// and ended.
 type Reporter interface {
 	Looked(report.Look)
 	Updated(report.Stack)
@@ -85,8 +59,11 @@ type Options struct {
 	Source   Source
 	Loader   Loader
 	Engine   Engine
+	Volumes  Volumes
 	Reporter Reporter
 	Logger   *slog.Logger
+	// Clone is the clone's folder, to see what stacks would leave behind there.
+	Clone string
 	// Journal is the file that remembers stacks between checks and starts.
 	Journal string
 	// Registry is asked for newer images, as pull policies want it; nil if
@@ -111,6 +88,8 @@ type Options struct {
 	Interval   time.Duration
 	Heal       bool
 	AllowEmpty bool
+	// KeepEdits lets stacks go on whose files were changed by hand in the clone.
+	KeepEdits bool
 	// Parallel is how many stacks are applied at the same time.
 	Parallel int
 	// DeployTimeout is how long a stack may take from its first container to
@@ -121,199 +100,359 @@ type Options struct {
 const (
 	// grace is how long running operations go on after a SIGTERM.
 	grace = 8 * time.Second
-	// patience is how long a checkout waits for operations that touch
-	// containers, and the stops before it. One slow stack holds nobody up for
-	// longer; what it then sees of the new files is mended at the next look.
-	patience = 30 * time.Second
 	// eventDelay collects a burst of engine events into one look, eventPause
 	// keeps a container that crashes again and again from causing many.
 	eventDelay = time.Second
 	eventPause = 10 * time.Second
-	// everybody is more than operations can ever run: whoever acquires it from
-	// the gate is alone.
-	everybody = 1 << 30
+	// startPatience is how long the first look waits for the remote.
+	startPatience = 10 * time.Second
 )
 
 // Reconciler keeps a host in step with a repository.
 //
+//	ask      the remote, beside the loop: at start, by the interval, when asked to
+//	gather   what it has, what runs, what is remembered: nothing is touched yet
+//	plan     what is to be done, in what order; the only place that decides
+//	execute  each operation in its turn; looks go on meanwhile
+//	report   what was found and done
+//
 // A trigger means only "look now": it is never lost and never blocks, and
-// several in a row cost one look. A look observes everything anew and derives
-// the plan; what a crash, a failed pull or a failed stop left undone is seen by
-// the next one. Operations run in lanes, one a stack: while one is busy, looks
-// go on and plan for the others.
+// several in a row cost one look. A look observes everything anew; what a
+// crash, a failed pull or a failed stop left undone is seen by the next one.
 type Reconciler struct {
-	o       Options
-	journal *journal
-	trigger chan string
-	results chan result
-	slots   *semaphore.Weighted
-	gate    *semaphore.Weighted
-	head    atomic.Value // string: the commit that the clone is at
+	o        Options
+	journal  *journal
+	ledger   *ledger
+	executor *executor
+	remote   *remote
+	images   *watch
+	alarms   alarms
+	known    known  // of the remote
+	loaded   loaded // what the last look wanted
+	again    bool   // an operation ended with which another plan is made
+	stopping bool   // the daemon was told to stop
+}
 
-	// All below is touched by the goroutine of Run only.
-	lanes       map[string]*turn // stacks whose operations run
-	missed      map[string]bool  // busy stacks that the last look left out
-	again       bool             // what a lane ended with has to be looked at
-	first       bool             // no check has got as far as its operations yet
-	lookedAt    time.Time        // the last look that succeeded
-	failedLooks int
-	lookRetry   time.Time         // when a failed look is repeated
-	lastError   string            // of a check, as logged last
-	seen        map[string]string // what was counted and logged last, see countOnce
-	stacks      map[string]report.Stack
-	event       *alarm
-	tags        *tags
-	eventsUntil time.Time
-	scheduled   time.Time
-	handing     context.CancelCauseFunc // ends the hand-over that is under way, if one is
-	wantsOver   bool                    // a hand-over waits until no operation runs
-	runs        context.Context         // what operations run in, see Run
-	stopping    bool                    // the daemon was told to stop
+// alarms are what the loop waits for besides what it is told.
+type alarms struct {
+	tick, wake, remote, event *alarm
+	eventsUntil               time.Time // no event causes a look before
+	scheduled                 time.Time
 }
 
 // New makes a Reconciler. It reads the journal; one that can't be read is set
 // aside, with a warning.
 func New(o Options) *Reconciler {
-	if o.Parallel < 1 {
-		o.Parallel = 1
+	o.Parallel = max(o.Parallel, 1)
+	r := &Reconciler{
+		o: o, remote: newRemote(o.Source), images: newWatch(o.Registry, o.Logger),
+		alarms: alarms{tick: newAlarm(), wake: newAlarm(), remote: newAlarm(), event: newAlarm()},
 	}
-	return &Reconciler{
-		o:       o,
-		journal: openJournal(o.Journal, o.Logger),
-		trigger: make(chan string, 1),
-		results: make(chan result),
-		slots:   semaphore.NewWeighted(int64(o.Parallel)),
-		gate:    semaphore.NewWeighted(everybody),
-		lanes:   map[string]*turn{},
-		missed:  map[string]bool{},
-		first:   true,
-		seen:    map[string]string{},
-		stacks:  map[string]report.Stack{},
-		event:   newAlarm(),
-		tags:    newTags(),
-	}
+	r.journal = openJournal(o.Journal, o.Logger)
+	r.ledger = newLedger(r.journal, o.Logger)
+	r.executor = newExecutor(&r.o)
+	return r
 }
 
-// Trigger asks for a look. It may be called from anywhere.
-func (r *Reconciler) Trigger(reason string) {
-	select {
-	case r.trigger <- reason:
-	default: // one is waiting already, and will see the same
-	}
-}
+// Trigger asks for a check. It may be called from anywhere.
+func (r *Reconciler) Trigger(reason string) { r.remote.ask(reason) }
 
-// Run looks at once, and then whenever the interval is over, somebody
-// triggers, a watched tag moves, the engine reports a change, a pause before a retry is over, or a
-// lane that a look had to leave out is free. It returns when ctx has ended and
-// the running operations had their grace.
+// Run checks at once, and then whenever the interval is over or somebody
+// triggers; it looks besides, without asking the remote, when the engine
+// reports a change, a pause is over, a watched tag moves, or an operation ends
+// that a plan had to leave room for. It returns when ctx has ended and the
+// running operations had their grace.
 func (r *Reconciler) Run(ctx context.Context) error {
-	lanes, cancelLanes := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer cancelLanes(nil)
-	defer r.event.stop()
-	defer r.tags.due.stop()
-	r.runs = lanes
-	for reason := "start"; ctx.Err() == nil; reason = r.wait(ctx) {
-		r.check(ctx, lanes, reason)
+	operations, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	asking, stopAsking := context.WithCancel(ctx)
+	defer stopAsking()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.remote.run(asking)
+	}()
+	r.known = known{trigger: "start", asked: time.Now(), err: errNotYet}
+	r.remote.ask("start")
+	r.alarms.remote.set(startPatience)
+	for {
+		trigger := r.wait(ctx, operations)
+		if ctx.Err() != nil {
+			break
+		}
+		r.look(ctx, operations, trigger)
 	}
-	return r.drain(cancelLanes)
+	err := r.drain(cancel)
+	stopAsking()
+	<-done
+	return errors.Join(err, r.known.close())
 }
 
-// wait takes in what lanes and engine tell until there is a reason to look.
-func (r *Reconciler) wait(ctx context.Context) (reason string) {
-	tick, retry := newAlarm(), newAlarm()
-	defer tick.stop()
-	defer retry.stop()
-	tick.set(r.o.Interval)
-	for !r.again {
-		if r.handing != nil { // nothing else is begun, whoever asks for it
-			r.takeIn(func() bool { return r.handing == nil }, ctx.Done(), nil)
-			if ctx.Err() != nil {
-				return ""
-			}
-			continue
+var errNotYet = errors.New("the remote has not answered yet")
+
+// wait takes in what it is told until there is a reason to look.
+func (r *Reconciler) wait(ctx, operations context.Context) (trigger string) {
+	for {
+		if r.again && !r.executor.alone() {
+			return "lane"
 		}
-		retry.set(r.untilRetry())
-		r.tags.due.set(r.untilDue())
-		r.schedule(tick.at, retry.at)
+		r.setAlarms()
+		// While a checkout or a hand-over is under way, nothing else is begun,
+		// whoever asks for it.
+		var news <-chan known
+		var wake, remote, event <-chan time.Time
+		if !r.executor.alone() {
+			news, wake, remote, event = r.remote.news, r.alarms.wake.ring(), r.alarms.remote.ring(), r.alarms.event.ring()
+		}
 		select {
 		case <-ctx.Done():
 			return ""
-		case reason := <-r.trigger:
-			return reason
-		case <-tick.ring():
-			return "tick"
-		case <-retry.ring():
+		case k := <-news:
+			return r.heardOf(k)
+		case <-r.alarms.tick.ring():
+			r.alarms.tick.set(r.o.Interval)
+			r.remote.ask("tick")
+		case <-remote:
+			r.alarms.remote.set(0)
+			if r.known.err == errNotYet { //nolint:errorlint // it is ours, and never wrapped
+				return "start"
+			}
+			r.remote.ask("retry")
+		case <-wake:
+			if r.images.due(time.Now(), r.journal) {
+				r.images.ask(ctx, r.journal)
+				continue
+			}
 			return "retry"
-		case <-r.event.ring():
-			r.event.set(0)
-			r.eventsUntil = time.Now().Add(eventPause)
-			return "engine"
-		case <-r.tags.due.ring():
-			r.ask(ctx)
-		case answers := <-r.tags.answers:
-			if r.answered(answers) {
+		case answers := <-r.images.answers:
+			if r.images.answered(answers, r.journal) {
 				return "image"
 			}
+		case <-event:
+			r.alarms.event.set(0)
+			r.alarms.eventsUntil = time.Now().Add(eventPause)
+			return "engine"
 		case project, open := <-r.o.Events:
-			r.heard(project, open)
-		case res := <-r.results:
-			r.finish(res)
-		}
-	}
-	return "lane"
-}
-
-// takeIn takes in what lanes and engine tell until enough says so, or one of
-// the channels does.
-func (r *Reconciler) takeIn(enough func() bool, done, giveUp <-chan struct{}) {
-	for !enough() {
-		select {
-		case res := <-r.results:
-			r.finish(res)
-		case project, open := <-r.o.Events:
-			r.heard(project, open)
-		case <-done:
-			return
-		case <-giveUp:
-			return
+			if !open {
+				r.o.Events = nil
+				continue
+			}
+			r.heard(project)
+		case <-r.executor.patient.ring():
+			r.advance(operations)
+		case t := <-r.executor.results:
+			r.end(operations, t)
 		}
 	}
 }
 
-// heard takes an event of the engine in. What our own operations cause is
-// none: they see themselves how the stack is, until they have ended.
-func (r *Reconciler) heard(project string, open bool) {
-	if !open {
-		r.o.Events = nil
+// heardOf takes in what the remote has.
+func (r *Reconciler) heardOf(k known) (trigger string) {
+	if err := r.known.close(); err != nil {
+		r.o.Logger.Warn("can't remove staged files", "err", err)
+	}
+	r.known, r.known.fresh = k, true
+	r.alarms.tick.set(r.o.Interval)
+	r.alarms.remote.set(0)
+	return k.trigger
+}
+
+// heard takes an event of the engine in. Projects that are neither wanted nor
+// ours are nobody's business, and what our own operations cause is no event:
+// they see themselves how the stack is, until they have ended.
+func (r *Reconciler) heard(project string) {
+	if project != "" && !r.ledger.concerns[project] || r.executor.ours(project) {
 		return
 	}
-	if t := r.lanes[project]; t != nil && !t.ended() {
-		return
-	}
-	if r.event.at.IsZero() {
-		r.event.set(max(eventDelay, time.Until(r.eventsUntil)))
+	if r.alarms.event.at.IsZero() {
+		r.alarms.event.set(max(eventDelay, time.Until(r.alarms.eventsUntil)))
 	}
 }
 
-// schedule tells when the next check is due.
-func (r *Reconciler) schedule(next, retry time.Time) {
-	if next.IsZero() || (!retry.IsZero() && retry.Before(next)) {
-		next = retry
+// setAlarms arms what depends on the last plan, and tells when the next check
+// is due.
+func (r *Reconciler) setAlarms() {
+	wake := r.ledger.wake
+	if due := r.images.next(r.journal); !due.IsZero() && (wake.IsZero() || due.Before(wake)) {
+		wake = due
 	}
-	if r.o.Scheduled != nil && !next.Equal(r.scheduled) {
+	r.alarms.wake.until(wake)
+	next := r.alarms.tick.at
+	for _, at := range []time.Time{r.ledger.wake, r.alarms.remote.at} {
+		if next.IsZero() || !at.IsZero() && at.Before(next) {
+			next = at
+		}
+	}
+	if r.o.Scheduled != nil && !next.Equal(r.alarms.scheduled) {
 		r.o.Scheduled(next)
 	}
-	r.scheduled = next
+	r.alarms.scheduled = next
+}
+
+// look gathers, plans, and lets the operations begin.
+func (r *Reconciler) look(ctx, operations context.Context, trigger string) {
+	r.again = false
+	c := &check{tasks: map[plan.ID]*task{}}
+	replaced := r.outcome(ctx, c)
+	k := &r.known
+	v, err := r.gather(ctx, k)
+	if ctx.Err() != nil {
+		return // the daemon ends: nothing more is begun, and nothing is wrong
+	}
+	c.view = v
+	c.Look = report.Look{At: v.at, Trigger: trigger, Asked: v.asked, From: v.heads.Local, To: v.heads.Remote, Offline: v.state.Offline}
+	fresh := k.fresh
+	k.fresh = false
+	if err == nil && k.err != nil && !errors.Is(k.err, errNotYet) {
+		c.Error, c.Blocked = k.err.Error(), blocked(k.err)
+	}
+	if err != nil || fresh && k.err != nil {
+		r.ledger.checkFailed(c, cmp.Or(err, k.err))
+		r.alarms.remote.set(lookBackoff(r.ledger.failedLooks))
+	}
+	if err != nil {
+		r.ended(c)
+		return
+	}
+	c.Commits = r.describe(v.heads)
+	c.began = r.began
+	r.ledger.looked(c)
+	if k.err == nil && v.plan.To == v.heads.Remote && !hasCheckout(v.plan) {
+		r.ledger.checkWorks(c)
+	}
+	r.images.watch(v, r.journal)
+	r.journal.save()
+	r.pruneReplaced(operations, c, replaced)
+	r.executor.overtake()
+	r.executor.add(c)
+	if !hasCheckout(v.plan) {
+		r.looked(c)
+	}
+	r.advance(operations)
+	if len(v.plan.Ops) == 0 {
+		r.ended(c)
+	}
+}
+
+func hasCheckout(p plan.Plan) bool {
+	return slices.ContainsFunc(p.Ops, func(op plan.Op) bool { return op.Kind == plan.Checkout })
+}
+
+// began takes in that an operation begins.
+func (r *Reconciler) began(t *task) {
+	if s, ok := r.ledger.began(t); ok {
+		r.o.Reporter.Updated(s)
+	}
+}
+
+// end takes in that an operation has ended, and lets those begin that come
+// after it.
+func (r *Reconciler) end(operations context.Context, t *task) {
+	r.executor.end(t)
+	r.finished(t)
+	r.advance(operations)
+}
+
+// advance lets operations begin, and takes in those that are not to.
+func (r *Reconciler) advance(operations context.Context) {
+	if r.stopping {
+		return
+	}
+	for _, t := range r.executor.advance(operations) {
+		r.finished(t)
+	}
+	r.journal.save()
+}
+
+// finished takes in how an operation ended.
+func (r *Reconciler) finished(t *task) {
+	c := t.check
+	if t.Kind == plan.Checkout {
+		r.checkedOut(t)
+	}
+	busy := r.executor.busy()
+	r.again = r.again || r.ledger.changes(t, !busy[t.Stack], len(busy) == 0)
+	if s, ok := r.ledger.ended(t); ok {
+		r.o.Reporter.Updated(s)
+	}
+	if t.Kind == plan.Pull && t.err == nil && !t.missed() {
+		r.images.pulled(t.project.Services, r.journal)
+	}
+	r.journal.save()
+	if c.open--; c.open == 0 {
+		r.ended(c)
+	}
+}
+
+// checkedOut takes in how the checkout of a check went: now it is known whether
+// that succeeds.
+func (r *Reconciler) checkedOut(t *task) {
+	c := t.check
+	switch {
+	case t.cut || t.missed():
+	case t.err != nil: // nothing is started from files that are not there
+		r.ledger.checkFailed(c, fmt.Errorf("checkout: %w", t.err))
+		r.alarms.remote.set(lookBackoff(r.ledger.failedLooks))
+	default:
+		r.known.Local, r.known.Rewritten = c.To, false
+		r.ledger.checkWorks(c)
+	}
+	r.looked(c)
+}
+
+// looked reports a look, once.
+func (r *Reconciler) looked(c *check) {
+	if c.looked {
+		return
+	}
+	c.looked = true
+	if c.Error == "" || c.view.plan.Views != nil {
+		c.Stacks = r.ledger.picture()
+	}
+	r.o.Reporter.Looked(c.Look)
+}
+
+// ended reports a check whose operations have all ended.
+func (r *Reconciler) ended(c *check) {
+	r.looked(c)
+	c.Ended = time.Now()
+	c.Final = r.ledger.picture()
+	r.o.Reporter.Ended(c.Check)
+	r.ledger.said(c)
+}
+
+// describe says what is known of the commits of a look.
+func (r *Reconciler) describe(h Heads) []report.Commit {
+	if r.o.Describe == nil {
+		return nil
+	}
+	var commits []report.Commit
+	for _, hash := range slices.Compact([]string{h.Local, h.Remote}) {
+		c, err := r.o.Describe(hash)
+		if err != nil {
+			r.o.Logger.Debug("commit can't be described", "commit", short(hash), "err", err)
+			continue
+		}
+		commits = append(commits, c)
+	}
+	return commits
 }
 
 // drain lets running operations end, and cancels them when their grace is
 // over. What is left undone then is seen by the next start.
 func (r *Reconciler) drain(cancel context.CancelCauseFunc) error {
 	r.stopping = true
-	r.stopOver()
+	r.executor.letGo()
 	over := time.AfterFunc(grace, func() { cancel(errShutdown) })
 	defer over.Stop()
-	r.takeIn(func() bool { return len(r.lanes) == 0 }, nil, nil)
+	for _, t := range r.executor.drop() {
+		r.finished(t)
+	}
+	for len(r.executor.tasks) > 0 {
+		t := <-r.executor.results
+		r.executor.end(t)
+		r.finished(t)
+	}
 	return nil
 }
 
@@ -325,20 +464,7 @@ func blocked(err error) bool {
 	return errors.As(err, &b) && b.Blocked()
 }
 
-// untilRetry is the time to the next retry of a look or of a stack, 0 for none.
-func (r *Reconciler) untilRetry() time.Duration {
-	next := r.lookRetry
-	if r.failedLooks == 0 {
-		next = r.journal.nextRetry(r.lookedAt, r.lanes)
-	}
-	if next.IsZero() {
-		return 0
-	}
-	return max(time.Until(next), time.Millisecond)
-}
-
-// lookBackoff is the pause after failed looks in a row: a host may boot before
-// its network does. Checks by the interval go on besides.
+// lookBackoff is the pause after failed looks in a row.
 func lookBackoff(failures int) time.Duration {
 	return min(5*time.Second<<min(failures-1, 10), 5*time.Minute)
 }
@@ -379,18 +505,31 @@ func (a *alarm) set(d time.Duration) {
 	}
 }
 
+// until arms it for a time, which may have passed, or unsets it for none.
+func (a *alarm) until(at time.Time) {
+	if a.at.Equal(at) {
+		return
+	}
+	if at.IsZero() {
+		a.set(0)
+		return
+	}
+	a.set(max(time.Until(at), time.Millisecond))
+	a.at = at
+}
+
 func (a *alarm) ring() <-chan time.Time { return a.t.C }
-func (a *alarm) stop()                  { a.t.Stop() }
 
 // Plan says what the next check would do, and does nothing of it. It must not
 // be called while Run runs.
 func (r *Reconciler) Plan(ctx context.Context) (plan.Plan, error) {
-	v, err := r.look(ctx, r.o.Heal)
-	if err != nil {
-		return plan.Plan{}, err
+	k := r.remote.fetch(ctx, "plan")
+	if k.err != nil {
+		return plan.Plan{}, k.err
 	}
-	defer v.close()
-	return v.plan, nil
+	r.ledger.repair = map[string]bool{}
+	v, err := r.gather(ctx, &k)
+	return v.plan, errors.Join(err, k.close())
 }
 
 // verb wraps an error, if it is one, in what was tried.

@@ -12,9 +12,9 @@ import (
 
 // picture is the state of every stack now, in the order of their names. It is
 // never nil: no stack is a picture too.
-func (r *Reconciler) picture() []report.Stack {
-	out := make([]report.Stack, 0, len(r.stacks))
-	for _, s := range r.stacks {
+func (l *ledger) picture() []report.Stack {
+	out := make([]report.Stack, 0, len(l.stacks))
+	for _, s := range l.stacks {
 		out = append(out, s)
 	}
 	slices.SortFunc(out, func(a, b report.Stack) int {
@@ -23,101 +23,105 @@ func (r *Reconciler) picture() []report.Stack {
 	return out
 }
 
-// statuses gives the state of every stack as a look sees it: of the wanted
+// statuses gives the state of every stack as a plan views it: of the wanted
 // ones, and of removed ones that could not be stopped yet.
-func (r *Reconciler) statuses(c *check) []report.Stack {
-	running := map[string]plan.Running{}
-	for _, run := range c.view.observed.Running {
-		running[run.Project] = run
+func (l *ledger) statuses(v view) map[string]report.Stack {
+	refs := digests(v.state.Observed)
+	ops := map[plan.ID]plan.Op{}
+	for _, op := range v.plan.Ops {
+		ops[op.ID] = op
 	}
-	held := map[string]plan.Held{}
-	for _, h := range c.view.plan.Held {
-		held[key(h.Stack, h.File)] = h
-	}
-	ops := map[string]plan.Op{}
-	for _, op := range c.view.plan.Ops {
-		if op.Kind == plan.Up || op.Kind == plan.HandOver && ops[op.Stack].Kind == "" {
-			ops[op.Stack] = op
+	out := map[string]report.Stack{}
+	for _, w := range v.plan.Views {
+		var s report.Stack
+		switch {
+		case w.Wanted != nil:
+			s = l.status(w, ops, refs)
+		case w.Held != nil:
+			s = l.removedStatus(w)
+		default:
+			continue // it is about to go
 		}
-	}
-	c.starting = map[string]bool{}
-	c.digests = digests(c.view.observed)
-	var out []report.Stack
-	for _, w := range c.view.wanted {
-		k := key(w.Name, w.File)
-		out = append(out, r.status(c, w, running[w.Name], held[k], ops[w.Name]))
-		delete(held, k)
-	}
-	for _, h := range held {
-		if h.Stack == "" {
-			continue // it concerns the whole head
-		}
-		s := report.Stack{
-			Name: h.Stack, File: h.File, Mode: string(plan.Managed), Status: report.Failed,
-			Sync: report.Deferred, Held: string(h.Reason), Reason: h.Detail,
-		}
-		switch h.Reason {
-		case plan.HeldBusy:
-			s.Sync, s.Held = report.Applying, ""
-			if before, ok := r.stacks[key(h.Stack, h.File)]; ok {
-				s.Status = before.Status
-			}
-		case plan.HeldRetry:
-			s.Sync = report.Waiting
-		case plan.HeldController:
-			s.Mode, s.Status = string(plan.Controller), report.Running
-		}
-		fill(&s, r.journal.peek(h.Stack))
-		out = append(out, s)
+		fill(&s, l.journal.peek(w.Name))
+		out[key(w.Name, w.File)] = s
 	}
 	return out
 }
 
+// removedStatus is the state of a project that git no longer has.
+func (l *ledger) removedStatus(w plan.View) report.Stack {
+	s := report.Stack{
+		Name: w.Name, File: w.File, Mode: string(plan.Managed), Status: report.Failed,
+		Sync: report.Deferred, Held: string(w.Held.Reason), Reason: w.Held.Detail,
+	}
+	switch w.Held.Reason {
+	case plan.HeldBusy:
+		s.Sync, s.Held = report.Applying, ""
+		if before, ok := l.stacks[key(w.Name, w.File)]; ok {
+			s.Status = before.Status
+		}
+	case plan.HeldRetry:
+		s.Sync = report.Waiting
+	case plan.HeldController:
+		s.Mode, s.Status = string(plan.Controller), report.Running
+	}
+	return s
+}
+
 // status of one wanted stack. The hold decides where there is one, else what
 // runs.
-func (r *Reconciler) status(c *check, w plan.Stack, run plan.Running, h plan.Held, op plan.Op) report.Stack {
-	s := report.Stack{Name: w.Name, File: w.File, Mode: string(w.Mode), Services: services(w, run, c.digests)}
-	fill(&s, r.journal.peek(w.Name))
-	before, known := r.stacks[key(w.Name, w.File)]
-	problems, starting := plan.Settled(w, run, c.view.observed)
-	c.starting[w.Name] = starting
+func (l *ledger) status(w plan.View, ops map[plan.ID]plan.Op, refs map[string][]string) report.Stack {
+	s := report.Stack{
+		Name: w.Name, File: w.File, Mode: string(w.Wanted.Mode), Services: services(*w.Wanted, w.Running, refs),
+		Edited: w.Wanted.Edited,
+	}
+	for _, d := range w.Differences {
+		s.Differences = append(s.Differences, d.Text)
+	}
+	before, known := l.stacks[key(w.Name, w.File)]
 	asItRuns := func() {
 		s.Status = report.Running
 		switch {
-		case len(problems) > 0:
-			s.Status, s.Reason = report.Failed, strings.Join(problems, ", ")
-		case starting: // until its healthchecks speak, it is what it was
+		case !w.Settled():
+			s.Status, s.Reason = report.Failed, strings.Join(slices.Concat(slices.Compact(slices.Clone(s.Differences)), w.Problems), ", ")
+		case w.Starting: // until its healthchecks speak, it is what it was
 			s.Reason = "not healthy yet"
 			if known && before.Status == report.Failed {
 				s.Status = report.Failed
 			}
 		}
 	}
-	s.Held = string(h.Reason)
+	var held plan.Held
+	if w.Held != nil {
+		held = *w.Held
+		s.Held = string(held.Reason)
+	}
+	op, comes := nextOf(w, ops)
 	switch {
-	case h.Reason == plan.HeldInvalid:
-		s.Status, s.Sync, s.Reason = report.Invalid, report.Deferred, h.Detail
-	case w.Mode == plan.Ignored:
+	case held.Reason == plan.HeldInvalid:
+		s.Status, s.Sync, s.Reason = report.Invalid, report.Deferred, held.Detail
+	case w.Wanted.Mode == plan.Ignored:
 		s.Status, s.Sync = report.Ignored, report.Unknown
-	case h.Reason == plan.HeldBusy:
+	case held.Reason == plan.HeldBusy:
 		asItRuns()
 		s.Sync, s.Held = report.Applying, ""
 		if known {
-			s.Status, s.Sync, s.Reason = before.Status, before.Sync, before.Reason
+			s.Status, s.Sync, s.Reason, s.Detail = before.Status, before.Sync, before.Reason, before.Detail
 		}
-	case h.Reason == plan.HeldController:
+	case held.Reason == plan.HeldController:
 		asItRuns()
-		s.Sync, s.Reason = report.Deferred, h.Detail
-		if hasRunning(run) {
+		s.Sync, s.Reason = report.Deferred, held.Detail
+		if hasRunning(w.Running) {
 			s.Status = report.Running
 		}
-	case h.Reason == plan.HeldRetry:
-		s.Status, s.Sync, s.Reason = report.Failed, report.Waiting, h.Detail
-	case h.Reason != "":
-		s.Status, s.Sync, s.Reason = report.Failed, report.Deferred, h.Detail
-	case op.Kind != "":
+	case held.Reason == plan.HeldRetry:
+		s.Status, s.Sync, s.Reason = report.Failed, report.Waiting, held.Detail
+		s.Detail = before.Detail
+	case held.Reason != "":
+		s.Status, s.Sync, s.Reason = report.Failed, report.Deferred, held.Detail
+	case comes:
 		asItRuns()
-		if s.Status == report.Failed && !broken(w, run, c.view.observed, len(problems)) {
+		if s.Status == report.Failed && !w.Broken() {
 			s.Status = report.Running
 		}
 		s.Sync, s.Reason = report.Applying, op.Cause.String()
@@ -128,11 +132,14 @@ func (r *Reconciler) status(c *check, w plan.Stack, run plan.Running, h plan.Hel
 	return s
 }
 
-// broken says whether a stack with problems has others than that git wants
-// another configuration now: it is not failed for that while it is updated.
-func broken(w plan.Stack, run plan.Running, o plan.Observed, problems int) bool {
-	ds := plan.Differences(w, run, o)
-	return problems > len(ds) || slices.ContainsFunc(ds, func(d plan.Difference) bool { return !d.Config })
+// nextOf is the operation that a stack waits for: its Up, or else its hand-over.
+func nextOf(w plan.View, ops map[plan.ID]plan.Op) (op plan.Op, comes bool) {
+	for _, id := range w.Next {
+		if o := ops[id]; o.Kind == plan.Up || o.Kind == plan.HandOver && op.ID == "" {
+			op, comes = o, true
+		}
+	}
+	return op, comes
 }
 
 func hasRunning(run plan.Running) bool {

@@ -45,7 +45,7 @@ func TestWhatIsCounted(t *testing.T) {
 }
 
 func TestThePicture(t *testing.T) {
-	bubble(t, "has a removed stack that can't be stopped beside the one that took its file", func(t *testing.T) {
+	bubble(t, "has a removed stack that can't be stopped beside the one that has its file now and waits", func(t *testing.T) {
 		w := newWorld(t, stack("old"))
 		d := start(t, w)
 		w.on("down old", fails("the engine hung up"))
@@ -53,9 +53,10 @@ func TestThePicture(t *testing.T) {
 		renamed.File = "old/compose.yaml"
 		w.push("c2", renamed)
 		d.look()
-		d.expect("picture", d.last(), "new=running/synced old=failed/retrying")
+		d.expect("picture", d.last(), "new=failed/held(needs) old=failed/retrying(retry)")
 		d.look()
-		d.expect("picture", d.last(), "new=running/synced old=failed/retrying(retry)")
+		d.expect("picture", d.last(), "new=failed/held(needs) old=failed/retrying(retry)")
+		d.expect("runs", d.runs(), "old=old1")
 		w.on("down old", nil)
 		pass(10 * time.Second)
 		d.expect("picture", d.last(), "new=running/synced")

@@ -26,17 +26,18 @@ import (
 type world struct {
 	t *testing.T
 
-	mu      sync.Mutex
-	local   string
-	remote  string
-	commits map[string][]plan.Stack
-	running map[string]plan.Running
-	images  map[string]bool
-	log     []string
-	fetches int
-	trees   int            // open ones
-	moving  bool           // a checkout runs
-	active  map[string]int // operations by stack
+	mu       sync.Mutex
+	local    string
+	remote   string
+	commits  map[string][]plan.Stack
+	running  map[string]plan.Running
+	images   map[string]bool
+	log      []string
+	observed int // how often
+	fetched  int
+	trees    int            // open ones
+	moving   bool           // a checkout runs
+	active   map[string]int // operations by stack
 	// hooks are called before an operation has its effect ("pull web", "fetch"),
 	// and can make it take time or fail.
 	hooks  map[string]func(context.Context) error
@@ -136,7 +137,14 @@ func (w *world) head() string {
 func (w *world) looks() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.fetches
+	return w.observed
+}
+
+// asked is how often the remote was.
+func (w *world) asked() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fetched
 }
 
 // runs gives what runs, "db=db1 web=web2".
@@ -180,11 +188,17 @@ func (w *world) operation(ctx context.Context, what, stack string, effect func()
 func (w *world) note(format string, a ...any) { w.log = append(w.log, fmt.Sprintf(format, a...)) }
 
 func (w *world) Fetch(ctx context.Context) (h Heads, err error) {
+	w.mu.Lock()
+	w.fetched++
+	w.mu.Unlock()
 	err = w.operation(ctx, "fetch", "", func() { h = Heads{Local: w.local, Remote: w.remote} })
+	return h, err
+}
+
+func (w *world) Local(context.Context) (Heads, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.fetches++
-	return h, err
+	return Heads{Local: w.local, Remote: w.local}, nil
 }
 
 type tree struct {
@@ -244,7 +258,16 @@ func (w *world) Load(_ context.Context, t render.Tree) ([]render.Project, error)
 	return ps, nil
 }
 
+func (w *world) HasContent(_ context.Context, container, target string) (bool, error) {
+	return true, nil
+}
+
+func (w *world) VolumeEmpty(_ context.Context, volume string) (bool, error) { return true, nil }
+
 func (w *world) Observe(ctx context.Context) (o plan.Observed, err error) {
+	w.mu.Lock()
+	w.observed++
+	w.mu.Unlock()
 	err = w.operation(ctx, "observe", "", func() {
 		o = plan.Observed{Images: map[string]string{}, Networks: map[string]string{}, Volumes: map[string]bool{}}
 		for image := range w.images {
@@ -304,10 +327,11 @@ func (w *world) Settle(ctx context.Context, p render.Project) error {
 }
 
 func (w *world) Stop(ctx context.Context, op plan.Op) error {
-	return w.operation(ctx, "down "+op.Stack, op.Stack, func() {
-		delete(w.running, op.Stack)
-		w.note("down %s", op.Stack)
-		w.tell(op.Stack)
+	project := op.Stack
+	return w.operation(ctx, "down "+project, project, func() {
+		delete(w.running, project)
+		w.note("down %s", project)
+		w.tell(project)
 	})
 }
 
@@ -448,7 +472,7 @@ func start(t *testing.T, w *world, change ...func(*Options)) *daemon {
 	rec := &recorder{t: t}
 	d := &daemon{world: w, recorder: rec, t: t, logs: logs, stopped: make(chan struct{})}
 	d.o = Options{
-		Source: w, Loader: w, Engine: w, Reporter: rec,
+		Source: w, Loader: w, Engine: w, Volumes: w, Reporter: rec,
 		Logger:  slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelInfo})),
 		Journal: filepath.Join(t.TempDir(), "state", "journal.json"),
 		Heal:    true, Parallel: 4, DeployTimeout: 5 * time.Minute,

@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -39,18 +40,19 @@ func (a asked) due(every time.Duration) time.Time {
 	return a.At.Add(max(every, a.Wait))
 }
 
-// tags watches the images of services whose pull policy wants to know when a
-// tag moves. A tag that has moved is a reason to look, and to the plan it is
-// as if git had changed. What a registry said is in the journal, so that a
-// daily question stays one over restarts.
+// watch asks registries for the images of services whose pull policy wants to
+// know when a tag moves. A tag that has moved is a reason to look, and to the
+// plan it is as if git had changed. What a registry said is in the journal, so
+// that a daily question stays one over restarts.
 //
-// Questions are asked beside the loop, one round at a time; all else is
-// touched by the goroutine of Run only.
-type tags struct {
+// Questions are asked beside the loop, one round at a time; all else is used by
+// the loop only.
+type watch struct {
+	registry Registry
+	log      *slog.Logger
 	every    map[string]time.Duration // of the watched, by reference
 	services []plan.Service
 	observed plan.Observed // of the last look
-	due      *alarm
 	asking   bool
 	answers  chan []answer
 }
@@ -60,60 +62,63 @@ type answer struct {
 	err         error
 }
 
-func newTags() *tags { return &tags{due: newAlarm(), answers: make(chan []answer, 1)} }
+func newWatch(registry Registry, log *slog.Logger) *watch {
+	return &watch{registry: registry, log: log, answers: make(chan []answer, 1)}
+}
 
 // watch takes over from a look which images are to be watched. One that is not
 // here is about to be pulled, so there is no need to ask for it at once.
-func (r *Reconciler) watch(v view) {
-	t := r.tags
-	t.every, t.services, t.observed = map[string]time.Duration{}, nil, v.observed
+func (w *watch) watch(v view, j *journal) {
+	w.every, w.services, w.observed = map[string]time.Duration{}, nil, v.state.Observed
 	for _, p := range v.projects {
-		if p.Mode == plan.Ignored || r.o.Registry == nil {
+		if p.Mode == plan.Ignored || w.registry == nil {
 			continue
 		}
 		for _, s := range p.Services {
 			if s.Every <= 0 {
 				continue
 			}
-			t.services = append(t.services, s)
-			if every, ok := t.every[s.Image]; !ok || s.Every < every {
-				t.every[s.Image] = s.Every
+			w.services = append(w.services, s)
+			if every, ok := w.every[s.Image]; !ok || s.Every < every {
+				w.every[s.Image] = s.Every
 			}
-			if _, known := r.journal.Images[s.Image]; !known && v.observed.Images[s.Image] == "" {
-				r.journal.asked(s.Image, asked{At: v.at})
+			if _, known := j.Images[s.Image]; !known && w.observed.Images[s.Image] == "" {
+				j.asked(s.Image, asked{At: v.at})
 			}
 		}
 	}
-	r.journal.forgetImages(func(ref string) bool { return t.every[ref] > 0 || r.o.Registry == nil })
+	j.forgetImages(func(ref string) bool { return w.every[ref] > 0 || w.registry == nil })
 }
 
-// untilDue is the time to the next question, 0 for none.
-func (r *Reconciler) untilDue() time.Duration {
-	if r.tags.asking {
-		return 0
-	}
+// next is when the next question is due, zero if none is.
+func (w *watch) next(j *journal) time.Time {
 	var next time.Time
-	for ref, every := range r.tags.every {
-		if due := r.journal.Images[ref].due(every); next.IsZero() || due.Before(next) {
+	if w.asking {
+		return next
+	}
+	for ref, every := range w.every {
+		if due := j.Images[ref].due(every); next.IsZero() || due.Before(next) {
 			next = due
 		}
 	}
-	if len(r.tags.every) == 0 {
-		return 0
-	}
-	return max(time.Until(next), time.Millisecond)
+	return next
+}
+
+// due says whether a question is.
+func (w *watch) due(now time.Time, j *journal) bool {
+	return !w.asking && len(w.every) > 0 && !w.next(j).After(now)
 }
 
 // ask asks for all images that are due.
-func (r *Reconciler) ask(ctx context.Context) {
+func (w *watch) ask(ctx context.Context, j *journal) {
 	var refs []string
 	now := time.Now()
-	for ref, every := range r.tags.every {
-		if !r.journal.Images[ref].due(every).After(now) {
+	for ref, every := range w.every {
+		if !j.Images[ref].due(every).After(now) {
 			refs = append(refs, ref)
 		}
 	}
-	r.tags.asking = true
+	w.asking = true
 	go func() {
 		answers := make([]answer, len(refs))
 		slots := make(chan struct{}, asking)
@@ -121,46 +126,46 @@ func (r *Reconciler) ask(ctx context.Context) {
 		for i, ref := range refs {
 			slots <- struct{}{}
 			wg.Go(func() {
-				latest, err := r.o.Registry.Latest(ctx, ref)
+				latest, err := w.registry.Latest(ctx, ref)
 				answers[i] = answer{ref, latest, err}
 				<-slots
 			})
 		}
 		wg.Wait()
-		r.tags.answers <- answers
+		w.answers <- answers
 	}()
 }
 
 // answered takes answers in, and says whether a tag may have moved: what the
 // last look saw can be older than the last pull, so a new look has to tell.
-func (r *Reconciler) answered(answers []answer) (moved bool) {
-	r.tags.asking = false
+func (w *watch) answered(answers []answer, j *journal) (moved bool) {
+	w.asking = false
 	news := map[string]bool{}
 	for _, a := range answers {
 		is := asked{At: time.Now(), Latest: a.latest}
-		was := r.journal.Images[a.ref]
+		was := j.Images[a.ref]
 		if a.err != nil {
 			is.Latest, is.Failures, is.Wait = was.Latest, was.Failures+1, retryAfter(a.err)
 			if is.Failures == 1 { // and no more until it works again
-				r.o.Logger.Warn("registry does not say whether there is a newer image", "image", a.ref, "err", a.err)
+				w.log.Warn("can't check the registry for a newer image", "image", a.ref, "err", a.err)
 			}
 		}
 		news[a.ref] = is.Latest != was.Latest
-		r.journal.asked(a.ref, is)
+		j.asked(a.ref, is)
 	}
-	r.journal.save()
-	r.tags.observed.Latest = r.journal.latest()
-	for _, s := range r.tags.services {
-		moved = moved || news[s.Image] && (r.tags.observed.Images[s.Image] == "" || plan.Moved(s, r.tags.observed))
+	j.save()
+	w.observed.Latest = j.latest()
+	for _, s := range w.services {
+		moved = moved || news[s.Image] && (w.observed.Images[s.Image] == "" || plan.HasMoved(s, w.observed))
 	}
 	return moved
 }
 
 // pulled notes that what a registry had was pulled.
-func (r *Reconciler) pulled(services []plan.Service) {
+func (w *watch) pulled(services []plan.Service, j *journal) {
 	for _, s := range services {
 		if s.Every > 0 && s.Pull == plan.PullAlways {
-			r.journal.asked(s.Image, asked{At: time.Now()})
+			j.asked(s.Image, asked{At: time.Now()})
 		}
 	}
 }

@@ -145,7 +145,7 @@ func TestWatchedTags(t *testing.T) {
 		d := start(t, w.world, w.use)
 		w.unreachable(errors.New("connection refused"))
 		pass(24*time.Hour + 30*time.Minute)
-		if n := strings.Count(d.logs.String(), "registry does not say"); n != 1 {
+		if n := strings.Count(d.logs.String(), "check the registry for a newer image"); n != 1 {
 			t.Errorf("said %d times", n)
 		}
 		d.expect("picture", d.last(), "web=running/synced")

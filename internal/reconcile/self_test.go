@@ -203,11 +203,13 @@ func TestWhenItHandsOver(t *testing.T) {
 		w.push("c3", version(3, stack("own")), version(2, stack("web")))
 		pass(time.Minute)
 		d.look()
-		w.push("c4", version(4, stack("own")), version(2, stack("web")))
 		d.expect("did", w.did(), "checkout c2, pull web, up web c2, checkout c3")
+		w.push("c4", version(4, stack("own")), version(2, stack("web")))
+		d.look()
+		d.expect("did", w.did(), "checkout c4")
 		pass(time.Minute)
-		d.expect("did", w.did(), "checkout c4, pull own, hand over own c4")
-		d.expect("triggers", d.triggers(), "start webhook webhook lane")
+		d.expect("did", w.did(), "pull own, hand over own c4")
+		d.expect("triggers", d.triggers(), "start webhook webhook webhook lane")
 		d.stop()
 	})
 	bubble(t, "not before what has to be looked at again was", func(t *testing.T) {
@@ -220,10 +222,10 @@ func TestWhenItHandsOver(t *testing.T) {
 			t.Errorf("did %s", did)
 		}
 		pass(59 * time.Second)
-		d.expect("no check meanwhile", d.triggers(), "start lane")
+		d.expect("no check meanwhile", d.triggers(), "start lane lane")
 		d.expect("did", w.did(), "")
 		pass(time.Second)
-		if got := d.triggers(); !strings.HasPrefix(got, "start lane lane") {
+		if got := d.triggers(); !strings.HasPrefix(got, "start lane lane lane") {
 			t.Errorf("none after it: %s", got)
 		}
 		d.stop()

@@ -1,0 +1,202 @@
+package plan
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Doubt is a question about data that going on might leave behind: it is a loss
+// when Old has content and New does not exist or is empty. Who plans asks the
+// engine and the file system, and answers in State.Losses.
+type Doubt struct {
+	// Container has Old mounted. Empty when both are files of the clone.
+	Container string
+	Old, New  Mount
+}
+
+// redefines finds a volume whose definition changed: it could only be applied
+// by deleting the volume and what is in it.
+func redefines(s Stack, r Running) string {
+	for _, v := range s.Volumes {
+		have, ok := find(r.Volumes, v.Name)
+		if ok && have.Hash != "" && v.Hash != "" && have.Hash != v.Hash {
+			return fmt.Sprintf("the definition of volume %s changed, which can only be applied by deleting its data; put the old definition back, or give the volume another name and move the data", v.Name)
+		}
+	}
+	return ""
+}
+
+// loses says what data a stack would start without. Only what containers mount
+// decides, not what files and folders are called:
+//
+//	the container of before mounts       the new one would mount     held
+//	-----------------------------------  --------------------------  ----
+//	a named volume, or of the clone a
+//	folder or file, that has content     the same                    no
+//	                                     another that has content    no
+//	                                     another that is missing or
+//	                                     empty                       yes
+//	something else                       anything                    no
+//
+// The container of before is the service's own, or else the one of the same
+// service in the project whose place the stack takes, or in the stack that the
+// service moved from. A folder that moved takes its tracked files with it, and
+// leaves an untracked env file behind, which holds it as well.
+func (b *builder) loses(s Stack, r Running) string {
+	for _, svc := range s.Services {
+		if svc.NewData || svc.Scale == 0 {
+			continue
+		}
+		project, containers := b.before(s, r, svc)
+		for _, c := range containers {
+			for _, want := range svc.Mounts {
+				old, ok := mountAt(c, want.Target)
+				if !ok || want.Type == MountAnonymous || old.Type == want.Type && old.Source == want.Source {
+					continue
+				}
+				if b.loss(Doubt{Container: c.ID, Old: old, New: want}) {
+					return lossText(s, svc, project, old, want)
+				}
+			}
+		}
+	}
+	return b.leavesEnv(s)
+}
+
+// before are the containers whose data a service goes on with, and the project
+// that they are of.
+func (b *builder) before(s Stack, r Running, svc Service) (project string, containers []Container) {
+	of := func(r Running) []Container {
+		var out []Container
+		for _, c := range r.Containers {
+			if c.Service == svc.Name && !c.OneOff {
+				out = append(out, c)
+			}
+		}
+		return out
+	}
+	if own := of(r); len(own) > 0 {
+		return s.Name, own
+	}
+	for _, old := range b.state.Observed.Running {
+		if b.heir[old.Project] == s.Name {
+			if had := of(old); len(had) > 0 {
+				return old.Project, had
+			}
+		}
+	}
+	for _, old := range b.state.Observed.Running {
+		if old.Project != s.Name && b.movesFrom(old, s, svc) {
+			return old.Project, of(old)
+		}
+	}
+	return "", nil
+}
+
+// loss looks up the answer to a doubt, and notes the question.
+func (b *builder) loss(d Doubt) bool {
+	if !slices.Contains(b.doubts, d) {
+		b.doubts = append(b.doubts, d)
+	}
+	lost, known := b.state.Losses[d]
+	return lost || !known
+}
+
+func mountAt(c Container, target string) (Mount, bool) {
+	for _, m := range c.Mounts {
+		if m.Target == target {
+			return m, m.Type == MountVolume || m.Type == MountClone
+		}
+	}
+	return Mount{}, false
+}
+
+func lossText(s Stack, svc Service, project string, old, want Mount) string {
+	var ways []string
+	if project != s.Name && old.Type == MountVolume {
+		ways = append(ways, "keep the project name (name: "+project+")")
+	}
+	switch {
+	case want.Type == MountVolume:
+		ways = append(ways, "fill "+want.text()+" with the data by hand")
+	case old.Type == MountClone:
+		ways = append(ways, "move the content to "+want.text())
+	default:
+		ways = append(ways, "copy the content to "+want.text())
+	}
+	ways = append(ways, "or, to start without it, give the service the label "+LabelData+"=new in git")
+	return fmt.Sprintf("service %s has its data in %s (at %s), and would start with %s, which does not exist or is empty; %s",
+		svc.Name, old.text(), want.Target, want.text(), strings.Join(ways, ", "))
+}
+
+// LabelData is the label that lets a service start without its data; its value
+// is "new".
+const LabelData = "gitops.data"
+
+func (m Mount) text() string {
+	switch m.Type {
+	case MountVolume:
+		return "volume " + m.Source
+	case MountClone:
+		return "./" + m.Source
+	case MountAnonymous:
+		return "an anonymous volume"
+	default:
+		return m.Source
+	}
+}
+
+// leavesEnv finds an env file that git does not track and that stays behind in
+// the folder that the stack moved from.
+func (b *builder) leavesEnv(s Stack) string {
+	old, files := b.envBefore(s)
+	from, to := path.Dir(old), path.Dir(s.File)
+	if old == "" || from == to || from == "." {
+		return ""
+	}
+	for _, f := range files {
+		rel, inside := strings.CutPrefix(f, from+"/")
+		if !inside {
+			continue
+		}
+		d := Doubt{Old: Mount{Type: MountClone, Source: f}, New: Mount{Type: MountClone, Source: path.Join(to, rel)}}
+		if !slices.Contains(s.Untracked, d.New.Source) && b.loss(d) {
+			return fmt.Sprintf("%s is not tracked by git and stays behind where the stack was before; move it: mv %s %s", f, f, d.New.Source)
+		}
+	}
+	return ""
+}
+
+// envBefore gives the file that a stack had before it moved, and the untracked
+// env files that it read then.
+func (b *builder) envBefore(s Stack) (file string, untracked []string) {
+	names := []string{s.Name}
+	for project, heir := range b.heir {
+		if heir == s.Name {
+			names = append(names, project)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		if b.displaced[name] && b.heir[name] != s.Name {
+			continue
+		}
+		r, runs := b.running[name]
+		rec := b.state.Memory[name]
+		file, untracked = rec.File, rec.Untracked
+		for _, was := range b.state.Before {
+			if was.Name == name && was.Invalid == "" {
+				file, untracked = was.File, was.Untracked
+			}
+		}
+		if file == "" && runs && hasContainers(r) && r.Ours { // nothing is remembered: .env is what most have
+			file, untracked = r.File, []string{path.Join(path.Dir(r.File), ".env")}
+		}
+		if file != "" && file != s.File {
+			return file, untracked
+		}
+	}
+	return "", nil
+}

@@ -1,0 +1,323 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// patience is how long a checkout waits for the stops before it. One slow stop
+// holds up the other stacks for no longer; the stack that takes its place waits
+// for it all the same.
+const patience = 30 * time.Second
+
+// order makes operations of what was decided, and says what comes after what:
+//
+//	operation        comes after
+//	---------        -----------
+//	stop             the stops of projects on its networks, however they end
+//	                 the pulls of the stacks that take its place
+//	checkout         the stops, however they end, for at most half a minute
+//	pull             the checkout, if no stop waits for it, or if it builds
+//	up               the checkout, its pull
+//	                 the ups of the stacks that it needs
+//	                 the stop, or the up, of what it takes the place of
+//	                 the stop that made room, and the up that this was for
+//	hand over        everything else, however that ends, and then its pull
+//
+// What an operation comes after has to end well, unless it says otherwise.
+func (b *builder) order() {
+	b.breakCircles()
+	g := &graph{ops: map[ID]*Op{}}
+	b.addPulls(g)
+	b.addStops(g)
+	b.addUps(g)
+	b.addCheckout(g)
+	b.addHandOver(g)
+	b.plan.Ops = g.sorted()
+}
+
+type graph struct {
+	ops map[ID]*Op
+	ids []ID // as they are shown, but for what has to come before
+}
+
+func idOf(kind Kind, stack string) ID {
+	return ID(strings.TrimSpace(string(kind) + " " + stack))
+}
+
+func (g *graph) add(op Op) *Op {
+	if op.ID == "" {
+		op.ID = idOf(op.Kind, op.Stack)
+	}
+	op.After = nil
+	g.ops[op.ID] = &op
+	g.ids = append(g.ids, op.ID)
+	return &op
+}
+
+// after adds an edge, if there is such an operation.
+func (g *graph) after(op *Op, a After) {
+	if _, ok := g.ops[a.ID]; !ok || a.ID == op.ID {
+		return
+	}
+	i := slices.IndexFunc(op.After, func(have After) bool { return have.ID == a.ID })
+	switch {
+	case i < 0:
+		op.After = append(op.After, a)
+	case op.After[i].Ended && !a.Ended:
+		op.After[i] = a // to end well is more
+	}
+}
+
+// sorted gives the operations, each after those that it waits for.
+func (g *graph) sorted() []Op {
+	var out []Op
+	begun, done := map[ID]bool{}, map[ID]bool{}
+	var visit func(id ID)
+	visit = func(id ID) {
+		if begun[id] {
+			return
+		}
+		begun[id] = true
+		op := g.ops[id]
+		slices.SortFunc(op.After, func(a, b After) int { return strings.Compare(string(a.ID), string(b.ID)) })
+		for _, a := range op.After {
+			visit(a.ID)
+		}
+		// Only projects on each other's networks can wait in a circle: one of them
+		// does not.
+		op.After = slices.DeleteFunc(op.After, func(a After) bool { return !done[a.ID] })
+		if len(op.After) == 0 {
+			op.After = nil
+		}
+		done[id] = true
+		out = append(out, *op)
+	}
+	for _, id := range g.ids {
+		visit(id)
+	}
+	return out
+}
+
+// pullOver is the id of the pull for a hand-over: its stack may have another.
+func pullOver(stack string) ID { return idOf(Pull, stack) + " to hand over" }
+
+// addPulls adds the pulls that Ups and the hand-over need. They are shown with
+// them.
+func (b *builder) addPulls(g *graph) {
+	for _, name := range sortedKeys(b.up) {
+		op := b.up[name]
+		if s := b.wanted[name]; needsPull(s, op.Services, b.state.Observed, op.Cause.Why) {
+			g.ops[idOf(Pull, name)] = &Op{ID: idOf(Pull, name), Kind: Pull, Stack: name, File: op.File, Cause: op.Cause, Services: op.Services}
+		}
+	}
+	if b.over == nil {
+		return
+	}
+	if op := *b.over; needsPull(b.wanted[op.Stack], op.Services, b.state.Observed, op.Cause.Why) {
+		id := pullOver(op.Stack)
+		g.ops[id] = &Op{ID: id, Kind: Pull, Stack: op.Stack, File: op.File, Cause: op.Cause, Services: op.Services}
+	}
+}
+
+// needsPull says whether images have to come. A repair takes what is here: it
+// must work without the registry, and is not to bring another version.
+func needsPull(s Stack, only []string, o Observed, why Why) bool {
+	return slices.ContainsFunc(s.Services, func(v Service) bool {
+		switch v = v.Due(o); {
+		case only != nil && !slices.Contains(only, v.Name):
+			return false
+		case v.Pull == PullNever:
+			return false
+		case why != Drifted && (v.Pull == PullAlways || v.Pull == PullBuild):
+			return true
+		default:
+			return o.Images[v.Image] == ""
+		}
+	})
+}
+
+// builds says whether a stack's images are built, which wants the files of the
+// new commit in the clone.
+func builds(s Stack) bool {
+	return slices.ContainsFunc(s.Services, func(v Service) bool { return v.Pull == PullBuild })
+}
+
+func (b *builder) addStops(g *graph) {
+	for _, name := range union(sortedKeys(b.stop), sortedKeys(b.makeRoom)) {
+		op, whole := b.stop[name]
+		if !whole {
+			op = b.makeRoom[name]
+		}
+		g.add(op)
+	}
+	for name := range b.stop {
+		op := g.ops[idOf(Stop, name)]
+		for _, user := range b.projectsOn(b.running[name]) {
+			if b.isStopped(user) {
+				g.after(op, After{ID: idOf(Stop, user), Ended: true})
+			}
+		}
+	}
+	for _, name := range b.comes() {
+		for _, d := range b.deps[name] {
+			if op := g.ops[idOf(Stop, d.project)]; op != nil && d.images && (d.whole || d.room) {
+				g.after(op, After{ID: idOf(Pull, name)})
+			}
+		}
+	}
+	for name := range b.makeRoom {
+		g.after(g.ops[idOf(Stop, name)], After{ID: idOf(Pull, name)})
+	}
+}
+
+// projectsOn are the projects with containers on r's networks, which are to be
+// stopped before it is: the reverse of the order in which they came up.
+func (b *builder) projectsOn(r Running) []string {
+	var users []string
+	for _, other := range b.state.Observed.Running {
+		if other.Project == r.Project {
+			continue
+		}
+		for _, c := range other.Containers {
+			if slices.ContainsFunc(r.Networks, func(n Resource) bool { _, ok := c.Networks[n.Name]; return ok }) {
+				users = append(users, other.Project)
+				break
+			}
+		}
+	}
+	return users
+}
+
+func (b *builder) addCheckout(g *graph) {
+	if b.state.Local == b.state.Remote {
+		return
+	}
+	checkout := &Op{ID: idOf(Checkout, ""), Kind: Checkout, Cause: Cause{Detail: "from " + short(b.state.Local)}}
+	g.ops[checkout.ID] = checkout
+	stops := len(b.stop) + len(b.makeRoom)
+	g.ids = slices.Insert(g.ids, stops, checkout.ID)
+	first := map[ID]bool{} // pulls that stops wait for
+	for _, id := range g.ids[:stops] {
+		waits := false
+		for _, a := range g.ops[id].After {
+			if pull := g.ops[a.ID]; pull.Kind == Pull {
+				waits = waits || builds(b.wanted[pull.Stack])
+				first[a.ID] = true
+			}
+		}
+		if !waits {
+			g.after(checkout, After{ID: id, Ended: true, AtMost: patience})
+		}
+	}
+	for id, op := range g.ops {
+		switch op.Kind {
+		case Pull:
+			if !first[id] || builds(b.wanted[op.Stack]) {
+				g.after(op, After{ID: checkout.ID})
+			}
+		case Up:
+			g.after(op, After{ID: checkout.ID})
+		}
+	}
+}
+
+func (b *builder) addUps(g *graph) {
+	providers := providers(b.state.Wanted)
+	for _, name := range sortedKeys(b.up) {
+		if _, ok := g.ops[idOf(Pull, name)]; ok {
+			g.ids = append(g.ids, idOf(Pull, name))
+		}
+		g.add(b.up[name])
+	}
+	for _, name := range sortedKeys(b.up) {
+		op := g.ops[idOf(Up, name)]
+		g.after(op, After{ID: idOf(Pull, name)})
+		for _, up := range b.waitsFor(name, providers) {
+			g.after(op, After{ID: idOf(Up, up)})
+		}
+		for _, d := range b.deps[name] {
+			if d.whole || d.room {
+				g.after(op, After{ID: idOf(Stop, d.project)})
+			}
+		}
+		if _, ok := b.makeRoom[name]; ok {
+			g.after(op, After{ID: idOf(Stop, name)})
+		}
+	}
+}
+
+// waitsFor are the stacks whose Up a stack's Up comes after.
+func (b *builder) waitsFor(name string, providers map[Requirement]Stack) []string {
+	var out []string
+	for _, req := range b.wanted[name].Requires {
+		if p, ok := providers[req]; ok && p.Name != name {
+			out = append(out, p.Name)
+		}
+	}
+	for _, d := range b.deps[name] {
+		if !d.whole && !d.room {
+			out = append(out, d.project)
+		}
+	}
+	for _, other := range sortedKeys(b.up) { // the room was made for it
+		if slices.ContainsFunc(b.deps[other], func(d dep) bool { return d.room && d.project == name && !d.broken }) {
+			out = append(out, other)
+		}
+	}
+	return slices.DeleteFunc(out, func(up string) bool { _, comes := b.up[up]; return !comes })
+}
+
+// breakCircles finds stacks that take things from each other, so that neither
+// can come up before the other has: those services are stopped first.
+func (b *builder) breakCircles() {
+	providers := providers(b.state.Wanted)
+	needs := map[string][]string{}
+	for _, name := range sortedKeys(b.up) {
+		needs[name] = b.waitsFor(name, providers)
+	}
+	for _, name := range sortedKeys(b.up) {
+		for i, d := range b.deps[name] {
+			if d.whole || d.room || pathTo(needs, d.project, name, map[string]bool{}) == nil {
+				continue
+			}
+			b.deps[name][i].room, b.deps[name][i].broken = true, true
+			room := b.makeRoom[d.project]
+			room.Kind, room.Stack, room.File = Stop, d.project, b.wanted[d.project].File
+			if room.Cause.Why == "" {
+				room.Cause = Cause{Why: Changed, Detail: d.what + " goes to " + name}
+			}
+			room.Services, room.Remove = union(room.Services, d.services), room.Remove || d.named
+			b.makeRoom[d.project] = room
+		}
+	}
+}
+
+func (b *builder) addHandOver(g *graph) {
+	if b.over == nil {
+		return
+	}
+	all := slices.Clone(g.ids)
+	name := b.over.Stack
+	last := []*Op{}
+	if pull, ok := g.ops[pullOver(name)]; ok {
+		g.ids = append(g.ids, pull.ID)
+		last = append(last, pull)
+	}
+	op := g.add(*b.over)
+	for _, op := range append(last, op) {
+		for _, id := range all {
+			g.after(op, After{ID: id, Ended: true})
+		}
+		g.after(op, After{ID: idOf(Checkout, "")})
+	}
+	g.after(op, After{ID: pullOver(name)})
+	providers := providers(b.state.Wanted)
+	for _, req := range b.wanted[name].Requires {
+		g.after(op, After{ID: idOf(Up, providers[req].Name)})
+	}
+	for _, d := range b.deps[name] {
+		g.after(op, After{ID: idOf(Stop, d.project)})
+	}
+}

@@ -1,0 +1,144 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// shareNetworks sees to networks whose definition changed and on which others
+// than the stack's own containers are. The network can only be made anew when
+// nobody is on it:
+//
+//	who else is on it                           what happens
+//	-----------------                           ------------
+//	nobody                                      up, which makes it anew
+//	only stacks that are stopped in this plan   stop them, up
+//	managed stacks that are not held            stop their services on it, up, and
+//	                                            bring those services up again
+//	anybody else                                hold: network, naming them
+func (b *builder) shareNetworks() {
+	for _, name := range sortedKeys(b.up) {
+		s := b.wanted[name]
+		for _, n := range redefined(s, b.of(s)) {
+			b.shareNetwork(s, n)
+		}
+	}
+}
+
+func (b *builder) shareNetwork(s Stack, network string) {
+	users, others := b.usersOf(s, network)
+	if len(others) > 0 {
+		b.withdraw(s.Name)
+		b.hold(s, HeldNetwork, fmt.Sprintf("the definition of network %s changed, and %s on it; take them off it, or give the network another name", network, listOthers(others)))
+		return
+	}
+	for _, u := range users {
+		r := b.running[u]
+		b.depend(s.Name, dep{project: u, whole: b.isStopped(u), room: !b.isStopped(u), services: on(r, network), what: "network " + network, images: true})
+		if b.isStopped(u) {
+			continue
+		}
+		services := on(r, network)
+		room := b.makeRoom[u]
+		room.Kind, room.Stack, room.File = Stop, u, b.wanted[u].File
+		room.Cause = Cause{Why: Changed, Detail: "network " + network + " of " + s.Name + " is made anew"}
+		room.Services = union(room.Services, services)
+		b.makeRoom[u] = room
+		up, comes := b.up[u]
+		if !comes {
+			up = Op{Kind: Up, Stack: u, File: b.wanted[u].File, Cause: room.Cause, Orders: OrdersFor(b.wanted[u], r, b.state.Observed, nil)}
+		}
+		up.Orders.Recreate = union(up.Orders.Recreate, services)
+		b.up[u] = up
+	}
+}
+
+func (b *builder) isStopped(project string) bool {
+	_, ok := b.stop[project]
+	return ok
+}
+
+// usersOf tells who is on a network beside its stack: projects that can be
+// taken off it, and others that can't, with the reason.
+func (b *builder) usersOf(s Stack, network string) (users, others []string) {
+	for _, r := range b.state.Observed.Running {
+		if r.Project == s.Name || len(on(r, network)) == 0 {
+			continue
+		}
+		u, wanted := b.wanted[r.Project]
+		h := b.held[u.File]
+		switch {
+		case b.isStopped(r.Project):
+			users = append(users, r.Project)
+		case !r.Ours || !wanted:
+			others = append(others, "project "+r.Project)
+		case u.Invalid != "" || u.Mode != Managed || r.Controller:
+			others = append(others, "stack "+r.Project)
+		case h.Reason != "":
+			others = append(others, fmt.Sprintf("stack %s (held: %s)", r.Project, h.Reason))
+		default:
+			users = append(users, r.Project)
+		}
+	}
+	for _, name := range b.state.Observed.Strangers[network] {
+		others = append(others, "container "+name)
+	}
+	return users, others
+}
+
+// on are the services of a project with containers on a network, and those
+// that live in their network.
+func on(r Running, network string) []string {
+	var out []string
+	ids := map[string]bool{}
+	for _, c := range r.Containers {
+		if _, ok := c.Networks[network]; ok {
+			ids[c.ID] = true
+			out = append(out, c.Service)
+		}
+	}
+	for _, c := range r.Containers {
+		if ids[c.SharesNetworkOf] {
+			out = append(out, c.Service)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// keepNetworks takes back what was planned for the users of a network whose
+// stack does not come up after all.
+func (b *builder) keepNetworks() (changed bool) {
+	for _, u := range sortedKeys(b.makeRoom) {
+		waits := slices.ContainsFunc(sortedKeys(b.up), func(name string) bool {
+			return slices.ContainsFunc(b.deps[name], func(d dep) bool { return d.project == u && d.room })
+		})
+		_, comes := b.up[u]
+		if waits && comes {
+			continue
+		}
+		delete(b.makeRoom, u)
+		delete(b.up, u)
+		if s := b.wanted[u]; !waits && comes { // what it has to do for itself remains
+			b.update(s, b.of(s), b.state.Memory[u], b.differences(s), nil)
+		}
+		changed = true
+	}
+	return changed
+}
+
+func listOthers(others []string) string {
+	slices.Sort(others)
+	others = slices.Compact(others)
+	if len(others) == 1 {
+		return others[0] + " is"
+	}
+	return strings.Join(others[:len(others)-1], ", ") + " and " + others[len(others)-1] + " are"
+}
+
+func union(a, b []string) []string {
+	out := append(slices.Clone(a), b...)
+	slices.Sort(out)
+	return slices.Compact(out)
+}

@@ -1,0 +1,401 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+	"github.com/korbiniankuhn/gitops-compose/internal/report"
+)
+
+const (
+	// patience is how long a checkout waits for operations that touch containers.
+	// What a stack then sees of the new files is mended at the next look.
+	patience = 30 * time.Second
+	// steady is how much longer a stack is watched that ended soon after it had
+	// been brought up before.
+	steady = 10 * time.Second
+	// everybody is more than operations can ever run: whoever acquires it from
+	// the gate is alone.
+	everybody = 1 << 30
+)
+
+// executor walks the operations of plans: each begins when those that it comes
+// after have ended. It decides nothing. All of it but what run does is used by
+// the loop only.
+type executor struct {
+	o       *Options
+	slots   *semaphore.Weighted // stacks that are applied at the same time
+	gate    *semaphore.Weighted // operations touch containers, or a checkout runs
+	head    atomic.Value        // string: the commit that the clone is at
+	results chan *task
+	tasks   []*task // those that have not ended, in the order of their plans
+	patient *alarm  // until an operation is waited for no longer
+	handing context.CancelCauseFunc
+}
+
+// task is an operation that has not ended, or the result of one that has.
+type task struct {
+	plan.Op
+	check   *check
+	project render.Project
+	// begun is when all that it came after had ended; zero before.
+	begun time.Time
+	ended bool
+	took  time.Duration
+	err   error
+	// stale says that the clone has moved on since it was planned, or something
+	// else runs that must not: it was not begun, and is planned again.
+	stale bool
+	// cut says that the end of the daemon cut it short.
+	cut bool
+	// needs is the operation without whose success it was not tried.
+	needs plan.Op
+
+	old    []old    // images that may go afterwards, see prune
+	wanted []string // images that may not
+}
+
+// missed says whether it was not begun.
+func (t *task) missed() bool { return t.needs.ID != "" || t.stale }
+
+func newExecutor(o *Options) *executor {
+	return &executor{
+		o: o, slots: semaphore.NewWeighted(int64(o.Parallel)), gate: semaphore.NewWeighted(everybody),
+		results: make(chan *task), patient: newAlarm(),
+	}
+}
+
+// busy are the stacks whose operations have not ended.
+func (e *executor) busy() map[string]bool {
+	m := map[string]bool{}
+	for _, t := range e.tasks {
+		if t.Stack != "" {
+			m[t.Stack] = true
+		}
+	}
+	return m
+}
+
+// ours says whether what happens to a stack now is our own doing.
+func (e *executor) ours(stack string) bool {
+	for _, t := range e.tasks {
+		if t.Stack == stack && !t.begun.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// alone says whether an operation waits or runs that no look may come between:
+// a checkout, or a hand-over that is under way.
+func (e *executor) alone() bool {
+	for _, t := range e.tasks {
+		if t.Kind == plan.Checkout || t.Kind == plan.HandOver && !t.begun.IsZero() {
+			return true
+		}
+	}
+	return false
+}
+
+// add takes over the operations of a check.
+func (e *executor) add(c *check) {
+	v := c.view
+	e.head.Store(v.heads.Local) // no checkout runs: a look waits for that
+	for _, op := range v.plan.Ops {
+		t := &task{Op: op, check: c, project: v.projects[op.Stack]}
+		t.project.Services = due(t.project.Services, v.state.Observed)
+		if op.Services != nil && op.Kind != plan.Stop {
+			t.project = t.project.Only(op.Services)
+		}
+		if e.o.Pruner != nil && op.Kind == plan.Up && !op.Fresh {
+			t.old, t.wanted = images(v, op.Stack), names(v)
+		}
+		c.tasks[op.ID] = t
+		c.open++
+		e.tasks = append(e.tasks, t)
+	}
+}
+
+// due decides for each service whether its image is pulled.
+func due(services []plan.Service, o plan.Observed) []plan.Service {
+	out := make([]plan.Service, len(services))
+	for i, s := range services {
+		out[i] = s.Due(o)
+	}
+	return out
+}
+
+// advance begins what can begin, and gives what can't any more.
+func (e *executor) advance(ctx context.Context) (missed []*task) {
+	e.patient.set(0)
+	for again := true; again; {
+		again = false
+		for _, t := range e.tasks {
+			if t.ended || !t.begun.IsZero() || !e.turn(t) {
+				continue
+			}
+			again = true
+			if t.missed() {
+				t.ended = true
+				missed = append(missed, t)
+				continue
+			}
+			e.begin(ctx, t)
+		}
+	}
+	e.forget()
+	return missed
+}
+
+// turn says whether a task's turn has come, be it only to be missed.
+func (e *executor) turn(t *task) bool {
+	for _, a := range t.After {
+		before := t.check.tasks[a.ID]
+		switch {
+		case before == nil:
+		case !before.ended && a.AtMost > 0:
+			left := a.AtMost - time.Since(t.check.At)
+			if left <= 0 {
+				continue
+			}
+			if e.patient.at.IsZero() || time.Until(e.patient.at) > left {
+				e.patient.set(left)
+			}
+			return false
+		case !before.ended:
+			return false
+		case !a.Ended && (before.err != nil || before.missed()):
+			t.needs = before.Op
+			t.stale = before.stale
+			return true
+		}
+	}
+	// A daemon that is replaced leaves nothing half done, so it waits for others'
+	// operations, too: it is planned again when they have ended.
+	t.stale = t.Kind == plan.HandOver && (len(e.tasks) > 1 || t.check.overtaken)
+	return true
+}
+
+func (e *executor) forget() {
+	var left []*task
+	for _, t := range e.tasks {
+		if !t.ended {
+			left = append(left, t)
+		}
+	}
+	e.tasks = left
+}
+
+func (e *executor) begin(ctx context.Context, t *task) {
+	t.begun = time.Now()
+	if t.Kind == plan.HandOver {
+		ctx, e.handing = context.WithCancelCause(ctx)
+		e.o.Logger.Info("handing over to another version of the daemon", "stack", t.Stack, "cause", t.Cause.String(), "commit", short(t.check.To))
+	}
+	t.check.began(t)
+	go func() {
+		err := e.run(ctx, t)
+		t.took = time.Since(t.begun)
+		t.stale = errors.Is(err, errStale)
+		t.cut = err != nil && errors.Is(context.Cause(ctx), errShutdown)
+		t.err = err
+		e.results <- t
+	}()
+}
+
+var errStale = errors.New("the clone has moved on since this was planned")
+
+// end takes in that a task has ended.
+func (e *executor) end(t *task) {
+	t.ended = true
+	if t.Kind == plan.HandOver {
+		e.handing(nil)
+		e.handing = nil
+	}
+	e.forget()
+}
+
+// letGo lets a hand-over that is under way go on without this daemon.
+func (e *executor) letGo() {
+	if e.handing != nil {
+		e.handing(errShutdown)
+	}
+}
+
+func (e *executor) run(ctx context.Context, t *task) error {
+	switch t.Kind {
+	case plan.Stop:
+		return e.inSlot(ctx, func(func()) error {
+			return e.touching(ctx, t, func() error { return e.o.Engine.Stop(ctx, t.Op) })
+		})
+	case plan.Checkout:
+		return e.checkout(ctx, t)
+	case plan.Pull:
+		// It takes no slot, so that slow pulls keep no stack from coming up whose
+		// images are here. The engine limits what is pulled at once.
+		return e.o.Engine.Pull(ctx, t.project)
+	case plan.Up:
+		return e.inSlot(ctx, func(release func()) error { return e.up(ctx, t, release) })
+	case plan.HandOver:
+		return e.o.HandOver.Over(ctx, t.project, Own{
+			Service: t.Services[0], Version: t.Version, Commit: t.check.To, Cause: t.Cause.String(), Timeout: e.o.DeployTimeout,
+		})
+	default:
+		return fmt.Errorf("operation %s is not known", t.Kind)
+	}
+}
+
+// inSlot runs do when a slot is free, which it may give back early.
+func (e *executor) inSlot(ctx context.Context, do func(release func()) error) error {
+	if err := e.slots.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	release := sync.OnceFunc(func() { e.slots.Release(1) })
+	defer release()
+	return do(release)
+}
+
+// touching runs do at a time when no checkout runs, if the clone is where the
+// operation was planned for.
+func (e *executor) touching(ctx context.Context, t *task, do func() error) error {
+	if err := e.gate.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer e.gate.Release(1)
+	head, _ := e.head.Load().(string)
+	if head != t.check.To && (t.Kind != plan.Stop || head != t.check.From) {
+		return errStale
+	}
+	return do()
+}
+
+func (e *executor) up(ctx context.Context, t *task, release func()) error {
+	// The stack's time begins when its turn has come.
+	ctx, cancel := context.WithTimeoutCause(ctx, e.o.DeployTimeout, fmt.Errorf("not up within %s (DEPLOY_TIMEOUT_IN_SECONDS)", e.o.DeployTimeout))
+	defer cancel()
+	err := e.touching(ctx, t, func() error { return e.o.Engine.Up(ctx, t.project, t.Op) })
+	release() // waiting for health costs nothing and may last
+	if err == nil {
+		err = e.settle(ctx, t)
+	}
+	if err == nil {
+		prune(ctx, e.o.Pruner, e.o.Logger, t)
+	}
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err
+}
+
+// settle waits until a stack runs. One that ended again soon after it had been
+// brought up is watched for longer, so that its end is seen, with its last
+// words, before it counts as up.
+func (e *executor) settle(ctx context.Context, t *task) error {
+	if err := e.o.Engine.Settle(ctx, t.project); err != nil || !t.Again || !t.Crashed {
+		return err
+	}
+	watch := time.NewTimer(steady)
+	defer watch.Stop()
+	select {
+	case <-watch.C:
+	case <-ctx.Done():
+	}
+	return e.o.Engine.Settle(ctx, t.project)
+}
+
+// checkout takes the clone to the new head, alone as far as patience goes.
+func (e *executor) checkout(ctx context.Context, t *task) error {
+	patient, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if e.gate.Acquire(patient, everybody) == nil {
+		defer e.gate.Release(everybody)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	// When patience was over before it is alone, nothing is begun at least.
+	e.head.Store("")
+	// A checkout survives being killed, but is not to be cut short.
+	err := e.o.Source.Checkout(context.WithoutCancel(ctx), t.check.To)
+	if err != nil {
+		e.head.Store(t.check.From)
+		return err
+	}
+	e.head.Store(t.check.To)
+	return nil
+}
+
+// check is one comparison with the remote and what followed from it.
+type check struct {
+	report.Check
+	view  view
+	tasks map[plan.ID]*task
+	open  int // operations whose end was not taken in yet
+	// overtaken says that another look was taken since.
+	overtaken bool
+	looked    bool // that was reported
+	began     func(*task)
+}
+
+func (c *check) add(op report.Operation) { c.Operations = append(c.Operations, op) }
+
+func (c *check) count(stack string, result report.Result) {
+	c.Counts = append(c.Counts, report.Count{Stack: stack, Result: result})
+}
+
+func (t *task) operation() report.Operation {
+	return report.Operation{
+		Kind: string(t.Kind), Stack: t.Stack, Cause: t.Cause.String(), Started: t.begun, Took: t.took, Error: text(t.err),
+	}
+}
+
+func logOperation(log *slog.Logger, op plan.Op, took time.Duration, commit string, err error) {
+	args := []any{"op", string(op.Kind), "cause", op.Cause.String(), "commit", short(commit), "took", took.Round(time.Millisecond)}
+	if op.Stack != "" {
+		args = append([]any{"stack", op.Stack}, args...)
+	}
+	if err != nil {
+		log.Error("operation failed", append(args, "err", err)...)
+		return
+	}
+	log.Info("operation done", args...)
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func short(commit string) string { return commit[:min(7, len(commit))] }
+
+// overtake notes that another look was taken: what waits to replace the daemon
+// was planned without it.
+func (e *executor) overtake() {
+	for _, t := range e.tasks {
+		t.check.overtaken = true
+	}
+}
+
+// drop gives up the tasks that have not begun.
+func (e *executor) drop() []*task {
+	var dropped []*task
+	for _, t := range e.tasks {
+		if t.begun.IsZero() {
+			t.ended, t.cut = true, true
+			dropped = append(dropped, t)
+		}
+	}
+	e.forget()
+	return dropped
+}

@@ -1,0 +1,251 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+)
+
+// Tree is a staged commit, to be closed when it is no longer read.
+type Tree interface {
+	render.Tree
+	Close() error
+}
+
+// Loader loads the stacks of a staged commit.
+type Loader interface {
+	Load(ctx context.Context, tree render.Tree) ([]render.Project, error)
+}
+
+// Volumes tells what is in volumes, without changing anything in them.
+type Volumes interface {
+	// HasContent says whether what a container, running or not, mounts at a
+	// target has anything in it.
+	HasContent(ctx context.Context, container, target string) (bool, error)
+	// VolumeEmpty says whether an existing volume has nothing in it.
+	VolumeEmpty(ctx context.Context, volume string) (bool, error)
+}
+
+// view is what one look saw and what follows from it.
+type view struct {
+	at       time.Time
+	heads    Heads
+	asked    time.Time
+	projects map[string]render.Project // by name, valid ones
+	state    plan.State
+	plan     plan.Plan
+}
+
+// gather observes everything anew and plans. It touches nothing. What the
+// remote has is what k knows of it; with an error there the clone's head is what
+// is wanted.
+func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
+	v := view{at: time.Now(), asked: k.asked, projects: map[string]render.Project{}}
+	heads, offline, err := r.heads(ctx, k)
+	if err != nil {
+		return v, err
+	}
+	v.heads = heads
+	before, err := r.before(ctx, heads)
+	if err != nil {
+		return v, err
+	}
+	tree, err := r.tree(ctx, heads, k)
+	if err != nil {
+		return v, err
+	}
+	defer func() {
+		if err := tree.Close(); err != nil {
+			r.o.Logger.Warn("can't remove staged files", "err", err)
+		}
+	}()
+	projects, err := r.o.Loader.Load(ctx, tree)
+	if err != nil {
+		return v, verb(err, "load %s", heads.Remote)
+	}
+	observed, err := r.o.Engine.Observe(ctx)
+	if err != nil {
+		return v, err
+	}
+	observed.Latest = r.journal.latest()
+	v.state = plan.State{
+		Now: v.at, Local: heads.Local, Remote: heads.Remote, Offline: offline, Before: before, Observed: observed,
+		Memory: r.journal.memory(), Busy: r.executor.busy(), Repair: maps.Clone(r.ledger.repair),
+	}
+	for _, p := range projects {
+		p.Edited = editedOf(p.Stack, heads.Edited)
+		v.state.Wanted = append(v.state.Wanted, p.Stack)
+		if p.Invalid == "" {
+			v.projects[p.Name] = p
+		}
+	}
+	r.loaded = loaded{heads.Remote, v.state.Wanted}
+	if r.ledger.repair == nil { // the first look: whatever drifted is repaired
+		v.state.Repair = map[string]bool{}
+		for _, s := range v.state.Wanted {
+			v.state.Repair[s.Name] = true
+		}
+	}
+	r.pendingOver(observed, v.state.Busy)
+	policy := plan.Policy{Heal: r.o.Heal, AllowEmpty: r.o.AllowEmpty, KeepEdits: r.o.KeepEdits}
+	v.state.Losses = r.losses(ctx, plan.Doubts(v.state, policy), tree, observed)
+	v.plan = plan.Build(v.state, policy)
+	return v, nil
+}
+
+// heads are what a look goes by. A clone that has moved since the remote was
+// asked is looked at as it is, until the remote was asked again.
+func (r *Reconciler) heads(ctx context.Context, k *known) (h Heads, offline string, err error) {
+	local, err := r.o.Source.Local(ctx)
+	switch {
+	case err != nil && k.err != nil:
+		return local, "", k.err // which says more, and is why there is no clone
+	case err != nil:
+		return local, "", verb(err, "read the clone")
+	case k.err != nil:
+		return local, k.err.Error(), nil
+	case local.Remote == k.Remote: // where a checkout was interrupted there is something to do all the same
+		return Heads{Local: local.Local, Remote: k.Remote, Edited: local.Edited}, "", nil
+	case local.Remote == k.Local:
+		return Heads{Local: k.Local, Remote: k.Remote, Rewritten: k.Rewritten, Edited: local.Edited}, "", nil
+	default:
+		r.remote.ask("engine")
+		return local, "", nil
+	}
+}
+
+// tree shows the wanted commit: as it was staged beside the loop, or else anew.
+func (r *Reconciler) tree(ctx context.Context, h Heads, k *known) (Tree, error) {
+	if tree := k.tree; tree != nil && h.Local == k.Local && h.Remote == k.Remote {
+		k.tree = nil
+		return tree, nil
+	}
+	if err := k.close(); err != nil {
+		return nil, verb(err, "remove staged files")
+	}
+	tree, err := r.o.Source.Stage(ctx, h.Remote)
+	return tree, verb(err, "stage %s", h.Remote)
+}
+
+// loaded are the stacks of a commit as they were last loaded.
+type loaded struct {
+	commit string
+	stacks []plan.Stack
+}
+
+// before are the stacks of the local head. They tell a removed stack that was
+// started by hand from a folder that git never had, and what moved, and what
+// changed.
+func (r *Reconciler) before(ctx context.Context, h Heads) ([]plan.Stack, error) {
+	switch h.Local {
+	case "", h.Remote:
+		return nil, nil // then they are those of the remote head
+	case r.loaded.commit:
+		return r.loaded.stacks, nil
+	}
+	tree, err := r.o.Source.Stage(ctx, h.Local)
+	if err != nil {
+		return nil, verb(err, "stage %s", h.Local)
+	}
+	projects, err := r.o.Loader.Load(ctx, tree)
+	if err := errors.Join(err, tree.Close()); err != nil {
+		return nil, verb(err, "load %s", h.Local)
+	}
+	var stacks []plan.Stack
+	for _, p := range projects {
+		stacks = append(stacks, p.Stack)
+	}
+	return stacks, nil
+}
+
+// editedOf are the edited files that a stack may use: those in its folder, and
+// what it mounts of the clone.
+func editedOf(s plan.Stack, edited []string) []string {
+	var out []string
+	for _, f := range edited {
+		dir := path.Dir(s.File)
+		in := strings.HasPrefix(f, dir+"/") || dir == "." && !strings.Contains(f, "/")
+		for _, svc := range s.Services {
+			in = in || slices.ContainsFunc(svc.Mounts, func(m plan.Mount) bool {
+				return m.Type == plan.MountClone && (f == m.Source || strings.HasPrefix(f, m.Source+"/"))
+			})
+		}
+		if in {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// losses answers doubts. Where that fails there is no answer, and the plan
+// takes it for a loss.
+func (r *Reconciler) losses(ctx context.Context, doubts []plan.Doubt, tree Tree, o plan.Observed) map[plan.Doubt]bool {
+	answers := map[plan.Doubt]bool{}
+	for _, d := range doubts {
+		lost, err := r.loss(ctx, d, tree, o)
+		if err != nil {
+			r.o.Logger.Warn("can't tell whether data would stay behind", "container", d.Container, "from", d.Old.Source, "to", d.New.Source, "err", err)
+			continue
+		}
+		answers[d] = lost
+	}
+	return answers
+}
+
+func (r *Reconciler) loss(ctx context.Context, d plan.Doubt, tree Tree, o plan.Observed) (bool, error) {
+	had := false
+	var err error
+	if d.Old.Type == plan.MountVolume {
+		had, err = r.o.Volumes.HasContent(ctx, d.Container, d.Old.Target)
+	} else {
+		had, err = hasContent(filepath.Join(r.o.Clone, filepath.FromSlash(d.Old.Source)))
+	}
+	if err != nil || !had {
+		return false, err
+	}
+	switch d.New.Type {
+	case plan.MountVolume:
+		if !o.Volumes[d.New.Source] {
+			return true, nil
+		}
+		return r.o.Volumes.VolumeEmpty(ctx, d.New.Source)
+	case plan.MountClone:
+		has, err := hasContent(filepath.Join(tree.Dir(), filepath.FromSlash(d.New.Source)))
+		return !has, err
+	default:
+		return false, nil // what is elsewhere on the host is its owner's to know
+	}
+}
+
+// hasContent says whether a path has something in it: a file, or a folder with
+// more than what keeps it in git. One that may not be read has.
+func hasContent(full string) (bool, error) {
+	info, err := os.Stat(full)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case errors.Is(err, fs.ErrPermission):
+		return true, nil
+	case err != nil:
+		return false, err
+	case !info.IsDir():
+		return true, nil
+	}
+	entries, err := os.ReadDir(full)
+	if errors.Is(err, fs.ErrPermission) {
+		return true, nil
+	}
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return !slices.Contains([]string{".gitkeep", ".gitignore", ".keep", ".placeholder", "lost+found"}, e.Name())
+	}), err
+}
