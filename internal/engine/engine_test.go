@@ -105,6 +105,14 @@ func (h host) Make(t testing.TB, name, image string, labels map[string]string) {
 	ok(t, h.api.ContainerStart(t.Context(), c.ID, container.StartOptions{}))
 }
 
+func (h host) Guest(t testing.TB, name, image, on string) {
+	t.Helper()
+	c, err := h.api.ContainerCreate(t.Context(), &container.Config{Image: image, Cmd: []string{"/bin/busybox", "sleep", "1000"}}, &container.HostConfig{NetworkMode: container.NetworkMode(on)}, nil, nil, name)
+	ok(t, err)
+	t.Cleanup(func() { _ = h.api.ContainerRemove(context.Background(), c.ID, container.RemoveOptions{Force: true}) })
+	ok(t, h.api.ContainerStart(t.Context(), c.ID, container.StartOptions{}))
+}
+
 func (h host) Copy(t testing.TB, id, name string) {
 	t.Helper()
 	c, err := h.api.ContainerInspect(t.Context(), id)

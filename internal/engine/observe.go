@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,10 +26,6 @@ const observeTimeout = 60 * time.Second
 
 // Observe takes one snapshot: four calls, however many stacks there are.
 func (e *Engine) Observe(ctx context.Context) (plan.Observed, error) {
-	return e.observe(ctx, filters.NewArgs(filters.Arg("label", api.ProjectLabel)))
-}
-
-func (e *Engine) observe(ctx context.Context, which filters.Args) (plan.Observed, error) {
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
 	var (
@@ -39,7 +36,7 @@ func (e *Engine) observe(ctx context.Context, which filters.Args) (plan.Observed
 	)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) {
-		containers, err = e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: which})
+		containers, err = e.api.ContainerList(ctx, container.ListOptions{All: true})
 		return err
 	})
 	g.Go(func() (err error) {
@@ -62,7 +59,7 @@ func (e *Engine) observe(ctx context.Context, which filters.Args) (plan.Observed
 
 // collect sorts what the engine listed by project.
 func (e *Engine) collect(containers []container.Summary, images []image.Summary, networks []network.Summary, volumes []*volume.Volume) plan.Observed {
-	o := plan.Observed{Images: map[string]string{}, Networks: map[string]string{}, Volumes: map[string]bool{}}
+	o := plan.Observed{Images: map[string]string{}, Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}}
 	for _, i := range images {
 		for _, ref := range slices.Concat(i.RepoTags, i.RepoDigests) {
 			o.Images[ref] = i.ID
@@ -84,6 +81,10 @@ func (e *Engine) collect(containers []container.Summary, images []image.Summary,
 	for _, c := range containers {
 		if f := at(c.Labels); f != nil {
 			e.addContainer(f, c)
+			continue
+		}
+		for _, name := range networksOf(c) {
+			o.Strangers[name] = append(o.Strangers[name], containerName(c))
 		}
 	}
 	for _, n := range networks {
@@ -105,6 +106,14 @@ func (e *Engine) collect(containers []container.Summary, images []image.Summary,
 	}
 	slices.SortFunc(o.Running, func(a, b plan.Running) int { return strings.Compare(a.Project, b.Project) })
 	return o
+}
+
+// networksOf are the networks that a container which runs is on.
+func networksOf(c container.Summary) []string {
+	if c.NetworkSettings == nil || c.State != container.StateRunning && c.State != container.StatePaused {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(c.NetworkSettings.Networks))
 }
 
 // found is a project while its parts are being collected. It is ours when

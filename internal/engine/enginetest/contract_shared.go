@@ -51,6 +51,15 @@ func sharedCases() map[string]func(*bench) {
 				}
 			}
 		},
+		"a container of no project is seen on the network that it is on": func(b *bench) {
+			b.up(b.stack(two))
+			b.Guest(b, b.name+"-guest", b.image, b.name+"_default")
+			o, err := b.Observe(b.ctx())
+			b.ok(err)
+			if got := o.Strangers[b.name+"_default"]; !slices.Equal(got, []string{b.name + "-guest"}) {
+				b.Errorf("strangers on the network: %v", got)
+			}
+		},
 		"a network is not replaced while the daemon itself is on it": func(b *bench) {
 			before := b.up(b.stack(two))
 			starts := b.Started(b, b.id(before, "a"))

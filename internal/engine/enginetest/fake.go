@@ -119,7 +119,7 @@ func (f *Fake) AddImage(ref string) {
 func (f *Fake) Observe(ctx context.Context) (plan.Observed, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	o := plan.Observed{Images: maps.Clone(f.images), Networks: map[string]string{}, Volumes: map[string]bool{}}
+	o := plan.Observed{Images: maps.Clone(f.images), Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}}
 	if err := ctx.Err(); err != nil {
 		return plan.Observed{}, err
 	}
@@ -132,6 +132,11 @@ func (f *Fake) Observe(ctx context.Context) (plan.Observed, error) {
 		return byName[project]
 	}
 	for _, c := range f.containers {
+		for _, name := range sorted(c.Networks) {
+			if c.project == "" && c.State == "running" {
+				o.Strangers[name] = append(o.Strangers[name], c.Name)
+			}
+		}
 		if c.project == "" || isAside(c) && c.ID != f.self {
 			continue
 		}
@@ -322,6 +327,17 @@ func (f *Fake) Make(_ testing.TB, name, image string, labels map[string]string) 
 		},
 		project: labels[labelProject], labels: labels,
 	})
+}
+
+// Guest implements Host.
+func (f *Fake) Guest(t testing.TB, name, image, network string) {
+	f.Make(t, name, image, nil)
+	defer f.lock()()
+	for _, c := range f.containers {
+		if c.Name == name {
+			c.Networks[network] = f.networks[network].id
+		}
+	}
 }
 
 // Copy implements Host.

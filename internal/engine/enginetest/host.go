@@ -51,6 +51,9 @@ type Host interface {
 	Import(t testing.TB, ref string, volumes ...string)
 	// Make creates and starts a container.
 	Make(t testing.TB, name, image string, labels map[string]string)
+	// Guest creates and starts a container of no project on a network, for the
+	// length of a test.
+	Guest(t testing.TB, name, image, network string)
 	// Copy makes a second container like one, with the next number.
 	Copy(t testing.TB, id, name string)
 	Kill(t testing.TB, id string)
