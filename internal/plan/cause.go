@@ -24,7 +24,7 @@ func (b *builder) causeOf(s Stack, r Running, rec Record, diffs []Difference) Ca
 			return Cause{Why: Moved, Detail: "from " + old}
 		}
 		return Cause{Why: New}
-	case rec.Tried == s.Digest, slices.ContainsFunc(diffs, func(d Difference) bool { return d.Config }):
+	case rec.Tried == s.Digest, len(changed.Changes) > 0, slices.ContainsFunc(diffs, func(d Difference) bool { return d.Config }):
 		return changed
 	default:
 		return drifted
