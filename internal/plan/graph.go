@@ -20,6 +20,7 @@ const patience = 30 * time.Second
 //	checkout         the stops, however they end, for at most half a minute
 //	pull             the checkout, if no stop waits for it, or if it builds
 //	up               the checkout, its pull
+//	                 the pulls of the stacks that take something over from it
 //	                 the ups of the stacks that it needs
 //	                 the stop, or the up, of what it takes the place of
 //	                 the stop that made room, and the up that this was for
@@ -240,6 +241,8 @@ func (b *builder) addUps(g *graph) {
 		for _, d := range b.deps[name] {
 			if d.whole || d.room {
 				g.after(op, After{ID: idOf(Stop, d.project)})
+			} else if up := g.ops[idOf(Up, d.project)]; up != nil && d.images {
+				g.after(up, After{ID: idOf(Pull, name)})
 			}
 		}
 		if _, ok := b.makeRoom[name]; ok {

@@ -235,8 +235,8 @@ func TestServicesThatMove(t *testing.T) {
 			name:  "a service is gone from the old stack before it comes up in the new one, and its image is here before",
 			state: world(stacks(stack("a"), stack("b", db)), projects(running(stack("a", db)), running(stack("b"))), before(stack("a", db), stack("b"))),
 			want: `checkout 2222222: from 1111111
-				up a: changed: db is removed
 				pull b: changed: db is new
+				up a: changed: db is removed (after pull b)
 				up b: changed: db is new (after up a)`,
 		},
 		{
