@@ -19,7 +19,7 @@ func TestContainersDoNotChangeHandsByAMistakeInTheirFile(t *testing.T) {
 			name:  "what runs is of the healthy one",
 			state: world(stacks(other, broken), projects(running(web, func(r *Running) { r.File = other.File })), commit),
 			want: `checkout 2222222: from 1111111
-				up web: changed: app has another configuration
+				up web: changed: web-app-1 has another configuration
 				hold web/compose.yaml: invalid: it is broken`,
 		},
 		{
@@ -41,7 +41,7 @@ func TestContainersDoNotChangeHandsByAMistakeInTheirFile(t *testing.T) {
 			name:  "the file is gone",
 			state: world(stacks(other), projects(running(web)), commit),
 			want: `checkout 2222222: from 1111111
-				up web: changed: app has another configuration`,
+				up web: changed: web-app-1 has another configuration`,
 		},
 	})
 }

@@ -93,59 +93,59 @@ func TestWantedStacks(t *testing.T) {
 			name:  "a changed stack is updated",
 			state: world(stacks(next), projects(running(web)), commit, remember("web", applied(web))),
 			want: `checkout 2222222: from 1111111
-				up web: changed: app has another configuration`,
+				up web: changed: web-app-1 has another configuration`,
 		},
 		{
 			name:  "a changed stack is updated when nothing is remembered of it",
 			state: world(stacks(next), projects(running(web))),
-			want:  `up web: changed: app has another configuration`,
+			want:  `up web: changed: web-app-1 has another configuration`,
 		},
 		{
 			name:   "a changed stack is updated when healing is off",
 			state:  world(stacks(next), projects(running(web)), remember("web", applied(web))),
 			noHeal: true,
-			want:   `up web: changed: app has another configuration`,
+			want:   `up web: changed: web-app-1 has another configuration`,
 		},
 		{
 			name:  "a drift is healed",
 			state: world(stacks(web), projects(running(web, exited(137))), remember("web", applied(web))),
-			want:  `up web: drift: app exited (137)`,
+			want:  `up web: drift: web-app-1 exited (137)`,
 		},
 		{
 			name:  "a drift is healed when nothing is remembered of the stack",
 			state: world(stacks(web), projects(running(web, exited(137)))),
-			want:  `up web: drift: app exited (137)`,
+			want:  `up web: drift: web-app-1 exited (137)`,
 		},
 		{
 			name:  "another configuration without a change in git is a drift",
 			state: world(stacks(web), projects(running(next)), remember("web", applied(web))),
-			want:  `up web: drift: app has another configuration`,
+			want:  `up web: drift: web-app-1 has another configuration`,
 		},
 		{
 			name: "a repair takes the images that are here",
 			state: world(stacks(stack("web", app(func(s *Service) { s.Pull = PullAlways }))), projects(running(web, exited(1))),
 				remember("web", applied(web))),
-			want: `up web: drift: app exited (1)`,
+			want: `up web: drift: web-app-1 exited (1)`,
 		},
 		{
 			name:   "a drift is held when healing is off",
 			state:  world(stacks(web), projects(running(web, exited(137))), remember("web", applied(web))),
 			noHeal: true,
-			want:   `hold web: drift: drifted (app exited (137)); not repaired because SELF_HEAL=false`,
+			want:   `hold web: drift: drifted (web-app-1 exited (137)); not repaired because SELF_HEAL=false`,
 		},
 		{
 			name: "a repair that was begun and failed is tried again when healing is off",
 			state: world(stacks(web), projects(running(web, exited(137))),
 				remember("web", Record{Applied: "web-1", Tried: "web-1", Failed: "web-1", RetryAt: noon().Add(-time.Second)})),
 			noHeal: true,
-			want:   `up web: drift: app exited (137)`,
+			want:   `up web: drift: web-app-1 exited (137)`,
 		},
 		{
 			name: "going back in git after a failed update is a change, when healing is off too",
 			state: world(stacks(web), projects(running(next)),
 				remember("web", Record{Applied: "web-1", Tried: "web-1+", Failed: "web-1+", RetryAt: noon().Add(time.Hour)})),
 			noHeal: true,
-			want:   `up web: changed: app has another configuration`,
+			want:   `up web: changed: web-app-1 has another configuration`,
 		},
 		{
 			name:  "an invalid stack keeps what runs",
@@ -191,7 +191,7 @@ func TestWantedStacks(t *testing.T) {
 		{
 			name:  "a stack started by hand from its own folder is updated when it is not as wanted",
 			state: world(stacks(next), projects(running(web, byHand))),
-			want:  `up web: changed: app has another configuration`,
+			want:  `up web: changed: web-app-1 has another configuration`,
 		},
 		{
 			name:  "a stack that moved to another folder is updated, not removed and started",
@@ -216,7 +216,7 @@ func TestWantedStacks(t *testing.T) {
 		{
 			name:  "a change of the daemon's own service is handed over",
 			state: world(stacks(next), projects(running(web, isSelf))),
-			want:  `hand over web: changed: app has another configuration`,
+			want:  `hand over web: changed: web-app-1 has another configuration`,
 		},
 		{
 			name:  "another definition of a volume is held",
@@ -247,7 +247,7 @@ func TestWantedStacks(t *testing.T) {
 		{
 			name:  "a failed stack is tried again at once when git changed it",
 			state: world(stacks(next), projects(running(web)), remember("web", failed("web-1", time.Hour))),
-			want:  `up web: changed: app has another configuration`,
+			want:  `up web: changed: web-app-1 has another configuration`,
 		},
 		{
 			name:  "a failed stack that is now as wanted is left alone",

@@ -72,7 +72,7 @@ func (b *builder) changes(s Stack, diffs []Difference) []Change {
 	return out
 }
 
-// fields compares two sorted lists.
+// fields compares two sorted lists. What people look for first comes first.
 func fields(service string, was, is []Field) []Change {
 	var out []Change
 	for len(was) > 0 || len(is) > 0 {
@@ -90,6 +90,16 @@ func fields(service string, was, is []Field) []Change {
 			was, is = was[1:], is[1:]
 		}
 	}
+	slices.SortStableFunc(out, func(a, b Change) int {
+		switch {
+		case a.Field == "image" && b.Field != "image":
+			return -1
+		case b.Field == "image" && a.Field != "image":
+			return 1
+		default:
+			return 0
+		}
+	})
 	return out
 }
 

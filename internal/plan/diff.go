@@ -91,32 +91,45 @@ func serviceDifferences(svc Service, all map[string][]Container, o Observed) []D
 		add(false, "has %d containers instead of %d", len(have), svc.Scale)
 	}
 	if HasMoved(svc, o) && svc.Scale > 0 {
-		add(true, "has an older image than %s at the registry", svc.Image)
+		add(true, "has an older image than %s at the registry (%s)", svc.Image, shortID(o.Latest[svc.Image]))
 		ds[len(ds)-1].Moved = true
 	}
 	for _, c := range have {
+		of := func(config bool, format string, a ...any) {
+			ds = append(ds, Difference{Service: svc.Name, Config: config, Text: c.Name + " " + fmt.Sprintf(format, a...)})
+		}
 		image, here := o.Images[svc.Image]
 		switch {
 		case !svc.Made(c):
-			add(true, "has another configuration")
+			of(true, "has another configuration")
 		case here && c.Image != "" && c.Image != image:
-			add(true, "has another image")
+			of(true, "has another image than %s (%s → %s)", svc.Image, shortID(c.Image), shortID(image))
 			ds[len(ds)-1].Moved = svc.Every > 0
 		case c.Replacing:
-			add(false, "is half replaced")
+			of(false, "is half replaced")
 		case svc.Finished(c):
 		case c.State == "exited":
-			add(false, "exited (%d)", c.ExitCode)
+			of(false, "exited (%d)", c.ExitCode)
 			ds[len(ds)-1].Crashed = true
 		case c.State == "created" || c.State == "dead" || c.State == "paused":
-			add(false, "is %s", c.State)
+			of(false, "is %s", c.State)
 		case c.State == "running" && offNetwork(svc, c, o) != "":
-			add(false, "is not on network %s", offNetwork(svc, c, o))
+			of(false, "is not on network %s", offNetwork(svc, c, o))
 		case youngerLeader(svc, c, all) != "":
-			add(false, "follows %s, which was replaced", youngerLeader(svc, c, all))
+			of(false, "follows %s, which was replaced", youngerLeader(svc, c, all))
 		}
 	}
 	return ds
+}
+
+// shortID is as much of an image's id or digest as people compare.
+func shortID(id string) string {
+	const digits = 12
+	kind, hash, ok := strings.Cut(id, ":")
+	if !ok || kind != "sha256" || len(hash) <= digits {
+		return id
+	}
+	return kind + ":" + hash[:digits]
 }
 
 func offNetwork(svc Service, c Container, o Observed) string {

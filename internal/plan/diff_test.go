@@ -27,20 +27,20 @@ func TestDifferences(t *testing.T) {
 		{name: "a service of scale 0 needs no container", stack: stack("web", app(func(s *Service) { s.Scale = 0 })), runs: running(web, func(r *Running) { r.Containers = nil })},
 		{name: "scaled down by hand", stack: two, runs: running(web), want: "app has 1 of 2 containers"},
 		{name: "scaled up by hand", stack: web, runs: running(two), want: "app has 2 containers instead of 1"},
-		{name: "another configuration", stack: stack("web", changed), runs: running(web), want: "app has another configuration"},
-		{name: "a retagged image", stack: web, runs: running(web), world: func(o *Observed) { o.Images["app:1"] = "id of another" }, want: "app has another image"},
+		{name: "another configuration", stack: stack("web", changed), runs: running(web), want: "web-app-1 has another configuration"},
+		{name: "a retagged image", stack: web, runs: running(web), world: func(o *Observed) { o.Images["app:1"] = "id of another" }, want: "web-app-1 has another image than app:1 (id of app:1 → id of another)"},
 		{name: "an image that was removed while it runs", stack: web, runs: running(web), world: func(o *Observed) { clear(o.Images) }},
-		{name: "half replaced", stack: web, runs: running(web, first(func(c *Container) { c.Replacing = true })), want: "app is half replaced"},
+		{name: "half replaced", stack: web, runs: running(web, first(func(c *Container) { c.Replacing = true })), want: "web-app-1 is half replaced"},
 		{name: "a one-shot service that is done", stack: completes, runs: running(web, exited(0))},
-		{name: "a one-shot service that failed", stack: completes, runs: running(web, exited(3)), want: "app exited (3)"},
-		{name: "a service that is to run and ended well", stack: web, runs: running(web, exited(0)), want: "app exited (0)"},
-		{name: "created", stack: web, runs: running(web, in("created")), want: "app is created"},
-		{name: "dead", stack: web, runs: running(web, in("dead")), want: "app is dead"},
-		{name: "paused", stack: web, runs: running(web, in("paused")), want: "app is paused"},
+		{name: "a one-shot service that failed", stack: completes, runs: running(web, exited(3)), want: "web-app-1 exited (3)"},
+		{name: "a service that is to run and ended well", stack: web, runs: running(web, exited(0)), want: "web-app-1 exited (0)"},
+		{name: "created", stack: web, runs: running(web, in("created")), want: "web-app-1 is created"},
+		{name: "dead", stack: web, runs: running(web, in("dead")), want: "web-app-1 is dead"},
+		{name: "paused", stack: web, runs: running(web, in("paused")), want: "web-app-1 is paused"},
 		{name: "restarting is the engine's work", stack: web, runs: running(web, in("restarting"))},
 		{name: "removing is the engine's work", stack: web, runs: running(web, in("removing"))},
-		{name: "a container that is off its network", stack: web, runs: running(web, first(func(c *Container) { clear(c.Networks) })), want: "app is not on network web_default"},
-		{name: "a container on a network that was made anew", stack: web, runs: running(web), world: func(o *Observed) { o.Networks["web_default"] = "another" }, want: "app is not on network web_default"},
+		{name: "a container that is off its network", stack: web, runs: running(web, first(func(c *Container) { clear(c.Networks) })), want: "web-app-1 is not on network web_default"},
+		{name: "a container on a network that was made anew", stack: web, runs: running(web), world: func(o *Observed) { o.Networks["web_default"] = "another" }, want: "web-app-1 is not on network web_default"},
 		{name: "a missing network", stack: web, runs: running(web, withoutNetwork), world: func(o *Observed) { clear(o.Networks) }, want: "network web_default is missing"},
 		{name: "a network made by hand is used", stack: web, runs: running(web, withoutNetwork), world: func(o *Observed) { o.Networks["web_default"] = "id of web_default" }},
 		{name: "another definition of a network", stack: stack("web", func(s *Stack) { s.Networks[0].Hash = "n2" }), runs: running(web), want: "network web_default has another definition"},
@@ -53,7 +53,7 @@ func TestDifferences(t *testing.T) {
 		{
 			name: "a follower of a replaced container", stack: follower,
 			runs: running(follower, replaced, func(r *Running) { r.Containers[1].SharesNetworkOf = "web-app" }),
-			want: "worker follows app, which was replaced",
+			want: "web-worker-1 follows app, which was replaced",
 		},
 		{
 			name: "a follower of one of several, of which another is younger", stack: follower,
@@ -67,12 +67,12 @@ func TestDifferences(t *testing.T) {
 		},
 		{
 			name: "a follower by volumes of a replaced container", stack: follower, runs: running(follower, replaced),
-			want: "worker follows app, which was replaced",
+			want: "web-worker-1 follows app, which was replaced",
 		},
 		{
 			name: "a follower that is older and exited is told as that", stack: follower,
 			runs: running(follower, replaced, func(r *Running) { r.Containers[1].State = "exited" }),
-			want: "worker exited (0)",
+			want: "web-worker-1 exited (0)",
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -102,10 +102,10 @@ func TestOnlyDefinitionsCountAsAChangeOfConfiguration(t *testing.T) {
 			state = append(state, d.Text)
 		}
 	}
-	if got, want := strings.Join(config, ", "), "network web_default has another definition, app has another configuration, old is no service of the stack"; got != want {
+	if got, want := strings.Join(config, ", "), "network web_default has another definition, web-app-1 has another configuration, old is no service of the stack"; got != want {
 		t.Errorf("configuration: got %s, want %s", got, want)
 	}
-	if got, want := strings.Join(state, ", "), "volume web_data is missing, db exited (0)"; got != want {
+	if got, want := strings.Join(state, ", "), "volume web_data is missing, web-db-1 exited (0)"; got != want {
 		t.Errorf("state: got %s, want %s", got, want)
 	}
 }
@@ -140,7 +140,7 @@ func TestAViewSaysWhatIsWrong(t *testing.T) {
 		{name: "not healthy yet", runs: running(web, health("starting")), starting: true},
 		{name: "unhealthy", runs: running(web, health("unhealthy")), problems: "app is unhealthy"},
 		{name: "a crash loop", runs: running(web, first(func(c *Container) { c.State, c.ExitCode = "restarting", 2 })), problems: "app keeps crashing (exit code 2)"},
-		{name: "a difference", runs: running(web, exited(1)), problems: "app exited (1)"},
+		{name: "a difference", runs: running(web, exited(1)), problems: "web-app-1 exited (1)"},
 		{
 			name: "an unhealthy container of compose run is its owner's",
 			runs: running(web, func(r *Running) {

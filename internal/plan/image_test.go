@@ -29,28 +29,28 @@ func TestWatchedTags(t *testing.T) {
 		{
 			name:  "a tag that has moved is pulled, as if git had changed",
 			state: world(stacks(web), projects(running(web)), remember("web", applied(web)), latest("sha256:new")),
-			want: `pull web: changed: app has an older image than app:1 at the registry
-				up web: changed: app has an older image than app:1 at the registry`,
+			want: `pull web: changed: app has an older image than app:1 at the registry (sha256:new)
+				up web: changed: app has an older image than app:1 at the registry (sha256:new)`,
 		},
 		{
 			name:   "a tag that has moved is a change when healing is off",
 			state:  world(stacks(web), projects(running(web)), remember("web", applied(web)), latest("sha256:new")),
 			noHeal: true,
-			want: `pull web: changed: app has an older image than app:1 at the registry
-				up web: changed: app has an older image than app:1 at the registry`,
+			want: `pull web: changed: app has an older image than app:1 at the registry (sha256:new)
+				up web: changed: app has an older image than app:1 at the registry (sha256:new)`,
 		},
 		{
 			name: "a watched image that another stack has pulled already is a change when healing is off",
 			state: world(stacks(web), projects(running(web, first(func(c *Container) { c.Image = "old" }))),
 				remember("web", applied(web)), latest("sha256:here")),
 			noHeal: true,
-			want:   `up web: changed: app has another image`,
+			want:   `up web: changed: web-app-1 has another image than app:1 (old → id of app:1)`,
 		},
 		{
 			name: "an update for another reason does not pull a timed image that is not due",
 			state: world(stacks(stack("web", app(watched), changed)), projects(running(web)), remember("web", applied(web)),
 				latest("sha256:here")),
-			want: `up web: changed: app has another configuration`,
+			want: `up web: changed: web-app-1 has another configuration`,
 		},
 		{
 			name:  "a timed image that is not here is pulled",

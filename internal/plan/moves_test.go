@@ -77,7 +77,7 @@ func TestMoves(t *testing.T) {
 			name:  "a folder that moved under a name that is kept is an update in place",
 			state: world(stacks(stack("blog", in("apps/blog"), changed)), projects(running(stack("blog"))), before(stack("blog"))),
 			want: `checkout 2222222: from 1111111
-				up blog: changed: app has another configuration`,
+				up blog: changed: blog-app-1 has another configuration`,
 		},
 		{
 			name:  "the old one goes on while the new one is invalid",
@@ -95,7 +95,7 @@ func TestMoves(t *testing.T) {
 		{
 			name:  "nothing is moved while the remote can't be asked",
 			state: world(stacks(stack("db")), projects(running(stack("db"), exited(1)), running(blog)), offline),
-			want:  `up db: drift: app exited (1)`,
+			want:  `up db: drift: db-app-1 exited (1)`,
 		},
 		{
 			name:  "a volume with content would stay behind",
@@ -180,15 +180,15 @@ func TestSwaps(t *testing.T) {
 				projects(running(stack("a", port(80))), running(stack("b", port(81))))),
 			want: `stop a (app): changed: port 80/tcp goes to b
 				stop b (app): changed: port 81/tcp goes to a
-				up a: changed: app has another configuration (after stop a, stop b)
-				up b: changed: app has another configuration (after stop a, stop b)`,
+				up a: changed: a-app-1 has another configuration (after stop a, stop b)
+				up b: changed: b-app-1 has another configuration (after stop a, stop b)`,
 		},
 		{
 			name: "a port that is given up is free before it is taken",
 			state: world(stacks(stack("a", port(80), changed), stack("b", port(90), changed)),
 				projects(running(stack("a")), running(stack("b", port(80))))),
-			want: `up b: changed: app has another configuration
-				up a: changed: app has another configuration (after up b)`,
+			want: `up b: changed: b-app-1 has another configuration
+				up a: changed: a-app-1 has another configuration (after up b)`,
 		},
 		{
 			name: "a port that is not given up yet is waited for",
@@ -201,8 +201,8 @@ func TestSwaps(t *testing.T) {
 			name: "a port of another address is no matter",
 			state: world(stacks(stack("a", app(func(v *Service) { v.Ports = []Port{{IP: "127.0.0.1", Protocol: "tcp", First: 80, Last: 80}} }), changed), stack("b", port(90), changed)),
 				projects(running(stack("a")), running(stack("b", app(func(v *Service) { v.Ports = []Port{{IP: "10.0.0.1", Protocol: "tcp", First: 80, Last: 80}} }))))),
-			want: `up a: changed: app has another configuration
-				up b: changed: app has another configuration`,
+			want: `up a: changed: a-app-1 has another configuration
+				up b: changed: b-app-1 has another configuration`,
 		},
 		{
 			name: "two stacks that swap container names have those containers removed first",
@@ -210,8 +210,8 @@ func TestSwaps(t *testing.T) {
 				projects(running(stack("a", called("one"))), running(stack("b", called("two"))))),
 			want: `stop a (app): changed: container name one goes to b
 				stop b (app): changed: container name two goes to a
-				up a: changed: app has another configuration (after stop a, stop b)
-				up b: changed: app has another configuration (after stop a, stop b)`,
+				up a: changed: one has another configuration (after stop a, stop b)
+				up b: changed: two has another configuration (after stop a, stop b)`,
 		},
 		{
 			name: "a folder of the host that two want to mount is not mounted twice on the way",
@@ -243,7 +243,7 @@ func TestServicesThatMove(t *testing.T) {
 			name: "a service stays where it was while the new stack is held",
 			state: world(stacks(stack("a", changed), stack("b", db)), projects(running(stack("a", db)), running(stack("b"))),
 				remember("b", failed("b-1", time.Minute))),
-			want: `up a: changed: app has another configuration
+			want: `up a: changed: a-app-1 has another configuration
 				hold b: retry: it broke`,
 		},
 		{
@@ -322,7 +322,7 @@ func TestSharedNetworks(t *testing.T) {
 			name:   "a stack that was taken off a network and not brought back is, with healing off",
 			state:  world(stacks(next, web), projects(running(next), running(web, exited(0))), remember("web", Record{Applied: "web-1", Tried: RoomDigest})),
 			noHeal: true,
-			want:   `up web: changed: app exited (0)`,
+			want:   `up web: changed: web-app-1 exited (0)`,
 		},
 	})
 	p := Build(world(stacks(next, web), projects(running(old), running(web))), Policy{Heal: true})
@@ -346,7 +346,7 @@ func TestChangesByHand(t *testing.T) {
 			state: world(stacks(stack("web", edited("web/compose.yaml"))), projects(running(stack("web"))), offline),
 		},
 	})
-	if got := Build(world(stacks(web), projects(running(stack("web")))), Policy{Heal: true, KeepEdits: true}).String(); got != "up web: changed: app has another configuration\n" {
+	if got := Build(world(stacks(web), projects(running(stack("web")))), Policy{Heal: true, KeepEdits: true}).String(); got != "up web: changed: web-app-1 has another configuration\n" {
 		t.Errorf("with changes to be kept: %s", got)
 	}
 }
@@ -359,13 +359,13 @@ func TestWhatTheFirstCheckFoundIsRepairedLater(t *testing.T) {
 			state: world(stacks(web), projects(running(web, exited(1))), remember("web", applied(web)),
 				func(st *State) { st.Repair = map[string]bool{"web": true} }),
 			noHeal: true,
-			want:   `up web: drift: app exited (1)`,
+			want:   `up web: drift: web-app-1 exited (1)`,
 		},
 		{
 			name:   "a first application that was cut off is no drift",
 			state:  world(stacks(web), projects(running(web, exited(1))), remember("web", Record{Tried: "web-1"})),
 			noHeal: true,
-			want:   `up web: changed: app exited (1)`,
+			want:   `up web: changed: web-app-1 exited (1)`,
 		},
 	})
 }

@@ -59,7 +59,7 @@ func TestTheDaemonsOwnStack(t *testing.T) {
 		},
 		{
 			name: "whose service is there goes by its name and not by the label", state: ownWorld(two, stack("own", with("db", labelled), changed)),
-			want: `hand over own: changed: app has another configuration`,
+			want: `hand over own: changed: own-app-1 has another configuration`,
 		},
 		{
 			name: "that wants two daemons is held", state: ownWorld(one, stack("own", scaled(2))),
@@ -94,7 +94,7 @@ func TestTheDaemonsOwnStack(t *testing.T) {
 		{
 			name:  "that differs in other services only is updated, without the daemon's",
 			state: ownWorld(two, stack("own", with("db"), other)),
-			want:  `up own: changed: db has another configuration`,
+			want:  `up own: changed: own-db-1 has another configuration`,
 		},
 		{
 			name: "that has one service too many is updated", state: ownWorld(two, one),
@@ -103,8 +103,8 @@ func TestTheDaemonsOwnStack(t *testing.T) {
 		{
 			name:  "that differs in all services is updated first and handed over after that",
 			state: ownWorld(two, stack("own", changed, with("db"))),
-			want: `up own: changed: db has another configuration
-				hand over own: changed: app has another configuration`,
+			want: `up own: changed: own-db-1 has another configuration
+				hand over own: changed: own-app-1 has another configuration`,
 		},
 		{
 			name:  "is handed over after all others, and after the checkout",
@@ -112,7 +112,7 @@ func TestTheDaemonsOwnStack(t *testing.T) {
 			want: `stop old: removed
 				checkout 2222222: from 1111111
 				up zoo: new
-				hand over own: changed: app has another configuration`,
+				hand over own: changed: own-app-1 has another configuration`,
 		},
 		{
 			name: "that is busy is left alone", state: ownWorld(one, stack("own", changed), busy("own")),
@@ -140,8 +140,8 @@ func TestTheDaemonsOwnService(t *testing.T) {
 			name:  "gets its image before it is handed over, after the checkout",
 			state: ownWorld(one, stack("own", changed, app(func(s *Service) { s.Image = "app:2" })), commit),
 			want: `checkout 2222222: from 1111111
-				pull own: changed: app has another configuration
-				hand over own: changed: app has another configuration`,
+				pull own: changed: own-app-1 has another configuration
+				hand over own: changed: own-app-1 has another configuration`,
 		},
 		{
 			name: "whose version failed is not handed over to it again", state: ownWorld(one, next, remembered(Own{Applied: "h1", Failed: "h2", Error: "it ended"})),
@@ -149,7 +149,7 @@ func TestTheDaemonsOwnService(t *testing.T) {
 		},
 		{
 			name: "whose version failed is handed over to another one", state: ownWorld(one, next, remembered(Own{Applied: "h1", Failed: "h3", Error: "it ended"})),
-			want: `hand over own: changed: app has another configuration`,
+			want: `hand over own: changed: own-app-1 has another configuration`,
 		},
 		{
 			name: "whose version failed is left alone when git takes it back", state: ownWorld(one, one, remembered(Own{Applied: "h1", Failed: "h2", Error: "it ended"})),
@@ -162,33 +162,33 @@ func TestTheDaemonsOwnService(t *testing.T) {
 		{
 			name:  "whose hand-over was interrupted is handed over again when the pause is over",
 			state: ownWorld(one, next, remembered(Own{Applied: "h1", Failed: "h2", Error: "killed", RetryAt: noon()})),
-			want:  `hand over own: changed: app has another configuration`,
+			want:  `hand over own: changed: own-app-1 has another configuration`,
 		},
 		{
 			name: "that was changed by hand is handed over as a repair", state: ownWorld(one, one, another, remembered(Own{Applied: "h1"})),
-			want: `hand over own: drift: app has another configuration`,
+			want: `hand over own: drift: own-app-1 has another configuration`,
 		},
 		{
 			name: "that was changed by hand is held when healing is off", state: ownWorld(one, one, another, remembered(Own{Applied: "h1"})), noHeal: true,
-			want: `hold own: drift: drifted (app has another configuration); not repaired because SELF_HEAL=false`,
+			want: `hold own: drift: drifted (own-app-1 has another configuration); not repaired because SELF_HEAL=false`,
 		},
 		{
 			name:  "whose repair failed is handed over again with healing off: it was begun",
 			state: ownWorld(one, one, another, remembered(Own{Applied: "h1", Failed: "h1", RetryAt: noon()})), noHeal: true,
-			want: `hand over own: drift: app has another configuration`,
+			want: `hand over own: drift: own-app-1 has another configuration`,
 		},
 		{
 			name: "that git changed is handed over when healing is off", state: ownWorld(one, next, remembered(Own{Applied: "h1"})), noHeal: true,
-			want: `hand over own: changed: app has another configuration`,
+			want: `hand over own: changed: own-app-1 has another configuration`,
 		},
 		{
 			name: "that git changed is handed over when nothing is remembered", state: ownWorld(one, next), noHeal: true,
-			want: `hand over own: changed: app has another configuration`,
+			want: `hand over own: changed: own-app-1 has another configuration`,
 		},
 		{
 			name: "off its network is a drift when nothing is remembered", noHeal: true,
 			state: ownWorld(one, one, func(st *State) { clear(st.Observed.Running[0].Containers[0].Networks) }),
-			want:  `hold own: drift: drifted (app is not on network own_default); not repaired because SELF_HEAL=false`,
+			want:  `hold own: drift: drifted (own-app-1 is not on network own_default); not repaired because SELF_HEAL=false`,
 		},
 		{
 			name:  "that needs what a held stack does not provide is held",
@@ -200,13 +200,13 @@ func TestTheDaemonsOwnService(t *testing.T) {
 			name:  "that needs what comes up in the same plan is handed over after it",
 			state: world(stacks(stack("own", changed, needs("edge_default")), stack("edge")), projects(running(one, isSelf))),
 			want: `up edge: new
-				hand over own: changed: app has another configuration`,
+				hand over own: changed: own-app-1 has another configuration`,
 		},
 		{
 			name: "whose tag moved at the registry is pulled and handed over", noHeal: true,
 			state: ownWorld(stack("own", app(watched)), stack("own", app(watched)), moved, remembered(Own{Applied: "h1@sha256:old"})),
-			want: `pull own: changed: app has an older image than app:1 at the registry
-				hand over own: changed: app has an older image than app:1 at the registry`,
+			want: `pull own: changed: app has an older image than app:1 at the registry (sha256:new)
+				hand over own: changed: app has an older image than app:1 at the registry (sha256:new)`,
 		},
 		{
 			name:  "whose tag moved to an image that failed is held",
@@ -226,13 +226,13 @@ func TestTheDaemonsOwnService(t *testing.T) {
 		{
 			name:  "that follows another service is handed over when that is replaced",
 			state: ownWorld(follower, func() Stack { s := follower; other(&s); return s }()),
-			want: `up own: changed: vpn has another configuration
+			want: `up own: changed: own-vpn-1 has another configuration
 				hand over own: changed: app follows vpn, which is brought up`,
 		},
 		{
 			name:  "that follows another service is handed over with healing off when git changes that",
 			state: ownWorld(follower, func() Stack { s := follower; other(&s); return s }(), remember("own", applied(follower)), remembered(Own{Applied: "h1"})), noHeal: true,
-			want: `up own: changed: vpn has another configuration
+			want: `up own: changed: own-vpn-1 has another configuration
 				hand over own: changed: app follows vpn, which is brought up`,
 		},
 		{
@@ -244,7 +244,7 @@ func TestTheDaemonsOwnService(t *testing.T) {
 			name:  "that follows another service is handed over when that ended: its network is another then",
 			state: ownWorld(follower, follower, func(st *State) { c := &st.Observed.Running[0].Containers[1]; c.State, c.ExitCode = "exited", 1 }),
 			want: `
-				up own: drift: vpn exited (1)
+				up own: drift: own-vpn-1 exited (1)
 				hand over own: drift: app follows vpn, which is brought up`,
 		},
 	})

@@ -270,7 +270,7 @@ func TestAStacksFailure(t *testing.T) {
 		d.look()
 		d.expect("runs", d.runs(), "web=web1")
 		d.stop()
-		if got := d.r.journal.peek("web").Outcomes[0].Cause; got != "changed: app has another configuration" {
+		if got := d.r.journal.peek("web").Outcomes[0].Cause; got != "changed: web-app-1 has another configuration" {
 			t.Errorf("cause: %s", got)
 		}
 	})

@@ -306,7 +306,7 @@ func (w *world) Up(ctx context.Context, p render.Project, _ plan.Op) error {
 		svc := p.Services[0]
 		w.running[p.Name] = plan.Running{
 			Project: p.Name, File: p.File, Ours: true, Labelled: true, Networks: p.Networks,
-			Containers: []plan.Container{{ID: p.Digest, Service: svc.Name, State: "running", Hash: svc.Hash, Image: "id of " + svc.Image}},
+			Containers: []plan.Container{{ID: p.Digest, Name: p.Name + "-app-1", Service: svc.Name, State: "running", Hash: svc.Hash, Image: "id of " + svc.Image}},
 		}
 		w.note("up %s %s", p.Name, p.Commit)
 		w.tell(p.Name)
