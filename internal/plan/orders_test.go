@@ -13,8 +13,13 @@ func (o Orders) words() string {
 		order string
 		names []string
 	}{
-		{"recreate", o.Recreate}, {"adopt", o.Adopt}, {"networks", o.Networks}, {"orphans", o.Orphans},
-		{"done", o.Done}, {"halt", o.Halt}, {"spare", o.Spare},
+		{"recreate", o.Recreate},
+		{"adopt", o.Adopt},
+		{"networks", o.Networks},
+		{"orphans", o.Orphans},
+		{"done", o.Done},
+		{"halt", o.Halt},
+		{"spare", o.Spare},
 	} {
 		if len(l.names) > 0 {
 			out = append(out, l.order+" "+strings.Join(l.names, " "))
