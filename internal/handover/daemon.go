@@ -112,7 +112,7 @@ func (h *HandOver) ask(ctx context.Context, w *worker, self engine.Live, image s
 	if err := os.RemoveAll(filepath.Join(w.dir, signFile)); err != nil {
 		return err
 	}
-	w.rec = &Record{Request: r, Clone: h.o.Clone, Old: Container{ID: self.ID, Name: self.Name, Image: self.Image, Reference: self.Reference, Restart: self.Policy}}
+	w.rec = &Record{V: recordFormat, Request: r, Clone: h.o.Clone, Old: Container{ID: self.ID, Name: self.Name, Image: self.Image, Reference: self.Reference, Restart: self.Policy}}
 	if err := w.rec.save(w.dir, Asked); err != nil {
 		return err
 	}

@@ -32,6 +32,9 @@
 //	revived    the old one runs
 //	done
 //
+// The record names its format. Whoever finds one of a newer release leaves it and
+// all containers alone, see read.
+//
 // A person may read the record, and need not. When it is lost meanwhile there is
 // one daemon at the end all the same, but nobody can say why it is that one.
 package handover

@@ -85,8 +85,16 @@ type Container struct {
 	Restart                engine.Restart `json:",omitzero"`
 }
 
-// Record is all that is known of a hand-over. It holds no secret.
+// recordFormat is the newest format of a record that this release knows.
+const recordFormat = 1
+
+// Record is all that is known of a hand-over. It holds no secret. One release
+// writes it and another goes on with it: testdata has it as each format is.
 type Record struct {
+	// V is its format: that of the release that asked for the hand-over, which all
+	// who go on with it keep, so that this one can follow. It was not written
+	// before it was first needed; that is 1.
+	V int `json:"v"`
 	Request
 	Clone    Clone
 	Old, New Container
@@ -111,12 +119,30 @@ const (
 
 // read gives the record; nil if there is none. One that can't be read counts as
 // none: it was not written by us, for ours are written whole.
+//
+// One of a newer release is an error. Nobody knows then who is who in it, and
+// what was done: so it is left as it is, and whoever finds it does nothing to any
+// container. A helper ends, and is taken for one that can't do the hand-over; a
+// daemon works on, if no other has the clone, and asks for no hand-over.
 func read(dir string) (*Record, error) {
+	path := filepath.Join(dir, recordFile)
+	var format struct {
+		V int `json:"v"`
+	}
+	ok, err := readFile(path, &format)
+	if err != nil || !ok {
+		return nil, err
+	}
+	if format.V > recordFormat {
+		return nil, fmt.Errorf("%s has format %d and this release knows %d: a newer release wrote it; it is left alone, and no hand-over begins meanwhile; "+
+			"let the newer release end it, or remove the file when no other container of the daemon is left", path, format.V, recordFormat)
+	}
 	r := &Record{}
-	ok, err := readFile(filepath.Join(dir, recordFile), r)
+	ok, err = readFile(path, r)
 	if err != nil || !ok || r.Old.ID == "" {
 		return nil, err
 	}
+	r.V = max(r.V, 1)
 	return r, nil
 }
 

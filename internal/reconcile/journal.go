@@ -15,11 +15,20 @@ import (
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
 )
 
+// journalFormat is the newest format of a journal that this release knows.
+const journalFormat = 1
+
 // journal remembers stacks between checks and starts: one JSON file, written
-// whole. It holds history and pauses, nothing that correctness rests on.
+// whole. It holds history and pauses, nothing that correctness rests on. testdata
+// has it as each format is.
 type journal struct {
-	path   string
-	log    *slog.Logger
+	path string
+	log  *slog.Logger
+	// aside is what to call the file that is there before the first one is written;
+	// "" if it may go.
+	aside string
+	// V is the format. It was not written before it was first needed; that is 1.
+	V      int               `json:"v"`
 	Stacks map[string]*entry `json:"stacks"`
 	Images map[string]asked  `json:"images,omitempty"`
 	dirty  bool
@@ -45,6 +54,9 @@ func (e *entry) renew(r plan.Record) {
 // outcomesKept is how many outcomes of a stack are remembered.
 const outcomesKept = 10
 
+// openJournal reads the journal. One that can't be read, or that a newer release
+// has written, is set aside when the first one is saved: a dry run changes
+// nothing.
 func openJournal(path string, log *slog.Logger) *journal {
 	j := &journal{path: path, log: log, Stacks: map[string]*entry{}, Images: map[string]asked{}}
 	if path == "" {
@@ -54,11 +66,24 @@ func openJournal(path string, log *slog.Logger) *journal {
 	if errors.Is(err, fs.ErrNotExist) {
 		return j
 	}
+	var format struct {
+		V int `json:"v"`
+	}
 	if err == nil {
+		err = json.Unmarshal(b, &format)
+	}
+	if err == nil && format.V <= journalFormat {
 		err = json.Unmarshal(b, j)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
+		j.aside = path + ".broken"
 		log.Warn("the journal can't be read: history and pauses start anew", "err", err)
+	case format.V > journalFormat:
+		j.aside = fmt.Sprintf("%s.v%d", path, format.V)
+		log.Warn("the journal is of a newer release: history and pauses start anew", "version", format.V)
+	}
+	if j.aside != "" {
 		j.Stacks, j.Images = nil, nil
 	}
 	if j.Images == nil {
@@ -137,7 +162,7 @@ func (j *journal) save() {
 	if !j.dirty || j.path == "" {
 		return
 	}
-	if err := writeWhole(j.path, j); err != nil {
+	if err := j.write(); err != nil {
 		if !j.failed {
 			j.log.Warn("the journal can't be written", "err", err)
 		}
@@ -145,6 +170,21 @@ func (j *journal) save() {
 		return
 	}
 	j.dirty, j.failed = false, false
+}
+
+// write writes the journal, but not over one that is to be set aside.
+func (j *journal) write() error {
+	if j.aside != "" {
+		switch err := os.Rename(j.path, j.aside); {
+		case err == nil:
+			j.log.Warn("the journal that was there has been set aside", "path", j.aside)
+		case !errors.Is(err, fs.ErrNotExist):
+			return fmt.Errorf("set the old one aside: %w", err)
+		}
+		j.aside = ""
+	}
+	j.V = journalFormat
+	return writeWhole(j.path, j)
 }
 
 // writeWhole replaces a file at once: a kill leaves the old or the new one.

@@ -1,10 +1,18 @@
 package reconcile
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"os"
+	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/report"
 )
 
 func TestTheJournal(t *testing.T) {
@@ -50,4 +58,82 @@ func TestTheJournal(t *testing.T) {
 			t.Errorf("journal: %+v", j.peek("web"))
 		}
 	})
+}
+
+// The files in testdata are what releases write. One that is added stays.
+func TestJournalsOfEveryFormatAreRead(t *testing.T) {
+	at := time.Date(2026, 7, 1, 12, 0, 0, 123456789, time.UTC)
+	stacks := map[string]*entry{
+		"web": {
+			Record: plan.Record{
+				File: "web/compose.yaml", Applied: "d1", Tried: "d2", Failed: "d2", Error: "up: image not found", Failures: 2, RetryAt: at.Add(time.Minute),
+			},
+			Commit: "9f3c21e0c0ffee0000000000000000000000abcd", Attempted: "1a2b3c40c0ffee0000000000000000000000abcd", LastSuccess: at, Flaps: 3,
+			Outcomes: []report.Outcome{
+				{At: at, Commit: "1a2b3c40c0ffee0000000000000000000000abcd", Operation: "up", Cause: "changed", Error: "image not found"},
+			},
+		},
+		"gitops": {Record: plan.Record{
+			File: "gitops/compose.yaml", Ignored: true,
+			Own: plan.Own{Applied: "v1", Failed: "v2", Error: "not ready", Failures: 1, Interrupted: 1, RetryAt: at},
+		}},
+	}
+	images := map[string]asked{"nginx:1": {At: at, Latest: "sha256:bb", Failures: 1, Wait: time.Minute}}
+	for _, name := range []string{"journal-first.json", "journal-v1.json"} {
+		var logs bytes.Buffer
+		j := openJournal(filepath.Join("testdata", name), slog.New(slog.NewTextHandler(&logs, nil)))
+		if !reflect.DeepEqual(j.Stacks, stacks) || !reflect.DeepEqual(j.Images, images) || j.aside != "" || logs.Len() > 0 {
+			t.Errorf("%s: got %+v, log %s", name, j, &logs)
+		}
+	}
+	j := openJournal(filepath.Join(t.TempDir(), "journal.json"), slog.New(slog.DiscardHandler))
+	j.Stacks, j.Images, j.dirty = stacks, images, true
+	j.save()
+	want, err := os.ReadFile("testdata/journal-v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(j.path); err != nil || !bytes.Equal(b, want) {
+		t.Errorf("a journal is written otherwise than testdata/journal-v1.json has it: if an older release can't read that, it is a new format: %v\n%s", err, b)
+	}
+}
+
+func TestAJournalThatCannotBeReadIsSetAside(t *testing.T) {
+	for name, c := range map[string]struct{ content, aside, says string }{
+		"broken":             {`{"v": 1, "stacks": {"web": nul`, "journal.json.broken", "can't be read"},
+		"of another type":    {`{"v": 1, "stacks": []}`, "journal.json.broken", "can't be read"},
+		"of a newer release": {`{"v": 2, "stacks": ["web"]}`, "journal.json.v2", "of a newer release"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "journal.json")
+			if err := os.WriteFile(path, []byte(c.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			holds := func(name, want string) {
+				t.Helper()
+				if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(b) != want {
+					t.Errorf("%s holds %q, %v", name, b, err)
+				}
+			}
+			var logs bytes.Buffer
+			j := openJournal(path, slog.New(slog.NewTextHandler(&logs, nil)))
+			if !strings.Contains(logs.String(), "level=WARN") || !strings.Contains(logs.String(), c.says) {
+				t.Errorf("it says %s", &logs)
+			}
+			j.save()
+			holds("journal.json", c.content) // nothing to save yet: so it is in a dry run
+			for range 2 {
+				j.at("web").Commit = "c1"
+				j.save()
+			}
+			holds(c.aside, c.content)
+			if j := openJournal(path, j.log); j.peek("web").Commit != "c1" || j.aside != "" {
+				t.Errorf("it was begun anew as %+v", j)
+			}
+			if n := strings.Count(logs.String(), "set aside"); n != 1 {
+				t.Errorf("said %d times: %s", n, &logs)
+			}
+		})
+	}
 }

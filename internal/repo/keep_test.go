@@ -418,7 +418,7 @@ func TestRandomEditsAreKeptAsGitKeepsThem(t *testing.T) {
 	r := w.open(keep)
 	mustFetch(t, r)
 	moved, refused, laxer, stricter := 0, 0, 0, 0
-	for i := range rounds() {
+	for i := range rounds() / 4 { // each costs git a dozen commands
 		for range 1 + g.IntN(6) {
 			g.step()
 		}
@@ -472,7 +472,7 @@ func TestRandomEditsAreKeptAsGitKeepsThem(t *testing.T) {
 		}
 	}
 	t.Logf("%d checkouts, %d refused, %d by git alone, %d by us alone", moved, refused, laxer, stricter)
-	if moved == 0 || refused == 0 {
+	if rounds() >= 100 && (moved == 0 || refused == 0) {
 		t.Error("the test does not test")
 	}
 }
