@@ -110,7 +110,7 @@ func (r *Repository) secrets() []string {
 		user, password = r.remote.user, r.remote.password
 	}
 	// A name that is part of the address is none, and the message needs it.
-	if (password == "" || password == "x-oauth-basic") && !strings.Contains(r.remote.display, user) {
+	if (password == "" || password == "x-oauth-basic") && !strings.Contains(r.remote.display, user) { //nolint:gosec // G101: the word is no password
 		out = append(out, user)
 	}
 	return out
