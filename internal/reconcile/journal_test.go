@@ -66,9 +66,9 @@ func TestJournalsOfEveryFormatAreRead(t *testing.T) {
 	stacks := map[string]*entry{
 		"web": {
 			Record: plan.Record{
-				File: "web/compose.yaml", Applied: "d1", Tried: "d2", Failed: "d2", Error: "up: image not found", Failures: 2, RetryAt: at.Add(time.Minute),
+				File: "web/compose.yaml", Applied: "d1", Tried: "d2", Failed: "d2", Error: "up: image not found", Failures: 2, RetryAt: at.Add(time.Minute), LastSuccess: at, Flaps: 3,
 			},
-			Commit: "9f3c21e0c0ffee0000000000000000000000abcd", Attempted: "1a2b3c40c0ffee0000000000000000000000abcd", LastSuccess: at, Flaps: 3,
+			Commit: "9f3c21e0c0ffee0000000000000000000000abcd", Attempted: "1a2b3c40c0ffee0000000000000000000000abcd",
 			Outcomes: []report.Outcome{
 				{At: at, Commit: "1a2b3c40c0ffee0000000000000000000000abcd", Operation: "up", Cause: "changed", Error: "image not found"},
 			},

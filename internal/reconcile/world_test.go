@@ -33,7 +33,8 @@ type world struct {
 	running  map[string]plan.Running
 	images   map[string]bool
 	log      []string
-	observed int // how often
+	edited   []string // tracked files that were changed by hand
+	observed int      // how often
 	fetched  int
 	trees    int            // open ones
 	moving   bool           // a checkout runs
@@ -198,7 +199,7 @@ func (w *world) Fetch(ctx context.Context) (h Heads, err error) {
 func (w *world) Local(context.Context) (Heads, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return Heads{Local: w.local, Remote: w.local}, nil
+	return Heads{Local: w.local, Remote: w.local, Edited: w.edited}, nil
 }
 
 type tree struct {
