@@ -15,6 +15,7 @@ func image(ref string) func(*Stack) { return app(func(v *Service) { v.Image = re
 func port(n uint16) func(*Stack) {
 	return app(func(v *Service) { v.Ports = []Port{{Protocol: "tcp", First: n, Last: n}} })
 }
+
 func called(name string) func(*Stack)     { return app(func(v *Service) { v.ContainerName = name }) }
 func blob(id string) func(*Stack)         { return func(s *Stack) { s.Blob = id } }
 func untracked(f string) func(*Stack)     { return func(s *Stack) { s.Untracked = []string{f} } }

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -194,7 +195,7 @@ func (r *Reconciler) losses(ctx context.Context, doubts []plan.Doubt, tree Tree,
 	for _, d := range doubts {
 		lost, err := r.loss(ctx, d, tree, o)
 		if err != nil {
-			r.o.Logger.Warn("can't tell whether data would stay behind", "container", d.Container, "from", d.Old.Source, "to", d.New.Source, "err", err)
+			r.o.Logger.Warn("can't tell whether data would stay behind", "err", fmt.Errorf("%s of container %s: %w", d.Old.Source, d.Container, err))
 			continue
 		}
 		answers[d] = lost

@@ -85,7 +85,7 @@ func (l *ledger) looked(c *check) {
 			delete(l.repair, w.Name)
 		}
 	}
-	l.forget(v)
+	l.forget()
 }
 
 // remember notes what the look itself settles.
@@ -145,7 +145,7 @@ func recordOf(s plan.Stack) plan.Record {
 
 // forget drops what is remembered of stacks that nobody wants and nothing runs
 // of.
-func (l *ledger) forget(v view) {
+func (l *ledger) forget() {
 	l.journal.forget(func(stack string) bool {
 		_, ok := l.concerns[stack]
 		return ok
