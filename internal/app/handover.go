@@ -27,7 +27,7 @@ func (s successor) Outcome() (reconcile.Outcome, bool) {
 	o, ok := s.HandOver.Outcome()
 	return reconcile.Outcome{
 		Own:   reconcile.Own{Service: o.Service, Version: o.Version, Commit: o.Commit, Cause: o.Cause, Timeout: o.Timeout},
-		Stack: o.Stack, File: o.File, Started: o.Started, Ended: o.Ended, Gap: o.Gap, Image: o.Image, Reference: o.Reference, Error: o.Error, Again: o.Again,
+		Stack: o.Stack, File: o.File, Started: o.Started, Ended: o.Ended, Gap: o.Gap, Image: o.Image, Reference: o.Reference, Error: o.Error, Detail: o.Detail, Again: o.Again,
 	}, ok
 }
 

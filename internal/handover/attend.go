@@ -81,7 +81,7 @@ func (w *worker) turn(ctx context.Context, as role) error {
 }
 
 // helpless says why the helper can't be counted on; empty if it can. fault says
-// that the new image is to blame.
+// that the new image is to blame; then its last words are in the record.
 func (w *worker) helpless(ctx context.Context) (why string, fault bool, err error) {
 	if w.rec.Helper == "" {
 		return "the hand-over was interrupted before it began", false, nil
@@ -95,13 +95,15 @@ func (w *worker) helpless(ctx context.Context) (why string, fault bool, err erro
 	case !there:
 		return "the helper was removed", false, nil
 	case c.Restarts >= hopeless:
-		return fmt.Sprintf("the new image can't do the hand-over: it ends again and again (exit code %d)%s", c.ExitCode, w.lastWords(ctx, w.rec.Helper)), !begun, nil
+		w.rec.Detail = w.engine.LastLines(ctx, w.rec.Helper)
+		return fmt.Sprintf("the new image can't do the hand-over: it keeps crashing (exit code %d)", c.ExitCode), !begun, nil
 	case c.State == "exited" && waking:
 		return "", false, nil
 	case c.State == "exited", c.State == "dead":
 		return fmt.Sprintf("the helper ended (exit code %d)", c.ExitCode), !begun && !toldTo(c.ExitCode), nil
 	case time.Since(latest(w.lastStep(), w.since)) > settling: // it has the lock when it is at work
-		return fmt.Sprintf("the new image did not begin with the hand-over within %s%s", settling, w.lastWords(ctx, w.rec.Helper)), !begun, nil
+		w.rec.Detail = w.engine.LastLines(ctx, w.rec.Helper)
+		return fmt.Sprintf("the new image did not begin with the hand-over within %s", settling), !begun, nil
 	default:
 		return "", false, nil
 	}

@@ -50,8 +50,9 @@ type Outcome struct {
 	Gap time.Duration
 	// Image is the id of the old container's image, Reference what it was called.
 	Image, Reference string
-	// Error is why it was taken back; empty if it was not.
-	Error string
+	// Error is why it was taken back; empty if it was not. Detail are the new
+	// daemon's last words then.
+	Error, Detail string
 	// Again says that the version is not to blame for that.
 	Again bool
 }
@@ -219,7 +220,7 @@ func (h *HandOver) Outcome() (Outcome, bool) {
 	if err != nil || rec == nil || rec.Step != Done {
 		return Outcome{}, false
 	}
-	o := Outcome{Request: rec.Request, Started: rec.At[Asked], Ended: rec.At[Done], Image: rec.Old.Image, Reference: rec.Old.Reference, Error: rec.Reason, Again: rec.Again}
+	o := Outcome{Request: rec.Request, Started: rec.At[Asked], Ended: rec.At[Done], Image: rec.Old.Image, Reference: rec.Old.Reference, Error: rec.Reason, Detail: rec.Detail, Again: rec.Again}
 	if since, until := rec.At[Disarmed], rec.At[Started]; !since.IsZero() && until.After(since) {
 		o.Gap = until.Sub(since)
 	}

@@ -105,6 +105,9 @@ type Record struct {
 	At map[Step]time.Time
 	// Reason is why it is taken back; empty if it is not.
 	Reason string `json:",omitempty"`
+	// Detail are the last lines of the new daemon's log then. They are for those
+	// who have authenticated, and forgotten with the record.
+	Detail string `json:",omitempty"`
 	// Again says of one that failed that the version is not to blame: it was
 	// interrupted, or could not be judged.
 	Again bool `json:",omitempty"`

@@ -77,6 +77,8 @@ type worker struct {
 // fault is why a hand-over is taken back.
 type fault struct {
 	err error
+	// detail are the new daemon's last words, see Record.Detail.
+	detail string
 	// again says that the version is not to blame.
 	again bool
 }
@@ -107,6 +109,7 @@ func (w *worker) forward(ctx context.Context) error {
 		switch {
 		case err == nil:
 		case errors.As(err, &f):
+			w.rec.Detail = f.detail
 			return w.giveUp(ctx, f.err.Error(), f.again)
 		default:
 			return err
@@ -241,7 +244,7 @@ func (w *worker) await(ctx context.Context) error {
 			if said == "" {
 				said = "it has said nothing"
 			}
-			return &fault{err: fmt.Errorf("the new daemon was not ready within %s: %s%s", w.rec.Timeout, said, w.lastWords(ctx, id)), again: s.Error != "" && !s.Blocked}
+			return &fault{err: fmt.Errorf("the new daemon was not ready within %s: %s", w.rec.Timeout, said), detail: w.engine.LastLines(ctx, id), again: s.Error != "" && !s.Blocked}
 		}
 		if err := sleep(ctx, pause/2); err != nil {
 			return err
@@ -259,21 +262,14 @@ func (w *worker) alive(ctx context.Context, id string) (bool, error) {
 	case !there:
 		return false, &fault{err: errors.New("the new container was removed"), again: true}
 	case c.Restarts >= hopeless:
-		return false, &fault{err: fmt.Errorf("the new daemon ends again and again (exit code %d)%s", c.ExitCode, w.lastWords(ctx, id))}
+		return false, &fault{err: fmt.Errorf("the new daemon keeps crashing (exit code %d)", c.ExitCode), detail: w.engine.LastLines(ctx, id)}
 	case c.State == "running":
 		return true, nil
 	case c.State == "restarting" && c.ExitCode >= killed, c.State == "exited" && toldTo(c.ExitCode) && time.Since(w.since) < revival:
 		return false, nil
 	default:
-		return false, &fault{err: fmt.Errorf("the new daemon ended (exit code %d)%s", c.ExitCode, w.lastWords(ctx, id)), again: toldTo(c.ExitCode)}
+		return false, &fault{err: fmt.Errorf("the new daemon ended (exit code %d)", c.ExitCode), detail: w.engine.LastLines(ctx, id), again: toldTo(c.ExitCode)}
 	}
-}
-
-func (w *worker) lastWords(ctx context.Context, id string) string {
-	if lines := w.engine.LastLines(ctx, id); lines != "" {
-		return "\nit says: " + lines
-	}
-	return ""
 }
 
 // remove removes the old container, unless the new daemon has ended meanwhile.

@@ -354,7 +354,8 @@ func (c *check) count(stack string, result report.Result) {
 
 func (t *task) operation() report.Operation {
 	return report.Operation{
-		Kind: string(t.Kind), Stack: t.Stack, Cause: t.Cause.String(), Started: t.begun, Took: t.took, Error: text(t.err),
+		Kind: string(t.Kind), Stack: t.Stack, Cause: t.Cause.String(), Started: t.begun, Took: t.took,
+		Error: report.Reason(t.err), Detail: report.Detail(t.err),
 	}
 }
 
@@ -368,13 +369,6 @@ func logOperation(log *slog.Logger, op plan.Op, took time.Duration, commit strin
 		return
 	}
 	log.Info("operation done", args...)
-}
-
-func text(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
 }
 
 func short(commit string) string { return commit[:min(7, len(commit))] }

@@ -33,6 +33,7 @@ type ledger struct {
 
 	// What was counted or logged last, so that it is not said at each look again.
 	failures map[string]failure   // by stack
+	details  map[string]string    // by stack: what it said when it last failed
 	holds    map[string]plan.Held // by name and file
 	invalid  map[string]string    // by name and file: commit and reason
 	ignored  map[string]bool      // by file
@@ -47,7 +48,7 @@ type failure struct{ commit, reason string }
 func newLedger(j *journal, log *slog.Logger) *ledger {
 	return &ledger{
 		journal: j, log: log, stacks: map[string]report.Stack{}, concerns: map[string]bool{},
-		failures: map[string]failure{}, holds: map[string]plan.Held{}, invalid: map[string]string{}, ignored: map[string]bool{},
+		failures: map[string]failure{}, details: map[string]string{}, holds: map[string]plan.Held{}, invalid: map[string]string{}, ignored: map[string]bool{},
 	}
 }
 
@@ -153,6 +154,7 @@ func (l *ledger) forget() {
 	for name := range l.failures {
 		if e := l.journal.peek(name); e.Failed == "" && e.Own.Failed == "" {
 			delete(l.failures, name)
+			delete(l.details, name)
 		}
 	}
 }
@@ -160,7 +162,7 @@ func (l *ledger) forget() {
 // refresh takes what is remembered into a stack's status.
 func (l *ledger) refresh(name, file string) {
 	if s, ok := l.stacks[key(name, file)]; ok {
-		fill(&s, l.journal.peek(name))
+		l.fill(&s)
 		l.stacks[key(name, file)] = s
 	}
 }
@@ -346,6 +348,7 @@ func (l *ledger) applied(t *task) (report.Stack, bool) {
 		e.Error = "it does not stay up: " + t.Cause.Detail
 	}
 	delete(l.failures, t.Stack)
+	delete(l.details, t.Stack)
 	delete(l.repair, t.Stack)
 	if t.Fresh {
 		c.count(t.Stack, report.ResultStarted)
@@ -353,7 +356,7 @@ func (l *ledger) applied(t *task) (report.Stack, bool) {
 		c.count(t.Stack, report.ResultUpdated)
 	}
 	return l.show(t, func(s *report.Stack) {
-		s.Status, s.Sync, s.Reason, s.Detail, s.Differences = report.Running, report.Synced, "", "", nil
+		s.Status, s.Sync, s.Reason, s.Differences = report.Running, report.Synced, "", nil
 	})
 }
 
@@ -381,12 +384,12 @@ func (l *ledger) failed(t *task) (report.Stack, bool) {
 	e.Outcomes = outcomes(e.Outcomes, t)
 	delete(l.repair, t.Stack)
 	l.failedOnce(c, t.Stack, c.To, reason)
+	l.details[t.Stack] = report.Detail(t.err)
 	if k := key(t.Stack, t.File); t.Kind == plan.Stop && l.stacks[k].Name == "" {
 		l.stacks[k] = report.Stack{Name: t.Stack, File: t.File, Mode: string(plan.Managed)}
 	}
 	return l.show(t, func(s *report.Stack) {
 		s.Status, s.Sync, s.Reason = report.Failed, report.Waiting, fmt.Sprintf("%s failed", t.Kind)
-		s.Detail = report.Detail(t.err)
 	})
 }
 
@@ -416,7 +419,7 @@ func (l *ledger) show(t *task, change func(*report.Stack)) (report.Stack, bool) 
 		return s, false
 	}
 	change(&s)
-	fill(&s, l.journal.peek(t.Stack))
+	l.fill(&s)
 	l.stacks[k] = s
 	return s, true
 }

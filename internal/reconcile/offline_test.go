@@ -70,7 +70,10 @@ func TestHealingDoesNotNeedTheRemote(t *testing.T) {
 		w.tell("web")
 		pass(15 * time.Second)
 		d.expect("did", w.did(), "up web c1")
-		i := slices.IndexFunc(d.looksSoFar(), func(l report.Look) bool { return l.Trigger == "engine" })
+		i := slices.IndexFunc(d.looksSoFar(), func(l report.Look) bool { return l.Trigger == "engine" && l.Offline != "" })
+		if i < 0 {
+			t.Fatal("the engine caused no look")
+		}
 		if l := d.looksSoFar()[i]; l.Offline != "fetch: no route to host" || l.Error != l.Offline || l.Stacks == nil {
 			t.Errorf("look: %+v", l)
 		}

@@ -44,8 +44,9 @@ type Outcome struct {
 	// Image is the id of the image that the old daemon ran, Reference what it
 	// was called.
 	Image, Reference string
-	// Error is why the old daemon is back; empty if the new one took over.
-	Error string
+	// Error is why the old daemon is back; empty if the new one took over. Detail
+	// is what the new one said last.
+	Error, Detail string
 	// Again says that the version is not to blame for that.
 	Again bool
 }
@@ -86,9 +87,9 @@ func (l *ledger) handedOver(t *task) (report.Stack, bool) {
 	e.Attempted, e.Outcomes = c.To, outcomes(e.Outcomes, t)
 	l.ownFailed(t.Stack, version, reason, max(0, retryAfter(t.err)), true)
 	l.failedOnce(c, t.Stack, c.To, reason)
+	l.details[t.Stack] = report.Detail(t.err)
 	return l.show(t, func(s *report.Stack) {
 		s.Status, s.Sync, s.Reason = report.Failed, report.Waiting, "handing over failed"
-		s.Detail = report.Detail(t.err)
 	})
 }
 
@@ -139,6 +140,7 @@ func (l *ledger) handOverEnded(c *check, o Outcome) (replaced *task) {
 		e.Own = plan.Own{Applied: o.Version}
 		e.Commit, e.LastSuccess = o.Commit, o.Ended
 		delete(l.failures, o.Stack)
+		delete(l.details, o.Stack)
 		c.count(o.Stack, report.ResultUpdated)
 		replaced = &task{Op: plan.Op{Stack: o.Stack}, old: []old{{o.Image, o.Reference}}}
 	} else {
@@ -146,10 +148,11 @@ func (l *ledger) handOverEnded(c *check, o Outcome) (replaced *task) {
 		own.Interrupted++
 		l.ownFailed(o.Stack, o.Version, o.Error, 0, o.Again && own.Interrupted < blameless)
 		l.failedOnce(c, o.Stack, o.Commit, o.Error)
+		l.details[o.Stack] = o.Detail
 	}
 	op := plan.Op{Kind: plan.HandOver, Stack: o.Stack, Cause: plan.Cause{Detail: o.Cause}}
 	took := o.Ended.Sub(o.Started)
-	c.add(report.Operation{Kind: string(op.Kind), Stack: o.Stack, Cause: o.Cause, Started: o.Started, Took: took, Error: o.Error})
+	c.add(report.Operation{Kind: string(op.Kind), Stack: o.Stack, Cause: o.Cause, Started: o.Started, Took: took, Error: o.Error, Detail: o.Detail})
 	logOperation(l.log, op, took, o.Commit, errorOf(o.Error))
 	if o.Gap > 0 {
 		l.log.Info("no daemon ran meanwhile", "took", o.Gap.Round(time.Millisecond))

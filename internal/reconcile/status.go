@@ -42,7 +42,7 @@ func (l *ledger) statuses(v view) map[string]report.Stack {
 		default:
 			continue // it is about to go
 		}
-		fill(&s, l.journal.peek(w.Name))
+		l.fill(&s)
 		out[key(w.Name, w.File)] = s
 	}
 	return out
@@ -106,7 +106,7 @@ func (l *ledger) status(w plan.View, ops map[plan.ID]plan.Op, refs map[string][]
 		asItRuns()
 		s.Sync, s.Held = report.Applying, ""
 		if known {
-			s.Status, s.Sync, s.Reason, s.Detail = before.Status, before.Sync, before.Reason, before.Detail
+			s.Status, s.Sync, s.Reason = before.Status, before.Sync, before.Reason
 		}
 	case held.Reason == plan.HeldController:
 		asItRuns()
@@ -116,7 +116,6 @@ func (l *ledger) status(w plan.View, ops map[plan.ID]plan.Op, refs map[string][]
 		}
 	case held.Reason == plan.HeldRetry:
 		s.Status, s.Sync, s.Reason = report.Failed, report.Waiting, held.Detail
-		s.Detail = before.Detail
 	case held.Reason != "":
 		s.Status, s.Sync, s.Reason = report.Failed, report.Deferred, held.Detail
 	case comes:
@@ -147,7 +146,9 @@ func hasRunning(run plan.Running) bool {
 }
 
 // fill takes what is remembered into a status.
-func fill(s *report.Stack, e entry) {
+func (l *ledger) fill(s *report.Stack) {
+	e := l.journal.peek(s.Name)
+	s.Detail = l.details[s.Name]
 	s.Error, s.Commit, s.Attempted = e.Error, e.Commit, e.Attempted
 	s.LastSuccess, s.NextRetry = e.LastSuccess, time.Time{}
 	if s.Error == "" {
