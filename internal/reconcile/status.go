@@ -148,11 +148,14 @@ func hasRunning(run plan.Running) bool {
 // fill takes what is remembered into a status.
 func (l *ledger) fill(s *report.Stack) {
 	e := l.journal.peek(s.Name)
-	s.Detail = l.details[s.Name]
 	s.Error, s.Commit, s.Attempted = e.Error, e.Commit, e.Attempted
 	s.LastSuccess, s.NextRetry = e.LastSuccess, time.Time{}
 	if s.Error == "" {
 		s.Error = e.Own.Error
+	}
+	s.Detail = ""
+	if s.Error != "" {
+		s.Detail = l.details[s.Name] // the journal has none
 	}
 	for _, at := range []time.Time{e.RetryAt, e.Own.RetryAt} {
 		if at.After(time.Now()) && (s.NextRetry.IsZero() || at.Before(s.NextRetry)) {
