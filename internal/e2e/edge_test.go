@@ -318,6 +318,7 @@ func TestAKilledDaemonConvergesAtItsNextStart(t *testing.T) {
 
 func TestACrashingServiceIsFailedWithItsLastWordsAndTheOthersGoOn(t *testing.T) {
 	h := newHost(t)
+	h.asksForPasswords()
 	h.stack("bad", "services:\n  app: {image: BASE, command: [\"sh\", \"-c\", \"sleep 0.2; echo last-words; exit 3\"]}\n")
 	h.stack("web", one)
 	h.push("add both")
@@ -332,8 +333,13 @@ func TestACrashingServiceIsFailedWithItsLastWordsAndTheOthersGoOn(t *testing.T) 
 		if st.Status != report.Failed || !strings.Contains(st.Error+st.Reason, "(3)") {
 			return fmt.Errorf("%s: %s %s", st.Status, st.Reason, st.Error)
 		}
-		return nil
+		return h.saidWhy(st, "last-words")
 	})
+	h.password = ""
+	if _, code, err := h.get("/api/v1/status"); err != nil || code != http.StatusUnauthorized {
+		t.Errorf("without a password: %d, %v", code, err)
+	}
+	h.asksForPasswords()
 	h.stack("bad", one)
 	h.push("mend bad")
 	s := h.settle()

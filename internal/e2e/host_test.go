@@ -29,6 +29,7 @@ import (
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/repo/gittest"
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
@@ -41,6 +42,7 @@ const (
 	baseImage = "gitops-compose-e2e:base"
 
 	gitUser, gitPassword = "reader", "correct-horse"
+	httpUser             = "alice"
 )
 
 var binary string // the daemon, built once
@@ -150,7 +152,9 @@ type host struct {
 	clone  string
 	work   string
 	env    map[string]string
-	daemon *daemon
+	// password that pages and API are asked with; empty if they want none.
+	password string
+	daemon   *daemon
 }
 
 // newHost makes a host on the engine that all tests share.
@@ -422,13 +426,36 @@ func (h *host) status() (status, error) {
 }
 
 func (h *host) get(path string) ([]byte, int, error) {
-	resp, err := http.Get(h.daemon.base + path)
+	request, err := http.NewRequest(http.MethodGet, h.daemon.base+path, http.NoBody)
+	if err != nil {
+		return nil, 0, err
+	}
+	if h.password != "" {
+		request.SetBasicAuth(httpUser, h.password)
+	}
+	resp, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	return b, resp.StatusCode, err
+}
+
+// asksForPasswords lets the daemon, from its next start, show pages and API to those only who
+// have one, and everything then: details too.
+func (h *host) asksForPasswords() {
+	h.t.Helper()
+	h.password = "hunter2"
+	hash, err := bcrypt.GenerateFromPassword([]byte(h.password), bcrypt.MinCost)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	file := filepath.Join(h.t.TempDir(), "web.yml")
+	if err := os.WriteFile(file, fmt.Appendf(nil, "basic_auth_users:\n  %s: %s\n", httpUser, hash), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	h.env["HTTP_CONFIG_FILE"] = file
 }
 
 // trigger asks for a check, as a webhook does.
