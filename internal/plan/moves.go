@@ -67,7 +67,7 @@ func (b *builder) findHeir(r Running, file string) (string, bool) {
 		switch {
 		case file != "" && s.File == file:
 			return s.Name, true
-		case !b.isNew(s):
+		case !b.isNew(s) || b.wereBeside(s, r, file):
 		case blob != "" && s.Blob == blob:
 			best, most = s.Name, len(r.Containers)+1
 		default:
@@ -81,10 +81,16 @@ func (b *builder) findHeir(r Running, file string) (string, bool) {
 
 // isNew says whether nothing of a stack runs, and nothing ever did.
 func (b *builder) isNew(s Stack) bool {
-	if slices.ContainsFunc(b.state.Before, func(was Stack) bool { return was.File == s.File }) {
-		return false
-	}
 	return !hasContainers(b.running[s.Name]) && b.state.Memory[s.Name].Applied == ""
+}
+
+// wereBeside says whether the clone's head has a stack beside the one that a
+// project is of, so that neither came from the other. A head that has only the
+// heir is of a move that is not over: the heir was held, and the clone went on.
+func (b *builder) wereBeside(s Stack, r Running, file string) bool {
+	had := func(is func(was Stack) bool) bool { return slices.ContainsFunc(b.state.Before, is) }
+	return had(func(was Stack) bool { return was.File == s.File }) &&
+		had(func(was Stack) bool { return was.Name == r.Project || was.File == file })
 }
 
 // alike counts the services of a project that a stack has as well, if they are
@@ -121,10 +127,11 @@ func (b *builder) movesFrom(old Running, s Stack, svc Service) bool {
 	if has(had, svc.Name) || slices.Contains(had.Disabled, svc.Name) {
 		return false
 	}
-	for _, was := range b.state.Before {
-		if was.File == s.File && has(was, svc.Name) {
-			return false
-		}
+	hadIt := func(file string) bool {
+		return slices.ContainsFunc(b.state.Before, func(was Stack) bool { return was.File == file && has(was, svc.Name) })
+	}
+	if hadIt(s.File) && hadIt(had.File) { // else it moved before, and its new stack was held since
+		return false
 	}
 	if slices.ContainsFunc(b.of(s).Containers, func(c Container) bool { return c.Service == svc.Name }) {
 		return false
@@ -324,6 +331,8 @@ func (b *builder) contend(s Stack, svc Service, k key, c claim) {
 	case b.removed(b.running[c.project]):
 		d.whole, d.services = true, nil
 		b.depend(s.Name, d)
+	case wanted && !c.container.Self && d.images && (had.Invalid != "" || had.Mode == Ignored):
+		b.depend(s.Name, d) // nobody knows whether it gives that up
 	case !wanted, had.Invalid != "", had.Mode == Ignored, c.container.Self:
 	case slices.ContainsFunc(had.Services, func(v Service) bool { return v.Name == c.container.Service && slices.Contains(keysOf(v), k) }):
 		// Both want it, which they have to agree on.

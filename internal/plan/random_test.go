@@ -101,7 +101,7 @@ func legal(t *testing.T, st State, p Plan) {
 			if own && (op.Services == nil || op.Kind == Up && slices.Contains(op.Services, self.Service)) {
 				bad("is the daemon itself")
 			}
-			if st.Local != st.Remote && !checkout {
+			if st.Local != st.Remote && !checkout && (op.Kind != Pull || builds(s)) { // a stop may wait for a pull
 				bad("comes before the checkout")
 			}
 		}
