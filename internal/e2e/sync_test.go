@@ -22,6 +22,8 @@ import (
 
 func volumeList(args filters.Args) volume.ListOptions { return volume.ListOptions{Filters: args} }
 
+func networkList(args filters.Args) network.ListOptions { return network.ListOptions{Filters: args} }
+
 func TestAStackIsStartedChangedAndRemovedAndItsVolumeStays(t *testing.T) {
 	h := newHost(t)
 	h.stack("web", `
