@@ -179,3 +179,4 @@ func (onlyFolder) Commit() string          { return "" }
 func (f onlyFolder) Dir() string           { return string(f) }
 func (onlyFolder) Find(...string) []string { return []string{"docker-compose.yml"} }
 func (onlyFolder) ID(string) string        { return "" }
+func (onlyFolder) Edited(string) bool      { return false }

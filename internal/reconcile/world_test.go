@@ -211,6 +211,8 @@ func (t tree) Commit() string   { return t.commit }
 func (t tree) Dir() string      { return "" }
 func (t tree) ID(string) string { return "" }
 
+func (t tree) Edited(string) bool { return false }
+
 func (t tree) Find(...string) []string {
 	t.w.mu.Lock()
 	defer t.w.mu.Unlock()

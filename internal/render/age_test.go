@@ -16,6 +16,7 @@ type whole struct {
 func (whole) Commit() string          { return "c" }
 func (w whole) Dir() string           { return w.dir }
 func (whole) Find(...string) []string { return nil }
+func (whole) Edited(string) bool      { return false }
 func (w whole) ID(p string) string {
 	if w.tracked[p] {
 		return "id of " + p

@@ -202,11 +202,11 @@ func (in *inputs) addProject(p *types.Project) {
 }
 
 // list gives those that can change without the commit, with their present
-// stamps.
-func (in *inputs) list() []input {
-	var out []input
+// stamps, and the others.
+func (in *inputs) list() (out []input, fixed []string) {
 	for p := range in.paths {
 		if in.fixed(p) {
+			fixed = append(fixed, p)
 			continue
 		}
 		seen := stampOf(place(in.tree, p))
@@ -216,18 +216,18 @@ func (in *inputs) list() []input {
 		out = append(out, input{path: p, seen: seen})
 	}
 	slices.SortFunc(out, func(a, b input) int { return strings.Compare(a.path, b.path) })
-	return out
+	return out, fixed
 }
 
-// fixed says whether a path only changes with the commit: git tracks it, and if
-// it is a link also what it leads to.
+// fixed says whether a path only changes with the commit: git tracks it, nobody
+// changed it by hand, and if it is a link the same goes for what it leads to.
 func (in *inputs) fixed(p string) bool {
-	if filepath.IsAbs(p) || in.tree.ID(p) == "" {
+	if filepath.IsAbs(p) || in.tree.ID(p) == "" || in.tree.Edited(p) {
 		return false
 	}
 	real, err := filepath.EvalSymlinks(place(in.tree, p))
 	rel, inside := in.loader.rel(in.tree, real)
-	return err == nil && inside && in.tree.ID(rel) != ""
+	return err == nil && inside && in.tree.ID(rel) != "" && !in.tree.Edited(rel)
 }
 
 // untracked gives the env files that were read and that git does not track.

@@ -38,7 +38,8 @@ func (l *Loader) load(ctx context.Context, tree Tree, file string) Project {
 	if err != nil {
 		p.Invalid = l.explain(ctx, tree, in, file, err)
 	}
-	p.inputs, p.volatile, p.Untracked = in.list(), in.volatile, in.untracked()
+	p.inputs, p.fixed = in.list()
+	p.volatile, p.Untracked = in.volatile, in.untracked()
 	return p
 }
 

@@ -61,6 +61,9 @@ type Tree interface {
 	// ID is git's id of a tracked file or folder, empty if not tracked. The
 	// root is "".
 	ID(path string) string
+	// Edited says whether a tracked file, or one in a tracked folder, was changed
+	// by hand in the clone.
+	Edited(path string) bool
 }
 
 // Hasher gives compose's hashes, by which the engine's side recognises a
@@ -95,6 +98,9 @@ type Project struct {
 	// this process can read.
 	compose, build *types.Project
 	inputs         []input
+	// fixed are the files that were read and change with the commit only, unless
+	// a person changes them.
+	fixed []string
 	// volatile says that not all inputs are known.
 	volatile bool
 }
@@ -166,7 +172,7 @@ func (l *Loader) Load(ctx context.Context, tree Tree) ([]Project, error) {
 			return nil, err
 		}
 		p, ok := l.cache[file]
-		if !ok || p.Commit != tree.Commit() || p.Invalid != "" || p.volatile || !unchanged(tree, p.inputs) {
+		if !ok || p.Commit != tree.Commit() || p.Invalid != "" || p.volatile || !unchanged(tree, p.inputs) || slices.ContainsFunc(p.fixed, tree.Edited) {
 			p = l.load(ctx, tree, file)
 		}
 		fresh[file] = p

@@ -25,6 +25,7 @@ type folder struct {
 	dir       string
 	commit    string
 	untracked map[string]bool
+	edited    []string // by hand
 }
 
 func newFolder(t testing.TB) *folder {
@@ -89,6 +90,8 @@ func (f *folder) Find(names ...string) []string {
 	}
 	return out
 }
+
+func (f *folder) Edited(name string) bool { return slices.Contains(f.edited, name) }
 
 func (f *folder) ID(name string) string {
 	h := sha256.New()

@@ -237,9 +237,9 @@ func TestAStagedTreeHasNoIDsForWhatWasChangedByHand(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for path, want := range map[string]bool{"": false, "a": false, "a/b": false, "a/b/file": false, "a/b/gone": false, "a/c": true, "a/c/file": true, "README": true, "app": true} {
-				if got := tree.ID(path) != ""; got != want || tree.Edited(path) == want {
-					t.Errorf("%s: %q has an id: %t, is edited: %t", short(what), path, got, tree.Edited(path))
+			for path, edited := range map[string]bool{"": true, "a": true, "a/b": true, "a/b/file": true, "a/b/gone": true, "a/c": false, "a/c/file": false, "README": false, "app": false} {
+				if tree.ID(path) == "" || tree.Edited(path) != edited {
+					t.Errorf("%s: %q has the id %q, is edited: %t", short(what), path, tree.ID(path), tree.Edited(path))
 				}
 			}
 			if b, err := os.ReadFile(filepath.Join(tree.Dir(), "a/b/file")); err != nil || string(b) != "mine" {

@@ -66,14 +66,9 @@ func (t *Tree) Find(names ...string) []string {
 // nothing tracked has that path. Equal ids mean equal content; the id of a file
 // says nothing about its exec bit, that of a folder does.
 //
-// A file that was changed by hand in the clone has none, and neither has a folder
-// with such a file in it, the root included: they are to be looked at, as what is
-// untracked. See Edited.
+// It is git's, whatever was changed by hand in the clone. See Edited.
 func (t *Tree) ID(path string) string {
 	path = strings.Trim(filepath.ToSlash(filepath.Clean("/"+path)), "/")
-	if t.edited[path] {
-		return ""
-	}
 	at := treeEntry{mode: modeFolder, hash: t.root}
 	if path == "" {
 		return at.hash.String()

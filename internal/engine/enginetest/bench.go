@@ -57,6 +57,8 @@ func (f tree) Find(names ...string) []string {
 	return out
 }
 
+func (tree) Edited(string) bool { return false }
+
 func (f tree) ID(name string) string {
 	b, err := os.ReadFile(filepath.Join(f.root, name))
 	if err != nil {
