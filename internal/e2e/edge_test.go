@@ -112,7 +112,8 @@ func TestPlanSaysWhatTheNextCheckWouldDoAndTouchesNothing(t *testing.T) {
 	h := newHost(t)
 	h.stack("web", one)
 	h.stack("old", one)
-	h.push("add two")
+	h.stack("here", strings.Replace(one, "app:", "moves:", 1))
+	h.push("add three")
 	h.first()
 	if out, stderr, code := h.command("plan"); code != 0 || out != "" {
 		t.Errorf("with nothing to do: exit code %d\n%s%s", code, out, stderr)
@@ -121,7 +122,9 @@ func TestPlanSaysWhatTheNextCheckWouldDoAndTouchesNothing(t *testing.T) {
 	before := h.runs("web", "app")
 	h.stack("web", strings.Replace(one, "command", "environment: {A: '1'}, command", 1))
 	h.remove("old")
-	h.stack("new", one)
+	h.stack("new", strings.Replace(one, "app:", "fresh:", 1))
+	h.remove("here")
+	h.stack("there", strings.Replace(one, "app:", "moves:", 1))
 	h.write("bad/compose.yaml", "services: 3\n")
 	h.push("all kinds of changes")
 	head := gittest.Git(t, h.clone, "rev-parse", "HEAD")
@@ -132,7 +135,9 @@ func TestPlanSaysWhatTheNextCheckWouldDoAndTouchesNothing(t *testing.T) {
 	}
 	for _, want := range []string{
 		"stop " + h.project("old") + ": removed", "checkout ", "up " + h.project("new") + ": new",
-		"up " + h.project("web") + ": changed: app has another configuration", "hold bad: invalid: ",
+		"stop " + h.project("here") + ": moved: to " + h.project("there"),
+		"up " + h.project("there") + ": moved: from " + h.project("here") + " (after stop " + h.project("here") + ")",
+		"up " + h.project("web") + ": changed: app: environment A added", "hold bad: invalid: ",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in:\n%s", want, out)
