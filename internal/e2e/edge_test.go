@@ -344,7 +344,7 @@ func TestACrashingServiceIsFailedWithItsLastWordsAndTheOthersGoOn(t *testing.T) 
 	if _, code, err := h.get("/api/v1/status"); err != nil || code != http.StatusUnauthorized {
 		t.Errorf("without a password: %d, %v", code, err)
 	}
-	h.asksForPasswords()
+	h.password = httpPassword
 	h.stack("bad", one)
 	h.push("mend bad")
 	s := h.settle()

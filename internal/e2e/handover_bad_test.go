@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -22,8 +23,8 @@ type badVersion struct {
 	name string
 	// replace is what is different in the compose file.
 	replace []string
-	// says is a part of the reason, lastLine of what the new container said; it
-	// is empty when that said nothing.
+	// says matches the reason. lastLine is a part of the detail: of what the new
+	// container said; it is empty when that said nothing.
 	says, lastLine string
 	// asked says that a hand-over begins at all, retried that it is tried again
 	// though git did not change.
@@ -45,11 +46,11 @@ func badVersions(takenPort string) []badVersion {
 		{
 			// It ended, or ends again and again: as fast as the engine is.
 			name: "a command that it does not know", replace: []string{"labels:", "command: [nonsense]\n    labels:"},
-			says: "the new daemon end", lastLine: "unknown command", asked: true,
+			says: `the new daemon (ended|keeps crashing) \(exit code \d+\)`, lastLine: "unknown command", asked: true,
 		},
 		{
 			name: "an error in the configuration", replace: []string{`SECONDS: "-1"`, `SECONDS: nonsense`},
-			says: "the new daemon end", lastLine: "CHECK_INTERVAL_IN_SECONDS", asked: true,
+			says: `the new daemon (ended|keeps crashing) \(exit code \d+\)`, lastLine: "CHECK_INTERVAL_IN_SECONDS", asked: true,
 		},
 		{
 			name: "a daemon that never gets ready", replace: []string{"LOG_LEVEL: debug", "REPOSITORY_BRANCH: nowhere"},
@@ -165,8 +166,8 @@ func (o *own) failed(b badVersion) {
 			return fmt.Errorf("no stack in %+v", s)
 		}
 		st := s.Stacks[i]
-		said := st.Reason + st.Error
-		if st.Status != report.Failed || !strings.Contains(said, b.says) || !strings.Contains(said, b.lastLine) || len(st.Outcomes) == 0 || st.Outcomes[0].Error == "" {
+		why := regexp.MustCompile(b.says).MatchString(st.Reason+st.Error) && strings.Contains(st.Detail, b.lastLine)
+		if st.Status != report.Failed || !why || len(st.Outcomes) == 0 || st.Outcomes[0].Error == "" {
 			return fmt.Errorf("%+v", st)
 		}
 		if !s.Ready {

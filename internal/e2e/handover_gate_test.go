@@ -195,6 +195,7 @@ func works(ctx context.Context, address string) bool {
 	if err != nil {
 		return false
 	}
+	r.SetBasicAuth(httpUser, httpPassword)
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(r)
 	if err != nil {

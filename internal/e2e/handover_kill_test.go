@@ -290,8 +290,10 @@ func (o *own) refused(version, id string) {
 			return err
 		}
 		for _, st := range s.Stacks {
-			if st.Name == o.project(o.folder) && (st.Held != "version" || !strings.Contains(st.Error+st.Reason, "nonsense")) {
-				return fmt.Errorf("%s is %s, held %q: %s %s", st.Name, st.Status, st.Held, st.Reason, st.Error)
+			// A daemon that is killed forgets what the new one said, but not why.
+			why := strings.Contains(st.Error, "the new daemon") && (st.Detail == "" || strings.Contains(st.Detail, "nonsense"))
+			if st.Name == o.project(o.folder) && (st.Held != "version" || !why) {
+				return fmt.Errorf("%s is %s, held %q: %s %s: %s", st.Name, st.Status, st.Held, st.Reason, st.Error, st.Detail)
 			}
 		}
 		return nil

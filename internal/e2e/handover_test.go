@@ -105,6 +105,7 @@ services:
       CHECK_INTERVAL_IN_SECONDS: "-1"
       DEPLOY_TIMEOUT_IN_SECONDS: "30"
       LOG_LEVEL: debug
+      HTTP_CONFIG_FILE: /repository/web.yml
     labels: {gitops.controller: "true"}
 `
 
@@ -124,6 +125,7 @@ func newOwnOn(t *testing.T, engine, body string, prepare ...func(*own)) *own {
 	h := newHostOn(t, engine)
 	o := &own{host: h, t: t, proxy: newProxy(t, h.engine), port: freePort(t), folder: "gitops", body: body}
 	h.stack("web", one)
+	h.write("web.yml", h.webConfig())
 	o.name = h.project(o.folder) + "-daemon-1"
 	gittest.Git(t, "", "clone", "-q", h.remote, h.clone)
 	for _, do := range prepare {

@@ -41,8 +41,8 @@ const (
 	// baseImage has busybox at /bin/busybox and nothing else.
 	baseImage = "gitops-compose-e2e:base"
 
-	gitUser, gitPassword = "reader", "correct-horse"
-	httpUser             = "alice"
+	gitUser, gitPassword   = "reader", "correct-horse"
+	httpUser, httpPassword = "alice", "hunter2"
 )
 
 var binary string // the daemon, built once
@@ -442,20 +442,26 @@ func (h *host) get(path string) ([]byte, int, error) {
 	return b, resp.StatusCode, err
 }
 
-// asksForPasswords lets the daemon, from its next start, show pages and API to those only who
-// have one, and everything then: details too.
+// asksForPasswords lets the daemon, from its next start, show pages and API to
+// those only who have one, and everything then: details too.
 func (h *host) asksForPasswords() {
 	h.t.Helper()
-	h.password = "hunter2"
+	file := filepath.Join(h.t.TempDir(), "web.yml")
+	if err := os.WriteFile(file, []byte(h.webConfig()), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	h.env["HTTP_CONFIG_FILE"] = file
+}
+
+// webConfig is what asks for a password, and makes the test give it.
+func (h *host) webConfig() string {
+	h.t.Helper()
+	h.password = httpPassword
 	hash, err := bcrypt.GenerateFromPassword([]byte(h.password), bcrypt.MinCost)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	file := filepath.Join(h.t.TempDir(), "web.yml")
-	if err := os.WriteFile(file, fmt.Appendf(nil, "basic_auth_users:\n  %s: %s\n", httpUser, hash), 0o600); err != nil {
-		h.t.Fatal(err)
-	}
-	h.env["HTTP_CONFIG_FILE"] = file
+	return fmt.Sprintf("basic_auth_users:\n  %s: %s\n", httpUser, hash)
 }
 
 // trigger asks for a check, as a webhook does.
