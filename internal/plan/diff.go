@@ -144,9 +144,16 @@ func offNetwork(svc Service, c Container, o Observed) string {
 
 // youngerLeader finds a service that c shares a namespace or volumes with and
 // whose container was replaced after c was made: c still holds on to the one
-// that is gone.
+// that is gone. The engine tells the time of that in whole seconds, but which
+// container's network another one lives in.
 func youngerLeader(svc Service, c Container, all map[string][]Container) string {
 	for _, name := range svc.Follows {
+		if name == svc.NetworkOf && c.SharesNetworkOf != "" { // which says it without a clock
+			if len(all[name]) > 0 && !slices.ContainsFunc(all[name], func(leader Container) bool { return leader.ID == c.SharesNetworkOf }) {
+				return name
+			}
+			continue
+		}
 		shares := func(leader Container) bool { return c.SharesNetworkOf != "" && c.SharesNetworkOf == leader.ID }
 		younger := func(leader Container) bool { return leader.Created.After(c.Created) }
 		if !slices.ContainsFunc(all[name], shares) && slices.ContainsFunc(all[name], younger) {

@@ -87,6 +87,8 @@ type Service struct {
 	// Shares are those of them whose network, ipc or pid namespace it lives in:
 	// they end with the container that they began with.
 	Shares []string `json:",omitempty"`
+	// NetworkOf is the one of them whose network it lives in; empty for none.
+	NetworkOf string `json:",omitempty"`
 	// Networks are the engine's names of the networks that the service joins.
 	Networks []string
 	// Own says that the service itself carries gitops.controller=true.

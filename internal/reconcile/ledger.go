@@ -326,9 +326,6 @@ func (l *ledger) missed(t *task) (report.Stack, bool) {
 func (l *ledger) stopped(t *task) (report.Stack, bool) {
 	t.check.count(t.Stack, report.ResultStopped)
 	delete(l.failures, t.Stack)
-	if t.Cause.Why == plan.Moved && t.File == t.project.File && t.project.Name == t.Stack {
-		return report.Stack{}, false
-	}
 	l.journal.forget(func(stack string) bool { return stack != t.Stack })
 	delete(l.stacks, key(t.Stack, t.File))
 	return report.Stack{}, false

@@ -149,6 +149,10 @@ func (l *Loader) service(p *types.Project, s types.ServiceConfig, hash string) (
 		every = 0 // a digest does not move
 	}
 	svc := plan.Service{Own: IsTrue(s.Labels[LabelController]), Name: s.Name, Hash: hash, Image: ref, Pull: pull, Every: every, Scale: s.GetScale(), Completes: completes(s), Follows: follows(s), Shares: shares(s)}
+	svc.NetworkOf, _ = strings.CutPrefix(s.NetworkMode, types.ServicePrefix)
+	if svc.NetworkOf == s.NetworkMode {
+		svc.NetworkOf = ""
+	}
 	if s.NetworkMode == "" {
 		for key := range s.Networks {
 			if n, ok := p.Networks[key]; ok {
@@ -292,7 +296,7 @@ func digestOf(s plan.Stack) string {
 	for i := range s.Services {
 		svc := &s.Services[i]
 		svc.Touched = time.Time{} // the same content may be written twice
-		svc.ContainerName, svc.Ports, svc.Mounts, svc.NewData, svc.Shares = "", nil, nil, false, nil
+		svc.ContainerName, svc.Ports, svc.Mounts, svc.NewData, svc.Shares, svc.NetworkOf = "", nil, nil, false, nil, ""
 	}
 	b, err := json.Marshal(s)
 	if err != nil {
