@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
-	"github.com/korbiniankuhn/gitops-compose/internal/report"
 )
 
 const (
@@ -333,45 +331,6 @@ func (e *executor) checkout(ctx context.Context, t *task) error {
 	e.head.Store(t.check.To)
 	return nil
 }
-
-// check is one comparison with the remote and what followed from it.
-type check struct {
-	report.Check
-	view  view
-	tasks map[plan.ID]*task
-	open  int // operations whose end was not taken in yet
-	// overtaken says that another look was taken since.
-	overtaken bool
-	looked    bool // that was reported
-	began     func(*task)
-}
-
-func (c *check) add(op report.Operation) { c.Operations = append(c.Operations, op) }
-
-func (c *check) count(stack string, result report.Result) {
-	c.Counts = append(c.Counts, report.Count{Stack: stack, Result: result})
-}
-
-func (t *task) operation() report.Operation {
-	return report.Operation{
-		Kind: string(t.Kind), Stack: t.Stack, Cause: t.Cause.String(), Started: t.begun, Took: t.took,
-		Error: report.Reason(t.err), Detail: report.Detail(t.err),
-	}
-}
-
-func logOperation(log *slog.Logger, op plan.Op, took time.Duration, commit string, err error) {
-	args := []any{"op", string(op.Kind), "cause", op.Cause.String(), "commit", short(commit), "took", took.Round(time.Millisecond)}
-	if op.Stack != "" {
-		args = append([]any{"stack", op.Stack}, args...)
-	}
-	if err != nil {
-		log.Error("operation failed", append(args, "err", err)...)
-		return
-	}
-	log.Info("operation done", args...)
-}
-
-func short(commit string) string { return commit[:min(7, len(commit))] }
 
 // overtake notes that another look was taken: what waits to replace the daemon
 // was planned without it.
