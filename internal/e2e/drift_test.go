@@ -484,7 +484,7 @@ func TestAStackThatDoesNotBecomeHealthyIsFailedWithItsLastWords(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newOwnHost(t)
-			h.env["DEPLOY_TIMEOUT_IN_SECONDS"] = "8"
+			h.env["DEPLOY_TIMEOUT_IN_SECONDS"] = "20" // a busy machine takes a while to start it all
 			h.asksForPasswords()
 			h.stack("web", one)
 			h.stack("bad", `
