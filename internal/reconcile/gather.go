@@ -107,6 +107,9 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 // heads are what a look goes by. A clone that has moved since the remote was
 // asked is looked at as it is, until the remote was asked again.
 func (r *Reconciler) heads(ctx context.Context, k *known) (h Heads, offline string, err error) {
+	if k.fresh && k.err == nil && k.asked.After(r.moved) {
+		return k.Heads, "", nil
+	}
 	local, err := r.o.Source.Local(ctx)
 	switch {
 	case err != nil && k.err != nil:

@@ -128,10 +128,11 @@ type Reconciler struct {
 	remote   *remote
 	images   *watch
 	alarms   alarms
-	known    known  // of the remote
-	loaded   loaded // what the last look wanted
-	again    bool   // an operation ended with which another plan is made
-	stopping bool   // the daemon was told to stop
+	known    known     // of the remote
+	loaded   loaded    // what the last look wanted
+	moved    time.Time // the end of the last checkout
+	again    bool      // an operation ended with which another plan is made
+	stopping bool      // the daemon was told to stop
 }
 
 // alarms are what the loop waits for besides what it is told.
@@ -389,6 +390,7 @@ func (r *Reconciler) finished(t *task) {
 // that succeeds.
 func (r *Reconciler) checkedOut(t *task) {
 	c := t.check
+	r.moved = time.Now()
 	switch {
 	case t.cut || t.missed():
 	case t.err != nil: // nothing is started from files that are not there

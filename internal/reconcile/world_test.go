@@ -192,7 +192,7 @@ func (w *world) Fetch(ctx context.Context) (h Heads, err error) {
 	w.mu.Lock()
 	w.fetched++
 	w.mu.Unlock()
-	err = w.operation(ctx, "fetch", "", func() { h = Heads{Local: w.local, Remote: w.remote} })
+	err = w.operation(ctx, "fetch", "", func() { h = Heads{Local: w.local, Remote: w.remote, Edited: w.edited} })
 	return h, err
 }
 
