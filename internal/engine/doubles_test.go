@@ -14,6 +14,10 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/client"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/engine"
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 )
 
 // again creates a network of a name that is taken, as two requests at the same
@@ -63,5 +67,35 @@ func TestANetworkThatIsThereTwiceIsMended(t *testing.T) {
 	p.up(project)
 	if left := list(); len(left) != 1 || left[0].ID != first.ID {
 		t.Errorf("the network that is used did not stay: %v", left)
+	}
+}
+
+// belated is a client of an engine that does something between what an Up
+// creates and the first that it starts.
+type belated struct {
+	client.APIClient
+	first func()
+}
+
+func (b *belated) ContainerStart(ctx context.Context, id string, o container.StartOptions) error {
+	if do := b.first; do != nil {
+		b.first = nil
+		do()
+	}
+	return b.APIClient.ContainerStart(ctx, id, o)
+}
+
+func TestANetworkThatComesTwiceMeanwhileIsMended(t *testing.T) {
+	p := newPlace(t)
+	project := p.load(p.name(), "services: {app: {SLEEP}, other: {SLEEP}}")
+	name := project.Name + "_default"
+	labels := map[string]string{"com.docker.compose.project": project.Name, "com.docker.compose.network": "default"}
+	e := engine.New(&belated{p.api, func() { p.again(name, labels) }}, engine.Options{Repository: repository, HostRoot: p.root})
+	ok(t, e.Up(t.Context(), project, plan.Op{}))
+	p.same(project)
+	all, err := p.api.NetworkList(t.Context(), network.ListOptions{Filters: filters.NewArgs(filters.Arg("name", name))})
+	ok(t, err)
+	if len(all) != 1 {
+		t.Errorf("%d networks", len(all))
 	}
 }

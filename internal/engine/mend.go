@@ -92,3 +92,9 @@ func doubles(networks []network.Summary, r plan.Running) []network.Summary {
 	}
 	return out
 }
+
+// ambiguous says whether an error comes from two networks of one name. What a
+// daemon asked for before it was killed may be done after the next has looked.
+func ambiguous(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "is ambiguous")
+}

@@ -22,14 +22,19 @@ import (
 // does not allow what was ordered, because it changed since, the error comes
 // before anything is touched.
 //
-// A container that its engine can't start any more (see lost) is replaced.
+// A container that its engine can't start any more (see lost) is replaced, and a
+// network that comes up twice meanwhile (see doubles) is there once.
 func (e *Engine) Up(ctx context.Context, p render.Project, op plan.Op) error {
 	if op.Services != nil {
 		p = p.Only(op.Services)
 	}
 	orders := op.Orders
-	for replaced := map[string]bool{"": true}; ; {
+	for doubled, replaced := false, map[string]bool{"": true}; ; {
 		err := e.up(ctx, p, orders)
+		if ambiguous(err) && !doubled {
+			doubled = true
+			continue
+		}
 		service := e.lostService(ctx, p.Name, err)
 		if replaced[service] {
 			return err
