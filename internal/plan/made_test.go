@@ -21,6 +21,10 @@ func TestAContainerThatWasStartedByHandIsWhatIsWantedIfItsFilesAreOlder(t *testi
 		"by hand, files of the same second":     {Service{Hash: "with label", Bare: "without", Touched: made}, Container{Hash: "without", Created: made}, false},
 		"by hand, files whose age nobody knows": {Service{Hash: "with label", Bare: "without"}, Container{Hash: "without", Created: made}, false},
 		"by hand, no files":                     {Service{Hash: "without"}, Container{Hash: "without", Created: made}, true},
+		"by hand, beside another container":     {Service{Hash: "service:vpn", ByHand: "container:1"}, Container{Hash: "container:1", Created: made}, true},
+		"by hand, beside one that is gone":      {Service{Hash: "service:vpn", ByHand: "container:2"}, Container{Hash: "container:1", Created: made}, false},
+		"beside another, files older":           {Service{Hash: "h", Bare: "service:vpn", ByHand: "container:1", Touched: made.Add(-time.Hour)}, Container{Hash: "container:1", Created: made}, true},
+		"beside another, files written since":   {Service{Hash: "h", Bare: "service:vpn", ByHand: "container:1", Touched: made.Add(time.Second)}, Container{Hash: "container:1", Created: made}, false},
 		"digested, and yet the bare hash":       {uses, Container{Hash: "without", Digested: true, Created: made}, false},
 	} {
 		if got := c.service.Made(c.container); got != c.want {

@@ -8,7 +8,10 @@
 // and a test can state both as text.
 package plan
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Mode says how a stack is treated. It comes from the labels in its compose
 // file and counts for the whole stack.
@@ -66,6 +69,11 @@ type Service struct {
 	// uses; empty if it uses none. A container that was started by hand has no
 	// such label.
 	Bare string
+	// ByHand is compose's hash of a container that was started by hand, of a
+	// service that shares namespaces or volumes with others: the ids of their
+	// containers are in it. Empty if the service shares nothing, or if it is not
+	// asked for because no container could have it.
+	ByHand string `json:",omitempty"`
 	// Touched is when those files were last written; zero if that can't be told.
 	Touched time.Time
 	// Image is the image reference as the engine lists it (familiar name with
@@ -169,7 +177,11 @@ func (s Service) Made(c Container) bool {
 	if c.Hash == s.Hash {
 		return true
 	}
-	return s.Bare != "" && !c.Digested && c.Hash == s.Bare && !s.Touched.IsZero() && s.Touched.Before(c.Created)
+	byHand := cmp.Or(s.ByHand, s.Bare)
+	if byHand == "" || c.Digested || c.Hash != byHand {
+		return false
+	}
+	return s.Bare == "" || !s.Touched.IsZero() && s.Touched.Before(c.Created)
 }
 
 // PullPolicy says when a service's image is pulled before Up.

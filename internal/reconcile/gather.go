@@ -84,6 +84,9 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 		Memory: r.journal.memory(), Busy: r.executor.busy(), Repair: maps.Clone(r.ledger.repair),
 	}
 	for _, p := range projects {
+		if p.Stack, err = p.ByHand(runningOf(p.Name, observed)); err != nil {
+			return v, err
+		}
 		p.Edited = editedOf(p.Stack, heads.Edited)
 		v.state.Wanted = append(v.state.Wanted, p.Stack)
 		if p.Invalid == "" {
@@ -102,6 +105,15 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 	v.state.Losses = r.losses(ctx, plan.Doubts(v.state, policy), tree, observed)
 	v.plan = plan.Build(v.state, policy)
 	return v, nil
+}
+
+// runningOf gives what runs under a project name.
+func runningOf(name string, o plan.Observed) plan.Running {
+	i := slices.IndexFunc(o.Running, func(r plan.Running) bool { return r.Project == name })
+	if i < 0 {
+		return plan.Running{}
+	}
+	return o.Running[i]
 }
 
 // heads are what a look goes by. A clone that has moved since the remote was

@@ -26,6 +26,7 @@ func (l *Loader) finish(p *Project, project *types.Project, tree Tree) error {
 	if err := supported(project); err != nil {
 		return err
 	}
+	p.hasher = l.o.Hasher
 	project = project.WithoutUnnecessaryResources()
 	build, err := copyOf(project)
 	if err != nil {

@@ -97,6 +97,7 @@ type Project struct {
 	// compose has the paths that the engine understands, build the ones that
 	// this process can read.
 	compose, build *types.Project
+	hasher         Hasher
 	inputs         []input
 	// fixed are the files that were read and change with the commit only, unless
 	// a person changes them.

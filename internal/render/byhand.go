@@ -1,0 +1,72 @@
+package render
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+)
+
+// ByHand is the stack beside what runs of it: plan.Service.ByHand of its
+// services is set where that decides about a container.
+func (p Project) ByHand(r plan.Running) (plan.Stack, error) {
+	s := p.Stack
+	if p.compose == nil {
+		return s, nil
+	}
+	first := map[string]plan.Container{} // of each service, by name
+	doubtful := map[string]bool{}
+	for _, c := range r.Containers {
+		if c.OneOff {
+			continue
+		}
+		if f, ok := first[c.Service]; !ok || c.Name < f.Name {
+			first[c.Service] = c
+		}
+		i := slices.IndexFunc(s.Services, func(svc plan.Service) bool { return svc.Name == c.Service })
+		if i >= 0 && len(s.Services[i].Follows) > 0 && c.Hash != s.Services[i].Hash {
+			doubtful[c.Service] = true
+		}
+	}
+	if len(doubtful) == 0 {
+		return s, nil
+	}
+	s.Services = slices.Clone(s.Services) // which the loader keeps
+	for i, svc := range s.Services {
+		there := func(name string) bool { _, ok := first[name]; return ok }
+		if !doubtful[svc.Name] || slices.ContainsFunc(svc.Follows, func(name string) bool { return !there(name) }) {
+			continue
+		}
+		hash, err := p.hasher.Service(resolved(p.compose.Services[svc.Name], first))
+		if err != nil {
+			return s, fmt.Errorf("hash services.%s of %s: %w", svc.Name, p.File, err)
+		}
+		s.Services[i].ByHand = hash
+	}
+	return s, nil
+}
+
+// resolved is a service as Compose hashes it: with the ids of containers in the
+// place of services, and without our label.
+func resolved(s types.ServiceConfig, first map[string]plan.Container) types.ServiceConfig {
+	s.Labels = maps.Clone(s.Labels)
+	delete(s.Labels, LabelContent)
+	for _, mode := range []*string{&s.NetworkMode, &s.Ipc, &s.Pid} {
+		if name, ok := strings.CutPrefix(*mode, types.ServicePrefix); ok {
+			*mode = types.ContainerPrefix + first[name].ID
+		}
+	}
+	s.VolumesFrom = slices.Clone(s.VolumesFrom)
+	for i, from := range s.VolumesFrom {
+		if name, rest, _ := strings.Cut(from, ":"); name != "container" {
+			s.VolumesFrom[i] = first[name].ID
+		} else {
+			s.VolumesFrom[i], _, _ = strings.Cut(rest, ":")
+		}
+	}
+	return s
+}
