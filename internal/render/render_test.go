@@ -270,7 +270,7 @@ func TestTwoStacksOfOneNameAreInvalidAndAreToldHowToMendIt(t *testing.T) {
 func TestAStackThatDoesNotLoadTakesNoNameFromOneThatDoes(t *testing.T) {
 	for what, broken := range map[string]string{
 		"a guess":                 "name: ${P:?}-web\nservices: {app: {image: a}}",
-		"a typo":                  "nmae: shop\nservices: {app: {image: a}}",
+		"a typo":                  "names: shop\nservices: {app: {image: a}}",
 		"its folder's name":       "services: [",
 		"the name that it states": "name: web\nservices: [",
 		"a name that is certain":  "services: {app: {image: a, configs: [c]}}\nconfigs: {c: {file: gone}}",

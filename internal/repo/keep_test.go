@@ -285,8 +285,8 @@ func TestManyEditsAreCutOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tree.ID("f1004") != "" {
-		t.Error("one behind the end has an id")
+	if !tree.Edited("f1004") {
+		t.Error("one behind the end counts as not edited")
 	}
 }
 
