@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,7 @@ type soak struct {
 	random  *rand.Rand
 	image   string
 	want    want
+	folder  map[string]string // of each stack
 	gen     int
 	head    string
 	volumes map[string]string // when they were made, of those that are to be there for good
@@ -39,9 +41,10 @@ type soak struct {
 
 const soakStacks = 12
 
-// TestSoak makes random commits over twelve stacks while the daemon is killed,
-// containers are deleted and calls of the engine fail, all at random. Whenever
-// it is left alone, the engine's state becomes the wanted one.
+// TestSoak makes random commits over twelve stacks, which add, change, remove,
+// move and rename them, while the daemon is killed, containers are deleted, calls
+// of the engine fail and the remote is away, all at random. Whenever it is left
+// alone, the engine's state becomes the wanted one.
 //
 // SOAK_COMMITS is the number of commits, SOAK_SEED repeats the choices.
 func TestSoak(t *testing.T) {
@@ -49,7 +52,7 @@ func TestSoak(t *testing.T) {
 	t.Logf("SOAK_SEED=%d SOAK_COMMITS=%d", seed, commits)
 	h, ref := ownImage(t)
 	s := &soak{
-		host: h, t: t, proxy: h.behindProxy(), image: ref, want: want{}, volumes: map[string]string{}, done: map[string]int{},
+		host: h, t: t, proxy: h.behindProxy(), image: ref, want: want{}, folder: map[string]string{}, volumes: map[string]string{}, done: map[string]int{},
 		random: rand.New(rand.NewPCG(uint64(seed), 1)),
 	}
 	s.commit()
@@ -86,13 +89,19 @@ func (s *soak) commit() {
 	for range 1 + s.random.IntN(3) {
 		name := fmt.Sprintf("s%02d", s.random.IntN(soakStacks))
 		if s.want[name] != nil && len(s.want) > 1 && s.random.IntN(4) == 0 {
-			s.remove(name)
+			s.remove(s.folder[name])
 			delete(s.want, name)
+			delete(s.folder, name)
 			s.done["stack removed"]++
+			continue
+		}
+		if s.want[name] != nil && s.random.IntN(3) == 0 {
+			s.relocate(name)
 			continue
 		}
 		if s.want[name] == nil {
 			s.want[name] = map[string]string{"app": ""}
+			s.folder[name] = fmt.Sprintf("%s-%d", name, s.gen)
 			s.done["stack added"]++
 		} else {
 			s.done["stack changed"]++
@@ -106,11 +115,42 @@ func (s *soak) commit() {
 		case 2:
 			delete(s.want[name], "side")
 		}
-		s.write(name+"/compose.yaml", s.file(name))
+		s.write(s.folder[name]+"/compose.yaml", s.file(name))
 	}
 	s.head = s.push(fmt.Sprintf("commit %d", s.gen))
 	if s.alive && s.random.IntN(4) > 0 {
 		s.ask()
+	}
+}
+
+// relocate gives a stack another folder, or another name, or the name of another
+// stack, which gets its name.
+func (s *soak) relocate(name string) {
+	s.t.Helper()
+	other := fmt.Sprintf("s%02d", s.random.IntN(soakStacks))
+	switch kind := s.random.IntN(2); {
+	case kind == 0 || other == name:
+		to := fmt.Sprintf("%s-%d", name, s.gen)
+		if to == s.folder[name] {
+			return
+		}
+		if err := os.Rename(filepath.Join(s.work, s.folder[name]), filepath.Join(s.work, to)); err != nil {
+			s.t.Fatal(err)
+		}
+		s.folder[name] = to
+		s.done["stack moved"]++
+	case s.want[other] == nil:
+		s.want[other], s.folder[other] = s.want[name], s.folder[name]
+		delete(s.want, name)
+		delete(s.folder, name)
+		s.write(s.folder[other]+"/compose.yaml", s.file(other))
+		s.done["stack renamed"]++
+	default:
+		s.want[name], s.want[other] = s.want[other], s.want[name]
+		s.folder[name], s.folder[other] = s.folder[other], s.folder[name]
+		s.write(s.folder[name]+"/compose.yaml", s.file(name))
+		s.write(s.folder[other]+"/compose.yaml", s.file(other))
+		s.done["names swapped"]++
 	}
 }
 
@@ -137,7 +177,10 @@ func (s *soak) ask() {
 
 func (s *soak) mishap() {
 	s.t.Helper()
-	switch s.random.IntN(6) {
+	switch s.random.IntN(7) {
+	case 6:
+		s.down.Store(true)
+		s.done["remote away"]++
 	case 0: // at a random call of a sync
 		if !s.alive {
 			s.revive()
@@ -201,6 +244,7 @@ func (s *soak) revive() {
 func (s *soak) peace(made int) {
 	s.t.Helper()
 	s.proxy.disarm()
+	s.down.Store(false)
 	started := time.Now()
 	if !s.alive {
 		s.revive()
