@@ -20,8 +20,8 @@ import (
 // themselves, which is in their own configuration.
 const stopTimeout = 10 * time.Minute
 
-// Stop removes the containers and networks of a project, or stops those of some
-// services only (op.Services) and removes them if op.Remove says so. Volumes
+// Stop removes the containers and networks of a project (but for op.Leave), or
+// stops those of some services only (op.Services) and removes them if op.Remove says so. Volumes
 // stay. It goes by labels and needs no file. What is not there is no error. The
 // daemon's own container is not touched: where it would be, nothing is, and that
 // is an error.
@@ -29,7 +29,7 @@ func (e *Engine) Stop(ctx context.Context, op plan.Op) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	if op.Services == nil {
-		return e.down(ctx, op.Stack)
+		return e.down(ctx, op.Stack, op.Leave)
 	}
 	return e.stopServices(ctx, op)
 }
@@ -42,7 +42,7 @@ func notSelf(stack string) error {
 
 // down removes a project's containers and networks by their labels, so that
 // it works when no file is left.
-func (e *Engine) down(ctx context.Context, name string) error {
+func (e *Engine) down(ctx context.Context, name string, leave []string) error {
 	if err := e.mend(ctx, name); err != nil {
 		return err
 	}
@@ -69,6 +69,9 @@ func (e *Engine) down(ctx context.Context, name string) error {
 		return explain(ctx, fmt.Errorf("list the networks of %s: %w", name, err))
 	}
 	for _, n := range left {
+		if slices.Contains(leave, n.Name) {
+			continue // others are on it
+		}
 		if err := e.api.NetworkRemove(ctx, n.ID); err != nil && !errdefs.IsNotFound(err) {
 			return fmt.Errorf("network %s is left over and can't be removed: %w", n.Name, err)
 		}

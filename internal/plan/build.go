@@ -110,6 +110,12 @@ func (b *builder) build() {
 	for _, k := range sortedKeys(b.held) {
 		b.plan.Held = append(b.plan.Held, b.held[k])
 	}
+	for project, heir := range b.heir {
+		if b.plan.Heirs == nil {
+			b.plan.Heirs = map[string]string{}
+		}
+		b.plan.Heirs[project] = b.wanted[heir].File
+	}
 	b.view()
 	b.wake()
 }

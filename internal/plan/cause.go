@@ -12,7 +12,7 @@ import (
 func (b *builder) causeOf(s Stack, r Running, rec Record, diffs []Difference) Cause {
 	changed := Cause{Why: Changed, Detail: texts(diffs), Changes: b.changes(s, diffs)}
 	drifted := Cause{Why: Drifted, Detail: texts(diffs)}
-	switch known := rec.Applied != ""; {
+	switch known := rec.Applied != "" && !b.displaced[s.Name]; { // else that is remembered of another
 	case known && slices.ContainsFunc(diffs, func(d Difference) bool { return d.Moved }):
 		return changed
 	case known && rec.Applied == s.Digest && (rec.Tried == "" || rec.Tried == s.Digest):

@@ -88,7 +88,7 @@ func (b *builder) before(s Stack, r Running, svc Service) (project string, conta
 		}
 	}
 	for _, old := range b.state.Observed.Running {
-		if old.Project != s.Name && b.movesFrom(old, s, svc) {
+		if b.movesFrom(old, s, svc) {
 			return old.Project, of(old)
 		}
 	}
@@ -187,7 +187,7 @@ func (b *builder) envBefore(s Stack) (file string, untracked []string) {
 		rec := b.state.Memory[name]
 		file, untracked = rec.File, rec.Untracked
 		for _, was := range b.state.Before {
-			if was.Name == name && was.Invalid == "" {
+			if file == "" && was.Name == name && was.Invalid == "" {
 				file, untracked = was.File, was.Untracked
 			}
 		}

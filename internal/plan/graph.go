@@ -155,10 +155,9 @@ func (b *builder) addStops(g *graph) {
 	}
 	for name := range b.stop {
 		op := g.ops[idOf(Stop, name)]
+		op.Leave = b.leaves(b.running[name])
 		for _, user := range b.projectsOn(b.running[name]) {
-			if b.isStopped(user) {
-				g.after(op, After{ID: idOf(Stop, user), Ended: true})
-			}
+			g.after(op, After{ID: idOf(Stop, user), Ended: true})
 		}
 	}
 	for _, name := range b.comes() {
@@ -265,7 +264,7 @@ func (b *builder) waitsFor(name string, providers map[Requirement]Stack) []strin
 		}
 	}
 	for _, other := range sortedKeys(b.up) { // the room was made for it
-		if slices.ContainsFunc(b.deps[other], func(d dep) bool { return d.room && d.project == name && !d.broken }) {
+		if other != name && slices.ContainsFunc(b.deps[other], func(d dep) bool { return d.room && d.project == name && !d.broken }) {
 			out = append(out, other)
 		}
 	}
@@ -286,13 +285,7 @@ func (b *builder) breakCircles() {
 				continue
 			}
 			b.deps[name][i].room, b.deps[name][i].broken = true, true
-			room := b.makeRoom[d.project]
-			room.Kind, room.Stack, room.File = Stop, d.project, b.wanted[d.project].File
-			if room.Cause.Why == "" {
-				room.Cause = Cause{Why: Changed, Detail: d.what + " goes to " + name}
-			}
-			room.Services, room.Remove = union(room.Services, d.services), room.Remove || d.named
-			b.makeRoom[d.project] = room
+			b.room(d.project, Cause{Why: Changed, Detail: d.what + " goes to " + name}, d.services, d.named)
 		}
 	}
 }

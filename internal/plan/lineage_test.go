@@ -70,3 +70,166 @@ func TestWhatABrokenStackHasIsNotTaken(t *testing.T) {
 		},
 	})
 }
+
+func TestAMoveIsKnownByWhatIsRemembered(t *testing.T) {
+	web := stack("web")
+	other := func(s Stack, file string) Stack { s.File = file + "/compose.yaml"; return s }
+	was := func(s Stack) Record { r := applied(s); r.Blob = s.Blob; return r }
+	shop := stack("shop")
+	run(t, []buildCase{
+		{
+			name: "names that were swapped, and held, are still those of each other at the next commit",
+			state: world(stacks(other(web, "shop"), other(shop, "web")), projects(running(web), running(shop)), commit,
+				remember("web", was(web)), remember("shop", was(shop)), func(st *State) { st.Before = st.Wanted }),
+			want: `stop shop: moved: to web
+				stop web: moved: to shop
+				checkout 2222222: from 1111111
+				up shop: moved: from web (after stop shop, stop web)
+				up web: moved: from shop (after stop shop, stop web)`,
+		},
+		{
+			name: "a heir that was found before is one, however it has changed",
+			state: world(stacks(stack("blog", app(func(s *Service) { s.Name, s.Image = "server", "other:1" }))), projects(running(web)),
+				remember("web", Record{File: web.File, Heir: "blog/compose.yaml"})),
+			want: `pull blog: moved: from web
+				stop web: moved: to blog (after pull blog)
+				up blog: moved: from web (after stop web)`,
+		},
+		{
+			name: "the name is another's whose file is broken",
+			state: world(stacks(other(stack("blog"), "web"), other(stack("web", invalid("it is broken")), "shop")), projects(running(web)),
+				remember("web", was(web))),
+			want: `stop web: moved: to blog
+				up blog: moved: from web (after stop web)
+				hold web: invalid: it is broken`,
+		},
+		{
+			name: "the name is one that another stack had which is gone",
+			state: world(stacks(other(web, "shop")), projects(running(web), running(shop)),
+				remember("web", was(web)), remember("shop", was(shop))),
+			want: `stop shop: moved: to web
+				stop web: removed
+				up web: moved: from shop (after stop shop, stop web)`,
+		},
+		{
+			name: "an Up of before the move that has not made anything yet",
+			state: world(stacks(other(stack("blog"), "web")), nil, busy("web"),
+				remember("web", Record{File: web.File, Tried: web.Digest})),
+			want: `hold blog: needs: its place is still taken by web, which does not give it up yet (busy: an operation still runs)
+				hold web: busy: an operation still runs`,
+		},
+		{
+			name: "most of it was removed by hand",
+			state: world(stacks(stack("blog", with("db", func(s *Service) { s.Image = "db:1" }))), projects(running(stack("web", app(func(s *Service) { s.Image = "gone:1" })))), commit,
+				func(st *State) {
+					st.Before = stacks(stack("web", app(func(s *Service) { s.Image = "gone:1" }), with("db", func(s *Service) { s.Image = "db:1" })))
+					st.Observed.Images["db:1"] = "id of db:1"
+				}),
+			want: `stop web: moved: to blog
+				checkout 2222222: from 1111111
+				up blog: moved: from web (after stop web)`,
+		},
+	})
+}
+
+func TestServicesOfAStackThatGoesAreKnownInAnother(t *testing.T) {
+	db := with("db", func(s *Service) {
+		s.Image = "db:1"
+		s.Mounts = []Mount{{Target: "/data", Type: MountVolume, Source: "store_db"}}
+	})
+	store := stack("store", db)
+	blog := stack("blog")
+	more := stack("blog", changed, with("db", func(s *Service) {
+		s.Image = "db:1"
+		s.Mounts = []Mount{{Target: "/data", Type: MountVolume, Source: "blog_db"}}
+	}))
+	here := func(st *State) { st.Observed.Images["db:1"] = "id of db:1" }
+	run(t, []buildCase{
+		{
+			name:  "its data would stay behind: it goes on",
+			state: world(stacks(more), projects(running(blog), running(store)), commit, here, func(st *State) { st.Before = stacks(blog, store) }),
+			loses: []string{"/data"},
+			want: `checkout 2222222: from 1111111
+				hold blog: data: service db has its data in volume store_db (at /data), and would start with volume blog_db, which does not exist or is empty; keep the project name (name: store), fill volume blog_db with the data by hand, or, to start without it, give the service the label gitops.data=new in git`,
+		},
+		{
+			name:  "its data is there: it ends before",
+			state: world(stacks(more), projects(running(blog), running(store)), commit, here, func(st *State) { st.Before = stacks(blog, store) }),
+			want: `stop store: removed
+				checkout 2222222: from 1111111
+				up blog: changed: blog-app-1 has another configuration, db is missing (after stop store)`,
+		},
+	})
+}
+
+func TestNetworksOfAStackThatGoesAreLeftToOthersOnThem(t *testing.T) {
+	web, guest := stack("web"), stack("guest", needs("web_default"))
+	blog := stack("blog", func(s *Stack) { s.File = web.File })
+	stays := stack("guest", func(s *Stack) { s.Services[0].Networks = append(s.Services[0].Networks, "web_default") })
+	run(t, []buildCase{
+		{
+			name:  "its containers go, and who takes its place comes",
+			state: world(stacks(blog, stays), projects(running(web), running(guest)), remember("web", applied(web))),
+			want: `stop web: moved: to blog
+				up blog: moved: from web (after stop web)`,
+		},
+		{
+			name:  "nothing is left but the network",
+			state: world(stacks(blog, stays), projects(running(web, onlyNetworks), running(blog), running(guest)), remember("web", applied(web))),
+		},
+		{
+			name:  "nobody is on it any more",
+			state: world(stacks(blog), projects(running(web, onlyNetworks), running(blog)), remember("web", applied(web))),
+			want:  `stop web: moved: to blog`,
+		},
+	})
+	st := world(stacks(blog, stays), projects(running(web), running(guest)), remember("web", applied(web)))
+	if got := Build(st, Policy{Heal: true}).Ops[0].Leave; len(got) != 1 || got[0] != "web_default" {
+		t.Errorf("the stop leaves %v", got)
+	}
+}
+
+func TestANetworkKeepsItsNameWhenItsStackMoves(t *testing.T) {
+	named := func(hash string) func(*Stack) {
+		return func(s *Stack) {
+			s.Networks = []Resource{{Name: "shared", Hash: hash}}
+			s.Services[0].Networks = []string{"shared"}
+		}
+	}
+	web := stack("web", named("n1"))
+	blog := stack("blog", named("n2"), func(s *Stack) { s.File = web.File })
+	guest := stack("guest", needs("shared"))
+	run(t, []buildCase{{
+		name:  "and gets another definition: who is on it goes off it before, and comes back",
+		state: world(stacks(blog, guest), projects(running(web), running(guest)), remember("web", applied(web)), remember("guest", applied(guest))),
+		want: `stop guest (app): changed: network shared of blog is made anew
+			stop web: moved: to blog
+			up blog: moved: from web (after stop guest, stop web)
+			up guest: changed: network shared of blog is made anew (after stop guest, up blog)`,
+	}})
+}
+
+func TestAContainersNameGoesFromOneServiceToAnother(t *testing.T) {
+	name := func(s *Service) { s.ContainerName = "proxy" }
+	before := stack("web", app(name), with("db", func(s *Service) { s.ContainerName = "" }))
+	after := stack("web", changed, with("db", name))
+	run(t, []buildCase{{
+		name:  "of the same stack",
+		state: world(stacks(after), projects(running(before)), remember("web", applied(before))),
+		want: `stop web (app): changed: container name proxy goes to db
+			up web: changed: proxy has another configuration, web-db-1 has another configuration (after stop web)`,
+	}})
+}
+
+func TestAnEnvFileThatStaysBehindHoldsAtTheNextCommitToo(t *testing.T) {
+	web := stack("web")
+	moved := stack("web", changed, func(s *Stack) { s.File = "apps/web/compose.yaml" })
+	run(t, []buildCase{{
+		name: "the name is kept",
+		state: world(stacks(moved), projects(running(web)), commit, func(st *State) { st.Before = stacks(moved) },
+			remember("web", Record{File: web.File, Applied: web.Digest, Untracked: []string{"web/.env"}})),
+		loses: []string{"web/.env"},
+		want: `checkout 2222222: from 1111111
+			hold web: data: web/.env is not tracked by git and stays behind where the stack was before; move it: mv web/.env apps/web/.env`,
+	}})
+}

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -16,14 +17,20 @@ import (
 // continues: the stack that takes its place. By the first of these:
 //
 //	it has the project's file, under another name
+//	it was found to be the heir before, and held
 //	it has the same compose file, by git's id, in another folder
 //	it is new, and at least half of the project's services are in it, by name
 //	and image
 //
-// A project's file is the one of the stack that was last applied as it, of the
-// clone's head, or else of its containers' labels: those say what was true when
-// they were made. Where two stacks swap names, each one's project is displaced
-// by the other.
+// A project's file is the one of the stack that was last applied as it, or else
+// of its containers' labels: those say what was true when they were made. If the
+// clone's head does not have that file any more, it is the one that has the
+// project's name there: it moved, and what ran was what was wanted.
+//
+// Where two stacks swap names, each one's project is displaced by the other, and
+// where a stack takes the name of one that is no more, what runs of that is.
+// What has not been made yet by an operation of an earlier check counts as if it
+// ran.
 func (b *builder) lineage() {
 	for _, r := range b.state.Observed.Running {
 		file := b.fileOf(r)
@@ -36,47 +43,78 @@ func (b *builder) lineage() {
 		if !wanted || !r.Ours {
 			continue
 		}
-		i := slices.IndexFunc(b.state.Wanted, func(t Stack) bool { return t.File == file && t.Name != r.Project })
-		if i >= 0 && s.File != file && s.Invalid == "" && s.Mode != Ignored && hasContainers(r) {
-			b.displaced[r.Project], b.heir[r.Project] = true, b.state.Wanted[i].Name
+		if s.File == file || !hasContainers(r) {
+			continue
+		}
+		goesOn := slices.ContainsFunc(b.state.Wanted, func(t Stack) bool { return t.File == file && t.Name != r.Project })
+		if !goesOn && !b.comesFromAnother(s) {
+			continue
+		}
+		b.displaced[r.Project] = true
+		if heir, ok := b.findHeir(r, file); ok {
+			b.heir[r.Project] = heir
 		}
 	}
-}
-
-func (b *builder) fileOf(r Running) string {
-	for _, s := range b.state.Before {
-		if s.Name == r.Project && s.Invalid == "" {
-			return s.File
+	for _, project := range sortedKeys(b.state.Busy) { // what does not run yet may do so soon
+		r, s := b.running[project], b.wanted[project]
+		r.Project = project
+		file := b.fileOf(r)
+		if b.heir[project] != "" || s.File == file {
+			continue
 		}
-	}
-	if file := b.state.Memory[r.Project].File; file != "" {
-		return file
-	}
-	return r.File
-}
-
-func (b *builder) findHeir(r Running, file string) (string, bool) {
-	blob := b.state.Memory[r.Project].Blob
-	for _, s := range b.state.Before {
-		if s.Name == r.Project && s.Blob != "" {
-			blob = s.Blob
-		}
-	}
-	best, most := "", 0
-	for _, s := range b.state.Wanted {
-		switch {
-		case file != "" && s.File == file:
-			return s.Name, true
-		case !b.isNew(s) || b.wereBeside(s, r, file):
-		case blob != "" && s.Blob == blob:
-			best, most = s.Name, len(r.Containers)+1
-		default:
-			if n := alike(s, r); n > most {
-				best, most = s.Name, n
+		if heir, ok := b.findHeir(r, file); ok && heir != project {
+			b.heir[project] = heir
+			if s.Name == "" {
+				b.holdRemoved(r, HeldBusy, "an operation still runs")
 			}
 		}
 	}
-	return best, best != ""
+}
+
+// comesFromAnother says whether the project of a stack's file runs under another
+// name: then the one that has its name is not what it goes on with.
+func (b *builder) comesFromAnother(s Stack) bool {
+	return slices.ContainsFunc(b.state.Observed.Running, func(r Running) bool {
+		return r.Project != s.Name && r.Ours && hasContainers(r) && b.fileOf(r) == s.File
+	})
+}
+
+func (b *builder) fileOf(r Running) string {
+	file := cmp.Or(b.state.Memory[r.Project].File, r.File)
+	i := slices.IndexFunc(b.state.Before, func(s Stack) bool { return s.Name == r.Project && s.Invalid == "" })
+	if i < 0 || slices.ContainsFunc(b.state.Before, func(s Stack) bool { return s.File == file }) {
+		return file
+	}
+	return b.state.Before[i].File
+}
+
+func (b *builder) findHeir(r Running, file string) (string, bool) {
+	rec := b.state.Memory[r.Project]
+	blobs := []string{rec.Blob}
+	for _, s := range b.state.Before {
+		if s.Name == r.Project || s.File == rec.Heir {
+			blobs = append(blobs, s.Blob)
+		}
+	}
+	services := b.servicesOf(r)
+	var best Stack
+	most := 0
+	for _, s := range b.state.Wanted {
+		n := 0
+		switch {
+		case s.File == file || s.File == rec.Heir:
+			return s.Name, true
+		case !b.isNew(s) || b.wereBeside(s, r, file):
+		case s.Blob != "" && slices.Contains(blobs, s.Blob):
+			n = len(services) + 1
+		default:
+			n = alike(s, services)
+		}
+		if n > most || n == most && n > 0 && len(s.Services) < len(best.Services) { // of two, the one with less that is new
+			best, most = s, n
+		}
+	}
+	return best.Name, best.Name != ""
 }
 
 // isNew says whether nothing of a stack runs, and nothing ever did.
@@ -95,15 +133,10 @@ func (b *builder) wereBeside(s Stack, r Running, file string) bool {
 
 // alike counts the services of a project that a stack has as well, if they are
 // at least half of them.
-func alike(s Stack, r Running) int {
-	services := map[string]bool{} // of the project: is it in the stack?
+func alike(s Stack, services map[string]string) int {
 	n := 0
-	for _, c := range r.Containers {
-		if c.OneOff || services[c.Service] {
-			continue
-		}
-		services[c.Service] = slices.ContainsFunc(s.Services, func(v Service) bool { return v.Name == c.Service && sameImage(v, c) })
-		if services[c.Service] {
+	for name, image := range services {
+		if slices.ContainsFunc(s.Services, func(v Service) bool { return v.Name == name && sameImage(v, image) }) {
 			n++
 		}
 	}
@@ -113,31 +146,57 @@ func alike(s Stack, r Running) int {
 	return n
 }
 
-func sameImage(s Service, c Container) bool {
-	return c.Reference != "" && Repository(s.Image) == Repository(c.Reference)
+// servicesOf are the services of a project with their images: those that the
+// clone's head has of it, and those that have containers.
+func (b *builder) servicesOf(r Running) map[string]string {
+	services := map[string]string{}
+	for _, s := range b.state.Before {
+		for _, v := range s.Services {
+			if s.Name == r.Project {
+				services[v.Name] = v.Image
+			}
+		}
+	}
+	for _, c := range r.Containers {
+		if !c.OneOff {
+			services[c.Service] = c.Reference
+		}
+	}
+	return services
+}
+
+func sameImage(s Service, image string) bool {
+	return image != "" && Repository(s.Image) == Repository(image)
 }
 
 // movesFrom says whether a service of a stack was in another project of ours
-// that goes on without it.
+// that is wanted without it, or not at all.
 func (b *builder) movesFrom(old Running, s Stack, svc Service) bool {
+	if !old.Ours || old.Ignored || old.Project == s.Name && !b.displaced[s.Name] || b.heir[old.Project] == s.Name {
+		return false
+	}
 	had, wanted := b.wanted[old.Project]
-	if !wanted || !old.Ours || b.displaced[old.Project] || had.Invalid != "" || had.Mode == Ignored || old.Project == s.Name {
+	if !wanted || b.displaced[old.Project] {
+		if !b.removed(old) {
+			return false
+		}
+		had = b.wanted[b.heir[old.Project]]
+	}
+	if had.Invalid != "" || had.Mode == Ignored || has(had, svc.Name) || slices.Contains(had.Disabled, svc.Name) {
 		return false
 	}
-	if has(had, svc.Name) || slices.Contains(had.Disabled, svc.Name) {
-		return false
+	hadIt := func(is func(was Stack) bool) bool {
+		return slices.ContainsFunc(b.state.Before, func(was Stack) bool { return is(was) && has(was, svc.Name) })
 	}
-	hadIt := func(file string) bool {
-		return slices.ContainsFunc(b.state.Before, func(was Stack) bool { return was.File == file && has(was, svc.Name) })
-	}
-	if hadIt(s.File) && hadIt(had.File) { // else it moved before, and its new stack was held since
-		return false
+	if hadIt(func(was Stack) bool { return was.File == s.File }) &&
+		hadIt(func(was Stack) bool { return was.Name == old.Project || was.File == had.File }) {
+		return false // else it moved before, and its new stack was held since
 	}
 	if slices.ContainsFunc(b.of(s).Containers, func(c Container) bool { return c.Service == svc.Name }) {
 		return false
 	}
 	return slices.ContainsFunc(old.Containers, func(c Container) bool {
-		return c.Service == svc.Name && !c.OneOff && !c.Self && sameImage(svc, c)
+		return c.Service == svc.Name && !c.OneOff && !c.Self && sameImage(svc, c.Reference)
 	})
 }
 
@@ -172,14 +231,18 @@ func (b *builder) findDeps() {
 			b.depend(name, dep{project: name, whole: true, what: "its name", images: true})
 		}
 		for project, heir := range b.heir {
-			if heir == name {
+			if heir == name && (hasContainers(b.running[project]) || b.isStopped(project) || b.state.Busy[project]) {
 				b.depend(name, dep{project: project, whole: true, what: "its place", images: true})
 			}
 		}
 		for _, svc := range s.Services {
 			for _, old := range b.state.Observed.Running {
 				if b.movesFrom(old, s, svc) {
-					b.depend(name, dep{project: old.Project, services: []string{svc.Name}, what: "service " + svc.Name, images: true})
+					d := dep{project: old.Project, services: []string{svc.Name}, what: "service " + svc.Name, images: true}
+					if b.removed(old) {
+						d.whole, d.services = true, nil
+					}
+					b.depend(name, d)
 				}
 			}
 			if svc.Scale == 0 {
@@ -320,6 +383,7 @@ func system(path string) bool {
 // it up in this plan.
 func (b *builder) contend(s Stack, svc Service, k key, c claim) {
 	if c.project == s.Name && !b.displaced[s.Name] {
+		b.contendWithin(s, svc, k, c)
 		return
 	}
 	if k.kind == "port" && !overlap(svc, k, c.ip) {
@@ -342,6 +406,29 @@ func (b *builder) contend(s Stack, svc Service, k key, c claim) {
 	}
 }
 
+// contendWithin sees to a container's name that goes from one service of a stack
+// to another: a container can't be made while another has its name.
+func (b *builder) contendWithin(s Stack, svc Service, k key, c claim) {
+	had := slices.IndexFunc(s.Services, func(v Service) bool { return v.Name == c.container.Service })
+	up, comes := b.up[s.Name]
+	if k.kind != "name" || c.container.Service == svc.Name || had < 0 || s.Services[had].ContainerName == k.value || c.container.Self || !comes {
+		return
+	}
+	b.depend(s.Name, dep{project: s.Name, room: true, services: []string{c.container.Service}, what: k.text(), named: true})
+	b.room(s.Name, Cause{Why: up.Cause.Why, Detail: k.text() + " goes to " + svc.Name}, []string{c.container.Service}, true)
+}
+
+// room plans to stop some services of a stack that comes up again, or adds to
+// such a plan.
+func (b *builder) room(project string, cause Cause, services []string, remove bool) {
+	room, planned := b.makeRoom[project]
+	if !planned {
+		room = Op{Kind: Stop, Stack: project, File: b.wanted[project].File, Cause: cause}
+	}
+	room.Services, room.Remove = union(room.Services, services), room.Remove || remove
+	b.makeRoom[project] = room
+}
+
 func overlap(svc Service, k key, ip string) bool {
 	return slices.ContainsFunc(svc.Ports, func(p Port) bool {
 		return slices.Contains(portKeys(p), k) && (p.IP == "" || ip == "" || p.IP == ip)
@@ -360,8 +447,12 @@ func (b *builder) holdSuccessors() (changed bool) {
 			if d.whole {
 				key = "~" + d.project
 			}
+			why := b.because(key)
+			if b.wanted[d.project].Mode == Ignored && !d.whole {
+				why = " (gitops.ignore=true)"
+			}
 			b.withdraw(name)
-			b.hold(s, HeldNeeds, fmt.Sprintf("%s is still taken by %s, which does not give it up yet%s", d.what, d.project, b.because(key)))
+			b.hold(s, HeldNeeds, fmt.Sprintf("%s is still taken by %s, which does not give it up yet%s", d.what, d.project, why))
 			changed = true
 			break
 		}
@@ -395,15 +486,18 @@ func (b *builder) keepOld() (changed bool) {
 	return changed
 }
 
-// keeps says whether the heir of a project is held for what keeps it from
-// taking its place.
+// keeps says whether who takes a project's place, or a service of it, is held for
+// what keeps it from doing so.
 func (b *builder) keeps(project string) bool {
-	heir, ok := b.wanted[b.heir[project]]
-	if !ok {
-		return false
-	}
-	h := b.held[heir.File]
-	return h.Reason != "" && h.Reason != HeldDrift
+	return slices.ContainsFunc(b.state.Wanted, func(s Stack) bool {
+		h := b.held[s.File]
+		if h.Reason == "" || h.Reason == HeldDrift || h.Stack != s.Name {
+			return false
+		}
+		return b.heir[project] == s.Name || s.Invalid == "" && slices.ContainsFunc(s.Services, func(svc Service) bool {
+			return b.movesFrom(b.running[project], s, svc)
+		})
+	})
 }
 
 // keepMoved leaves services where they are that moved to a stack which is held.
@@ -442,5 +536,15 @@ func (b *builder) redo(s Stack) {
 	if op, ok := b.up[s.Name]; ok {
 		op.Orders.Orphans = slices.DeleteFunc(op.Orders.Orphans, func(name string) bool { return b.stays[s.Name][name] })
 		b.up[s.Name] = op
+	}
+	for _, svc := range s.Services {
+		for _, k := range keysOf(svc) {
+			for _, c := range b.claims()[k] {
+				if c.project == s.Name && b.stays[s.Name][c.container.Service] && (k.kind == "name" || k.kind == "port") {
+					b.withdraw(s.Name)
+					b.hold(s, HeldNeeds, fmt.Sprintf("%s is still taken by service %s, which stays until the stack that it goes to is no longer held", k.text(), c.container.Service))
+				}
+			}
+		}
 	}
 }

@@ -17,13 +17,57 @@ import (
 //	managed stacks that are not held            stop their services on it, up, and
 //	                                            bring those services up again
 //	anybody else                                hold: network, naming them
+//
+// The network may also be that of a project which is to go, or of which nothing
+// but the network is left.
 func (b *builder) shareNetworks() {
 	for _, name := range sortedKeys(b.up) {
 		s := b.wanted[name]
 		for _, n := range redefined(s, b.of(s)) {
 			b.shareNetwork(s, n)
 		}
+		for _, r := range b.state.Observed.Running {
+			if !b.isStopped(r.Project) {
+				continue
+			}
+			for _, n := range redefined(s, r) {
+				b.shareNetwork(s, n)
+			}
+		}
 	}
+	b.leaveNetworks()
+}
+
+// leaveNetworks takes the stops back that could do nothing: what is left of the
+// project are networks, and others are on them.
+func (b *builder) leaveNetworks() {
+	for _, project := range sortedKeys(b.stop) {
+		r := b.running[project]
+		if left := b.leaves(r); !hasContainers(r) && len(left) == len(r.Networks) {
+			delete(b.stop, project)
+		}
+	}
+}
+
+// leaves are the networks of a project that is stopped which others are on that
+// are neither stopped nor taken off them.
+func (b *builder) leaves(r Running) []string {
+	var out []string
+	for _, n := range r.Networks {
+		stays := slices.ContainsFunc(b.state.Observed.Running, func(other Running) bool {
+			goes := other.Project == r.Project || b.isStopped(other.Project) || subset(on(other, n.Name), b.makeRoom[other.Project].Services)
+			return !goes
+		})
+		if stays || len(b.state.Observed.Strangers[n.Name]) > 0 {
+			out = append(out, n.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func subset(some, all []string) bool {
+	return !slices.ContainsFunc(some, func(s string) bool { return !slices.Contains(all, s) })
 }
 
 func (b *builder) shareNetwork(s Stack, network string) {
@@ -40,14 +84,11 @@ func (b *builder) shareNetwork(s Stack, network string) {
 			continue
 		}
 		services := on(r, network)
-		room := b.makeRoom[u]
-		room.Kind, room.Stack, room.File = Stop, u, b.wanted[u].File
-		room.Cause = Cause{Why: Changed, Detail: "network " + network + " of " + s.Name + " is made anew"}
-		room.Services = union(room.Services, services)
-		b.makeRoom[u] = room
+		cause := Cause{Why: Changed, Detail: "network " + network + " of " + s.Name + " is made anew"}
+		b.room(u, cause, services, false)
 		up, comes := b.up[u]
 		if !comes {
-			up = Op{Kind: Up, Stack: u, File: b.wanted[u].File, Cause: room.Cause, Orders: OrdersFor(b.wanted[u], r, b.state.Observed, nil)}
+			up = Op{Kind: Up, Stack: u, File: b.wanted[u].File, Cause: cause, Orders: OrdersFor(b.wanted[u], r, b.state.Observed, nil)}
 		}
 		up.Orders.Recreate = union(up.Orders.Recreate, services)
 		b.up[u] = up

@@ -308,6 +308,9 @@ type Record struct {
 	// beside it: by them a stack is known again in another folder.
 	Blob      string   `json:",omitempty"`
 	Untracked []string `json:",omitempty"`
+	// Heir is the file of the stack that was found to take the project's place;
+	// empty if there is none.
+	Heir string `json:",omitempty"`
 	// Ignored says that the stack was ignored when git last had it, which its
 	// containers need not say: they may be older than the label.
 	Ignored bool
@@ -470,6 +473,9 @@ type Op struct {
 	// Remove says of a Stop of some services that their containers are removed,
 	// which frees their names.
 	Remove bool `json:",omitempty"`
+	// Leave are networks that a Stop of a whole project leaves, as others are on
+	// them.
+	Leave []string `json:",omitempty"`
 	// Again says of an Up that it repairs what was brought up only a while ago, or
 	// did not last before.
 	Again bool `json:",omitempty"`
@@ -555,6 +561,9 @@ type Plan struct {
 	// Views has one verdict for each stack, sorted by name and file: the wanted
 	// ones, and projects of ours that are to go.
 	Views []View `json:",omitempty"`
+	// Heirs are the files of the stacks that take the place of projects, by
+	// project; they are to be remembered.
+	Heirs map[string]string `json:",omitempty"`
 	// Wake is the earliest time at which the plan would be another one although
 	// nothing happens; zero if there is none.
 	Wake time.Time `json:",omitzero"`

@@ -67,6 +67,9 @@ func (l *ledger) looked(c *check) {
 	for _, run := range v.state.Observed.Running {
 		l.concerns[run.Project] = l.concerns[run.Project] || run.Ours
 	}
+	for name := range v.state.Busy {
+		l.concerns[name] = true
+	}
 	l.busy = map[string]bool{}
 	for _, h := range v.plan.Held {
 		if h.Reason == plan.HeldBusy {
@@ -94,9 +97,14 @@ func (l *ledger) remember(c *check) {
 	v := c.view
 	for _, s := range v.state.Before { // the journal has to know where it was once the clone has moved on
 		run := slices.ContainsFunc(v.state.Observed.Running, func(r plan.Running) bool { return r.Project == s.Name && r.Ours })
-		if e := l.journal.peek(s.Name); run && s.Invalid == "" && (e.File != s.File || e.Blob != s.Blob || !slices.Equal(e.Untracked, s.Untracked)) {
+		if e := l.journal.peek(s.Name); run && s.Invalid == "" && e.File == "" {
 			n := l.journal.at(s.Name)
 			n.File, n.Blob, n.Untracked = s.File, s.Blob, s.Untracked
+		}
+	}
+	for project, heir := range v.plan.Heirs {
+		if l.journal.peek(project).Heir != heir {
+			l.journal.at(project).Heir = heir
 		}
 	}
 	for _, w := range v.plan.Views {
@@ -107,7 +115,7 @@ func (l *ledger) remember(c *check) {
 		e := l.journal.peek(s.Name)
 		switch {
 		case s.Mode == plan.Ignored:
-			if !e.Ignored {
+			if !e.Ignored && v.plan.Heirs[s.Name] == "" { // else what is remembered is of what moved away from that name
 				l.journal.at(s.Name).renew(plan.Record{File: s.File, Ignored: true})
 			}
 			continue
@@ -254,7 +262,9 @@ func (l *ledger) checkWorks(c *check) {
 func (l *ledger) began(t *task) (report.Stack, bool) {
 	switch {
 	case t.Kind == plan.Up:
-		l.journal.at(t.Stack).Tried = t.project.Digest
+		e := l.journal.at(t.Stack)
+		e.Tried = t.project.Digest
+		e.File, e.Blob, e.Untracked = t.File, t.project.Blob, t.project.Untracked // of whatever is made from now on
 	case t.Kind == plan.Stop && t.Services != nil:
 		l.journal.at(t.Stack).Tried = plan.RoomDigest // whatever happens now, it has to come up again
 	}
@@ -375,7 +385,7 @@ func (l *ledger) failed(t *task) (report.Stack, bool) {
 	}
 	e.RetryAt = time.Now().Add(max(backoff(e.Failures), retryAfter(t.err)))
 	l.wakeAt(e.RetryAt)
-	if e.File == "" {
+	if e.File == "" && t.Kind == plan.Stop {
 		e.File = t.File
 	}
 	e.Outcomes = outcomes(e.Outcomes, t)

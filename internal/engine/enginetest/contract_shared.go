@@ -51,6 +51,19 @@ func sharedCases() map[string]func(*bench) {
 				}
 			}
 		},
+		"Stop leaves a network that others are on only when told to": func(b *bench) {
+			b.up(b.stack(two))
+			other, text := guest(b, "")
+			other.up(other.stack(text))
+			b.fails(b.Stop(b.ctx(), plan.Op{Stack: b.name}), b.name+"_default")
+			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Leave: []string{b.name + "_default"}}))
+			if r := b.running(); len(r.Containers) > 0 || len(r.Networks) != 1 {
+				b.Errorf("left over: %v %v", r.Containers, r.Networks)
+			}
+			if got := other.states(); got != "c running" {
+				b.Errorf("the other: %s", got)
+			}
+		},
 		"a container of no project is seen on the network that it is on": func(b *bench) {
 			b.up(b.stack(two))
 			b.Guest(b, b.name+"-guest", b.image, b.name+"_default")

@@ -353,7 +353,7 @@ func (f *Fake) Stop(ctx context.Context, op plan.Op) error {
 	}
 	var errs []error
 	for _, name := range sorted(f.networks) {
-		if f.networks[name].project != op.Stack {
+		if f.networks[name].project != op.Stack || slices.Contains(op.Leave, name) {
 			continue
 		}
 		if slices.ContainsFunc(f.containers, func(c *fakeContainer) bool { return f.active(c, name) }) {
