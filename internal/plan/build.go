@@ -284,7 +284,7 @@ func (b *builder) settle() {
 	b.shareNetworks()
 	b.findDeps()
 	for again := true; again; {
-		again = b.holdNeedy() || b.holdSuccessors() || b.keepOld() || b.keepMoved() || b.keepNetworks()
+		again = b.holdNeedy() || b.holdSuccessors() || b.keepOld() || b.keepMoved() || b.keepNetworks() || b.leaveNetworks()
 	}
 }
 

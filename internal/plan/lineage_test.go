@@ -68,6 +68,11 @@ func TestWhatABrokenStackHasIsNotTaken(t *testing.T) {
 			want: `hold blog: invalid: it is broken
 				hold shop: needs: container name proxy is still taken by blog, which does not give it up yet (invalid: it is broken)`,
 		},
+		{
+			name:  "that of one that was ignored when git last had it",
+			state: world(stacks(stack("shop", named)), projects(running(blog)), remember("blog", Record{File: blog.File, Ignored: true})),
+			want:  `hold shop: needs: container name proxy is still taken by blog, which does not give it up yet`,
+		},
 	})
 }
 
@@ -160,53 +165,6 @@ func TestServicesOfAStackThatGoesAreKnownInAnother(t *testing.T) {
 				up blog: changed: blog-app-1 has another configuration, db is missing (after stop store)`,
 		},
 	})
-}
-
-func TestNetworksOfAStackThatGoesAreLeftToOthersOnThem(t *testing.T) {
-	web, guest := stack("web"), stack("guest", needs("web_default"))
-	blog := stack("blog", func(s *Stack) { s.File = web.File })
-	stays := stack("guest", func(s *Stack) { s.Services[0].Networks = append(s.Services[0].Networks, "web_default") })
-	run(t, []buildCase{
-		{
-			name:  "its containers go, and who takes its place comes",
-			state: world(stacks(blog, stays), projects(running(web), running(guest)), remember("web", applied(web))),
-			want: `stop web: moved: to blog
-				up blog: moved: from web (after stop web)`,
-		},
-		{
-			name:  "nothing is left but the network",
-			state: world(stacks(blog, stays), projects(running(web, onlyNetworks), running(blog), running(guest)), remember("web", applied(web))),
-		},
-		{
-			name:  "nobody is on it any more",
-			state: world(stacks(blog), projects(running(web, onlyNetworks), running(blog)), remember("web", applied(web))),
-			want:  `stop web: moved: to blog`,
-		},
-	})
-	st := world(stacks(blog, stays), projects(running(web), running(guest)), remember("web", applied(web)))
-	if got := Build(st, Policy{Heal: true}).Ops[0].Leave; len(got) != 1 || got[0] != "web_default" {
-		t.Errorf("the stop leaves %v", got)
-	}
-}
-
-func TestANetworkKeepsItsNameWhenItsStackMoves(t *testing.T) {
-	named := func(hash string) func(*Stack) {
-		return func(s *Stack) {
-			s.Networks = []Resource{{Name: "shared", Hash: hash}}
-			s.Services[0].Networks = []string{"shared"}
-		}
-	}
-	web := stack("web", named("n1"))
-	blog := stack("blog", named("n2"), func(s *Stack) { s.File = web.File })
-	guest := stack("guest", needs("shared"))
-	run(t, []buildCase{{
-		name:  "and gets another definition: who is on it goes off it before, and comes back",
-		state: world(stacks(blog, guest), projects(running(web), running(guest)), remember("web", applied(web)), remember("guest", applied(guest))),
-		want: `stop guest (app): changed: network shared of blog is made anew
-			stop web: moved: to blog
-			up blog: moved: from web (after stop guest, stop web)
-			up guest: changed: network shared of blog is made anew (after stop guest, up blog)`,
-	}})
 }
 
 func TestAContainersNameGoesFromOneServiceToAnother(t *testing.T) {

@@ -395,7 +395,7 @@ func (b *builder) contend(s Stack, svc Service, k key, c claim) {
 	case b.removed(b.running[c.project]):
 		d.whole, d.services = true, nil
 		b.depend(s.Name, d)
-	case wanted && !c.container.Self && d.images && (had.Invalid != "" || had.Mode == Ignored):
+	case d.images && !c.container.Self && (!wanted || had.Invalid != "" || had.Mode == Ignored):
 		b.depend(s.Name, d) // nobody knows whether it gives that up
 	case !wanted, had.Invalid != "", had.Mode == Ignored, c.container.Self:
 	case slices.ContainsFunc(had.Services, func(v Service) bool { return v.Name == c.container.Service && slices.Contains(keysOf(v), k) }):
@@ -467,7 +467,7 @@ func (b *builder) givesWay(d dep) bool {
 	_, ups := b.up[d.project]
 	switch {
 	case d.whole:
-		return stops
+		return stops || !hasContainers(b.running[d.project]) && !b.state.Busy[d.project]
 	case d.room:
 		return makesRoom
 	default:

@@ -35,18 +35,19 @@ func (b *builder) shareNetworks() {
 			}
 		}
 	}
-	b.leaveNetworks()
 }
 
 // leaveNetworks takes the stops back that could do nothing: what is left of the
 // project are networks, and others are on them.
-func (b *builder) leaveNetworks() {
+func (b *builder) leaveNetworks() (changed bool) {
 	for _, project := range sortedKeys(b.stop) {
 		r := b.running[project]
 		if left := b.leaves(r); !hasContainers(r) && len(left) == len(r.Networks) {
 			delete(b.stop, project)
+			changed = true
 		}
 	}
+	return changed
 }
 
 // leaves are the networks of a project that is stopped which others are on that
