@@ -75,8 +75,7 @@ func (u unit) networkName() string {
 func (u unit) text() string {
 	text := fmt.Sprint(u.name, u.network, u.named, u.needs, u.env, u.broken, u.ignored)
 	for _, p := range u.parts {
-		p.key = ""
-		text += fmt.Sprint(p)
+		text += fmt.Sprint(p) // the key is the image's name
 	}
 	return text
 }

@@ -173,6 +173,9 @@ func (w *story) settled(l *look) {
 	for _, s := range l.state.Wanted {
 		stuck = stuck || s.Mode == Ignored
 	}
+	for _, rec := range w.memory {
+		stuck = stuck || rec.Ignored // and git does not have it any more
+	}
 	for _, s := range l.state.Wanted {
 		h, is := held[s.File]
 		switch {
