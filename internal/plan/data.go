@@ -187,7 +187,7 @@ func (b *builder) envBefore(s Stack) (file string, untracked []string) {
 		rec := b.state.Memory[name]
 		file, untracked = rec.File, rec.Untracked
 		for _, was := range b.state.Before {
-			if file == "" && was.Name == name && was.Invalid == "" {
+			if file == "" && runs && was.Name == name && was.Invalid == "" { // else it was held there, and never read that
 				file, untracked = was.File, was.Untracked
 			}
 		}

@@ -189,5 +189,13 @@ func TestAnEnvFileThatStaysBehindHoldsAtTheNextCommitToo(t *testing.T) {
 		loses: []string{"web/.env"},
 		want: `checkout 2222222: from 1111111
 			hold web: data: web/.env is not tracked by git and stays behind where the stack was before; move it: mv web/.env apps/web/.env`,
+	}, {
+		name: "and it moves on while it is held",
+		state: world(stacks(stack("blog", func(s *Stack) { s.File = "apps/blog/compose.yaml" })), projects(running(web)), commit,
+			func(st *State) { st.Before = stacks(stack("blog")) },
+			remember("web", Record{File: web.File, Applied: web.Digest, Untracked: []string{"web/.env"}, Heir: "blog/compose.yaml"})),
+		loses: []string{"web/.env"},
+		want: `checkout 2222222: from 1111111
+			hold blog: data: web/.env is not tracked by git and stays behind where the stack was before; move it: mv web/.env apps/blog/.env`,
 	}})
 }
