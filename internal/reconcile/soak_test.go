@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,62 +14,79 @@ import (
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 )
 
-// TestWhateverHappensTheHostConverges throws commits, crashes, people, faults,
-// slowness and restarts at the loop. When they end, the host is as git wants it,
-// whatever was left half done. The fakes watch for overlaps on the way.
+// TestWhateverHappensTheHostConverges throws commits, moves, crashes, people,
+// faults, slowness, restarts and a remote that is away at the loop, with healing
+// on and off. When they end, the host is as git wants it, whatever was left half
+// done. The fakes watch for overlaps on the way.
 func TestWhateverHappensTheHostConverges(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	for n := range uint64(12) {
+	for n := range uint64(40) {
 		t.Run(fmt.Sprint("round ", n), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { soak(t, rand.New(rand.NewPCG(seed, n))) })
+			synctest.Test(t, func(t *testing.T) { soak(t, rand.New(rand.NewPCG(seed, n)), n%2 == 0) })
 		})
 	}
 }
 
-func soak(t *testing.T, rng *rand.Rand) {
-	w := newWorld(t, stack("a"), stack("b"))
+func soak(t *testing.T, rng *rand.Rand, heal bool) {
+	h := history{rng: rng}
+	h.add()
+	h.add()
+	w := newWorld(t, h.stacks()...)
 	faults := rand.New(rand.NewPCG(rng.Uint64(), 1)) // under the world's lock
-	calm := false
-	trouble := func(ctx context.Context) error {
-		w.mu.Lock()
-		kind, long := faults.IntN(6), time.Duration(faults.IntN(120))*time.Second
-		quiet := calm
-		w.mu.Unlock()
-		switch {
-		case quiet || kind > 2:
-			return nil
-		case kind == 0:
-			return errors.New("cut")
-		default:
-			return takes(long)(ctx)
+	calm, away := false, false
+	trouble := func(what string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			w.mu.Lock()
+			kind, long := faults.IntN(6), time.Duration(faults.IntN(120))*time.Second
+			quiet, gone := calm, away && what == "fetch"
+			w.mu.Unlock()
+			switch {
+			case gone:
+				return errors.New("the remote is away")
+			case quiet || kind > 2:
+				return nil
+			case kind == 0 && what == "up" && long > time.Minute:
+				return errHalf
+			case kind == 0:
+				return errors.New("cut")
+			default:
+				return takes(long)(ctx)
+			}
 		}
 	}
-	names := []string{"a", "b", "c", "d", "e"}
 	for _, what := range []string{"fetch", "observe", "checkout"} {
-		w.on(what, trouble)
+		w.on(what, trouble(what))
 	}
-	for _, name := range names {
-		for _, what := range []string{"pull ", "up ", "settle ", "down "} {
-			w.on(what+name, trouble)
+	for _, name := range pool {
+		for _, what := range []string{"pull", "up", "settle", "down"} {
+			w.on(what+" "+name, trouble(what))
 		}
+	}
+	set := func(flag *bool, to bool) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		*flag = to
 	}
 	watched := rng.IntN(2) == 0
 	settings := func(o *Options) {
-		o.Interval, o.Parallel = 5*time.Minute, 2
+		o.Interval, o.Parallel, o.Heal = 5*time.Minute, 2, heal
 		if watched {
 			o.Events = w.events
 		}
 	}
 	d := start(t, w, settings)
 	for step := range 60 {
-		switch rng.IntN(6) {
+		switch rng.IntN(7) {
 		case 0, 1:
-			w.push(fmt.Sprint("n", step), randomStacks(rng, names)...)
+			for range 1 + rng.IntN(2) {
+				h.move()
+			}
+			w.push(fmt.Sprint("n", step), h.stacks()...)
 			d.r.Trigger("webhook")
 		case 2:
-			name := names[rng.IntN(len(names))]
-			if strings.Contains(w.runs(), name+"=") {
+			name := pool[rng.IntN(len(pool))]
+			if strings.Contains(" "+w.runs(), " "+name+"=") {
 				w.crash(name)
 				w.tell(name)
 			}
@@ -77,16 +95,29 @@ func soak(t *testing.T, rng *rand.Rand) {
 				d.stop()
 				d = start(t, w, settings, sameJournal(d))
 			}
+		case 4:
+			set(&away, rng.IntN(3) == 0)
+		case 5:
+			w.visit(rng.IntN(2) == 0)
 		}
 		pass(time.Duration(rng.IntN(90)) * time.Second)
 	}
-	w.mu.Lock()
-	calm = true
-	w.mu.Unlock()
-	pass(3 * time.Hour) // pauses are at most one
+	set(&calm, true)
+	set(&away, false)
+	w.visit(false)
 	var want []string
-	for _, s := range w.commits[w.remote] {
+	for _, s := range h.stacks() {
 		want = append(want, s.Name+"="+s.Digest)
+	}
+	slices.Sort(want)
+	pass(3 * time.Hour) // pauses are at most one
+	if !heal {
+		// What crashed without a commit stays so, and is what is wanted otherwise;
+		// the first check after a start repairs it.
+		d.expect("runs", strings.ReplaceAll(d.runs(), "(exited)", ""), strings.Join(want, " "))
+		d.stop()
+		d = start(t, w, settings, sameJournal(d))
+		pass(time.Hour)
 	}
 	d.expect("runs", d.runs(), strings.Join(want, " "))
 	if strings.Contains(d.last(), "failed") || strings.Contains(d.last(), "applying") {
@@ -98,23 +129,111 @@ func soak(t *testing.T, rng *rand.Rand) {
 		t.Errorf("it does not come to rest: %s; before: %s", after, before)
 	}
 	d.stop()
+	if t.Failed() {
+		t.Log(d.logs.String())
+	}
 }
 
-// randomStacks are some of the stacks, each at a random version; those that
-// need another come after it.
-func randomStacks(rng *rand.Rand, names []string) []plan.Stack {
-	all := []plan.Stack{version(rng.IntN(3)+1, stack("a"))}
-	for i, name := range names[1:] {
-		if rng.IntN(4) == 0 {
-			continue
+// visit lets a project of somebody else run, or not.
+func (w *world) visit(comes bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.running, "foreign")
+	if comes {
+		w.running["foreign"] = plan.Running{
+			Project: "foreign", Origin: "/home/mia", Containers: []plan.Container{{ID: "foreign", Name: "foreign-app-1", Service: "app", State: "running"}},
 		}
+	}
+	w.tell("foreign")
+}
+
+// pool are the names that stacks have.
+var pool = []string{"a", "b", "c", "d", "e", "f", "g", "h"}
+
+// history is what commits make of some stacks.
+type history struct {
+	rng    *rand.Rand
+	serial int
+	all    []kept
+}
+
+// kept is a stack through its moves.
+type kept struct {
+	image, name, dir string
+	version          int
+	needs            string // the image of another
+	// moves says that it changes folders; others change names. Who did both at
+	// once could be told by nobody.
+	moves bool
+}
+
+func (h *history) add() {
+	h.serial++
+	image := fmt.Sprint("i", h.serial)
+	if name := h.free(); name != "" {
+		h.all = append(h.all, kept{image: image, name: name, dir: image, moves: h.rng.IntN(2) == 0})
+	}
+}
+
+// free is a name that no stack has.
+func (h *history) free() string {
+	name := pool[h.rng.IntN(len(pool))]
+	if slices.ContainsFunc(h.all, func(k kept) bool { return k.name == name }) {
+		return ""
+	}
+	return name
+}
+
+// move is one change that people make.
+func (h *history) move() {
+	if len(h.all) < 2 {
+		h.add()
+		return
+	}
+	n, m := h.rng.IntN(len(h.all)), h.rng.IntN(len(h.all))
+	k, other := &h.all[n], &h.all[m]
+	switch h.rng.IntN(8) {
+	case 0, 1:
+		k.version++
+	case 2:
+		h.add()
+	case 3:
+		h.all = slices.Delete(h.all, n, n+1)
+	case 4: // git mv, and the name is kept
+		if h.serial++; k.moves {
+			k.dir = fmt.Sprint("f", h.serial)
+		}
+	case 5:
+		if name := h.free(); name != "" && !k.moves {
+			k.name = name
+		}
+	case 6:
+		if !k.moves && !other.moves {
+			k.name, other.name = other.name, k.name
+		}
+	case 7:
+		k.needs = ""
+		if other.needs == "" && m != n && !slices.ContainsFunc(h.all, func(o kept) bool { return o.needs == k.image }) {
+			k.needs = other.image
+		}
+	}
+}
+
+// stacks are what a commit has.
+func (h *history) stacks() []plan.Stack {
+	var all []plan.Stack
+	for _, k := range h.all {
 		var needs []string
-		if rng.IntN(2) == 0 {
-			if before := all[rng.IntN(len(all))].Name; before < name && i >= 0 {
-				needs = append(needs, before)
+		for _, o := range h.all {
+			if o.image == k.needs {
+				needs = append(needs, o.name)
 			}
 		}
-		all = append(all, version(rng.IntN(3)+1, stack(name, needs...)))
+		s := stack(k.name, needs...)
+		s.File, s.Digest = k.dir+"/compose.yaml", fmt.Sprint(k.image, ":", k.version, needs)
+		s.Blob = fmt.Sprint(k.image, k.version, k.name, needs)
+		s.Services[0].Hash, s.Services[0].Image = s.Digest, fmt.Sprint(k.image, ":", k.version)
+		all = append(all, s)
 	}
 	return all
 }

@@ -305,15 +305,43 @@ func (w *world) Up(ctx context.Context, p render.Project, _ plan.Op) error {
 		}
 	}
 	w.mu.Unlock()
-	return w.operation(ctx, "up "+p.Name, p.Name, func() {
+	make := func(state string) {
 		svc := p.Services[0]
 		w.running[p.Name] = plan.Running{
 			Project: p.Name, File: p.File, Ours: true, Labelled: true, Networks: p.Networks,
-			Containers: []plan.Container{{ID: p.Digest, Name: p.Name + "-app-1", Service: svc.Name, State: "running", Hash: svc.Hash, Image: "id of " + svc.Image}},
+			Containers: []plan.Container{{
+				ID: p.Digest, Name: p.Name + "-app-1", Service: svc.Name, State: state, Hash: svc.Hash, Image: "id of " + svc.Image, Reference: svc.Image,
+			}},
 		}
-		w.note("up %s %s", p.Name, p.Commit)
 		w.tell(p.Name)
+	}
+	err := w.operation(ctx, "up "+p.Name, p.Name, func() {
+		w.alone(p)
+		make("running")
+		w.note("up %s %s", p.Name, p.Commit)
 	})
+	if errors.Is(err, errHalf) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		make("created")
+	}
+	return err
+}
+
+// errHalf as the error of an Up says that it made the container, and did not
+// start it.
+var errHalf = errors.New("cut half-way")
+
+// alone fails a test when a stack comes up while its image runs in another
+// project: then that is the same stack under another name.
+func (w *world) alone(p render.Project) {
+	for name, r := range w.running {
+		for _, c := range r.Containers {
+			if name != p.Name && c.State == "running" && plan.Repository(c.Reference) == plan.Repository(p.Services[0].Image) {
+				w.t.Errorf("%s comes up while %s runs, which is the same stack", p.Name, name)
+			}
+		}
+	}
 }
 
 func (w *world) Settle(ctx context.Context, p render.Project) error {
@@ -332,6 +360,9 @@ func (w *world) Settle(ctx context.Context, p render.Project) error {
 func (w *world) Stop(ctx context.Context, op plan.Op) error {
 	project := op.Stack
 	return w.operation(ctx, "down "+project, project, func() {
+		if !w.running[project].Ours && len(w.running[project].Containers) > 0 {
+			w.t.Errorf("%s is stopped, and not ours", project)
+		}
 		delete(w.running, project)
 		w.note("down %s", project)
 		w.tell(project)
