@@ -415,6 +415,21 @@ func TestRenamedStacks(t *testing.T) {
 				`keep the project name (name: web), fill volume shop_data with the data by hand, or, to start without it, give the service the label gitops.data=new in git`,
 		},
 		{
+			name: "a stack with another project name is held for the second of its volumes",
+			state: world(stacks(renamed(volume("shop_data", "v1"), mounts(MountVolume, "shop_more", "/more"))),
+				projects(running(stack("web", volume("web_data", "v1"), mounts(MountVolume, "web_more", "/more"))))),
+			loses: []string{"/more"},
+			want: `hold shop: data: service app has its data in volume web_more (at /more), and would start with volume shop_more, which does not exist or is empty; ` +
+				`keep the project name (name: web), fill volume shop_more with the data by hand, or, to start without it, give the service the label gitops.data=new in git`,
+		},
+		{
+			name: "a stack with another project name whose volumes have all been filled by hand is renamed",
+			state: world(stacks(renamed(volume("shop_data", "v1"), mounts(MountVolume, "shop_more", "/more"))),
+				projects(running(stack("web", volume("web_data", "v1"), mounts(MountVolume, "web_more", "/more"))))),
+			want: `stop web: moved: to shop
+				up shop: moved: from web (after stop web)`,
+		},
+		{
 			name:  "a stack with another project name that wants no volumes any more is renamed",
 			state: world(stacks(renamed()), projects(running(data))),
 			want: `stop web: moved: to shop

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -44,7 +45,10 @@ func redefines(s Stack, r Running) string {
 // service in the project whose place the stack takes, or in the stack that the
 // service moved from. A folder that moved takes its tracked files with it, and
 // leaves an untracked env file behind, which holds it as well.
+//
+// Every question is asked, whatever the answer to another one.
 func (b *builder) loses(s Stack, r Running) string {
+	loss := ""
 	for _, svc := range s.Services {
 		if svc.NewData || svc.Scale == 0 {
 			continue
@@ -57,12 +61,12 @@ func (b *builder) loses(s Stack, r Running) string {
 					continue
 				}
 				if b.loss(Doubt{Container: c.ID, Old: old, New: want}) {
-					return lossText(s, svc, project, old, want)
+					loss = cmp.Or(loss, lossText(s, svc, project, old, want))
 				}
 			}
 		}
 	}
-	return b.leavesEnv(s)
+	return cmp.Or(loss, b.leavesEnv(s))
 }
 
 // before are the containers whose data a service goes on with, and the project
@@ -156,6 +160,7 @@ func (b *builder) leavesEnv(s Stack) string {
 	if old == "" || from == to || from == "." {
 		return ""
 	}
+	loss := ""
 	for _, f := range files {
 		rel, inside := strings.CutPrefix(f, from+"/")
 		if !inside {
@@ -163,10 +168,10 @@ func (b *builder) leavesEnv(s Stack) string {
 		}
 		d := Doubt{Old: Mount{Type: MountClone, Source: f}, New: Mount{Type: MountClone, Source: path.Join(to, rel)}}
 		if !slices.Contains(s.Untracked, d.New.Source) && b.loss(d) {
-			return fmt.Sprintf("%s is not tracked by git and stays behind where the stack was before; move it: mv %s %s", f, f, d.New.Source)
+			loss = cmp.Or(loss, fmt.Sprintf("%s is not tracked by git and stays behind where the stack was before; move it: mv %s %s", f, f, d.New.Source))
 		}
 	}
-	return ""
+	return loss
 }
 
 // envBefore gives the file that a stack had before it moved, and the untracked

@@ -197,5 +197,11 @@ func TestAnEnvFileThatStaysBehindHoldsAtTheNextCommitToo(t *testing.T) {
 		loses: []string{"web/.env"},
 		want: `checkout 2222222: from 1111111
 			hold blog: data: web/.env is not tracked by git and stays behind where the stack was before; move it: mv web/.env apps/blog/.env`,
+	}, {
+		name: "two that are where they belong",
+		state: world(stacks(moved), projects(running(web)), commit, func(st *State) { st.Before = stacks(moved) },
+			remember("web", Record{File: web.File, Applied: web.Digest, Untracked: []string{"web/.env", "web/db.env"}})),
+		want: `checkout 2222222: from 1111111
+			up web: changed: web-app-1 has another configuration`,
 	}})
 }
