@@ -164,6 +164,29 @@ func TestAStacksFailure(t *testing.T) {
 		d.expect("runs", d.runs(), "web=web2")
 		d.stop()
 	})
+	bubble(t, "a stack whose data could not be looked for is held, and looked at again soon", func(t *testing.T) {
+		w := newWorld(t, stack("web"))
+		d := start(t, w)
+		w.did()
+		data := plan.Mount{Target: "/data", Type: plan.MountVolume, Source: "web_data"}
+		w.host("web", func(c *plan.Container) { c.Mounts = []plan.Mount{data} })
+		next := version(2, stack("web"))
+		next.Services[0].Mounts = []plan.Mount{{Target: data.Target, Type: data.Type, Source: "other"}}
+		var asked atomic.Int32
+		w.on("content", func(context.Context) error { asked.Add(1); return errors.New("the engine hung up") })
+		w.push("c2", next)
+		d.look()
+		d.expect("did", w.did(), "checkout c2")
+		d.expect("picture", d.last(), "web=failed/held(data)")
+		pass(time.Hour)
+		if n := asked.Load(); n < 12 || n > 20 {
+			t.Errorf("asked %d times in an hour", n)
+		}
+		w.on("content", func(context.Context) error { return nil })
+		pass(5 * time.Minute)
+		d.expect("runs", d.runs(), "web=web2")
+		d.stop()
+	})
 	bubble(t, "a failed stop is found again, also after a restart", func(t *testing.T) {
 		w := newWorld(t, stack("web"), stack("old"))
 		d := start(t, w)

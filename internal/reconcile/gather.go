@@ -45,6 +45,8 @@ type view struct {
 	projects map[string]render.Project // by name, valid ones
 	state    plan.State
 	plan     plan.Plan
+	// unsure says that a question about data could not be answered.
+	unsure bool
 }
 
 // gather observes everything anew and plans. It touches nothing. What the
@@ -102,7 +104,7 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 	}
 	r.pendingOver(observed, v.state.Busy)
 	policy := plan.Policy{Heal: r.o.Heal, AllowEmpty: r.o.AllowEmpty, KeepEdits: r.o.KeepEdits}
-	v.state.Losses = r.losses(ctx, plan.Doubts(v.state, policy), tree, observed)
+	v.state.Losses, v.unsure = r.losses(ctx, plan.Doubts(v.state, policy), tree, observed)
 	v.plan = plan.Build(v.state, policy)
 	return v, nil
 }
@@ -205,17 +207,18 @@ func editedOf(s plan.Stack, edited []string) []string {
 
 // losses answers doubts. Where that fails there is no answer, and the plan
 // takes it for a loss.
-func (r *Reconciler) losses(ctx context.Context, doubts []plan.Doubt, tree Tree, o plan.Observed) map[plan.Doubt]bool {
-	answers := map[plan.Doubt]bool{}
+func (r *Reconciler) losses(ctx context.Context, doubts []plan.Doubt, tree Tree, o plan.Observed) (answers map[plan.Doubt]bool, unsure bool) {
+	answers = map[plan.Doubt]bool{}
 	for _, d := range doubts {
 		lost, err := r.loss(ctx, d, tree, o)
 		if err != nil {
 			r.o.Logger.Warn("can't tell whether data would stay behind", "err", fmt.Errorf("%s of container %s: %w", d.Old.Source, d.Container, err))
+			unsure = true
 			continue
 		}
 		answers[d] = lost
 	}
-	return answers
+	return answers, unsure
 }
 
 func (r *Reconciler) loss(ctx context.Context, d plan.Doubt, tree Tree, o plan.Observed) (bool, error) {

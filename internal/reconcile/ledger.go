@@ -39,6 +39,7 @@ type ledger struct {
 	ignored  map[string]bool      // by file
 
 	failedLooks int
+	unsure      int    // looks in a row that could not tell about data
 	lastError   string // of a check
 }
 
@@ -60,6 +61,11 @@ func key(name, file string) string { return name + "\x00" + file }
 func (l *ledger) looked(c *check) {
 	v := c.view
 	l.wake = v.plan.Wake
+	if l.unsure++; v.unsure { // which no event changes
+		l.wakeAt(c.At.Add(lookBackoff(l.unsure)))
+	} else {
+		l.unsure = 0
+	}
 	l.concerns = map[string]bool{}
 	for _, s := range v.state.Wanted {
 		l.concerns[s.Name] = true

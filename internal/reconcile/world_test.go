@@ -261,8 +261,15 @@ func (w *world) Load(_ context.Context, t render.Tree) ([]render.Project, error)
 	return ps, nil
 }
 
-func (w *world) HasContent(_ context.Context, container, target string) (bool, error) {
-	return true, nil
+// HasContent finds something unless a hook finds nothing.
+func (w *world) HasContent(ctx context.Context, container, target string) (has bool, err error) {
+	w.mu.Lock()
+	hook := w.hooks["content"]
+	w.mu.Unlock()
+	if hook == nil {
+		return true, nil
+	}
+	return false, hook(ctx)
 }
 
 func (w *world) VolumeEmpty(_ context.Context, volume string) (bool, error) { return true, nil }
