@@ -205,3 +205,38 @@ func TestAnEnvFileThatStaysBehindHoldsAtTheNextCommitToo(t *testing.T) {
 			up web: changed: web-app-1 has another configuration`,
 	}})
 }
+
+func TestAServiceThatStaysKeepsItsPort(t *testing.T) {
+	port := []Port{{Protocol: "tcp", First: 8080, Last: 8080}}
+	db := func(volume string, ports []Port) func(*Stack) {
+		return with("db", func(s *Service) {
+			s.Image, s.Ports, s.Mounts = "db:1", ports, []Mount{{Target: "/data", Type: MountVolume, Source: volume}}
+		})
+	}
+	blog := stack("blog", db("blog_db", port))
+	store := stack("store", db("store_db", nil))
+	held := `hold store: data: service db has its data in volume blog_db (at /data), and would start with volume store_db, which does not exist or is empty; keep the project name (name: blog), fill volume store_db with the data by hand, or, to start without it, give the service the label gitops.data=new in git`
+	here := func(st *State) {
+		st.Observed.Images["db:1"] = "id of db:1"
+		st.Before = stacks(blog)
+	}
+	run(t, []buildCase{
+		{
+			name:  "another stack wants it",
+			state: world(stacks(stack("blog", changed), store, stack("web", app(func(s *Service) { s.Ports = port }))), projects(running(blog)), commit, here, remember("blog", applied(blog))),
+			loses: []string{"/data"},
+			want: `checkout 2222222: from 1111111
+				up blog: changed: blog-app-1 has another configuration
+				` + held + `
+				hold web: needs: port 8080/tcp is still taken by blog, which does not give it up yet`,
+		},
+		{
+			name:  "another service of its stack wants it",
+			state: world(stacks(stack("blog", changed, app(func(s *Service) { s.Ports = port })), store), projects(running(blog)), commit, here, remember("blog", applied(blog))),
+			loses: []string{"/data"},
+			want: `checkout 2222222: from 1111111
+				hold blog: needs: port 8080/tcp is still taken by service db, which stays until the stack that it goes to is no longer held
+				` + held,
+		},
+	})
+}

@@ -471,7 +471,7 @@ func (b *builder) givesWay(d dep) bool {
 	case d.room:
 		return makesRoom
 	default:
-		return ups
+		return ups && !slices.ContainsFunc(d.services, func(name string) bool { return b.stays[d.project][name] })
 	}
 }
 
