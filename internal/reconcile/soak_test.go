@@ -33,6 +33,7 @@ func soak(t *testing.T, rng *rand.Rand, heal bool) {
 	h.add()
 	h.add()
 	w := newWorld(t, h.stacks()...)
+	w.ownImages = true
 	faults := rand.New(rand.NewPCG(rng.Uint64(), 1)) // under the world's lock
 	calm, away := false, false
 	trouble := func(what string) func(context.Context) error {

@@ -26,19 +26,21 @@ import (
 type world struct {
 	t *testing.T
 
-	mu       sync.Mutex
-	local    string
-	remote   string
-	commits  map[string][]plan.Stack
-	running  map[string]plan.Running
-	images   map[string]bool
-	log      []string
-	edited   []string // tracked files that were changed by hand
-	observed int      // how often
-	fetched  int
-	trees    int            // open ones
-	moving   bool           // a checkout runs
-	active   map[string]int // operations by stack
+	mu      sync.Mutex
+	local   string
+	remote  string
+	commits map[string][]plan.Stack
+	running map[string]plan.Running
+	images  map[string]bool
+	log     []string
+	// ownImages says that no two stacks want the same image.
+	ownImages bool
+	edited    []string // tracked files that were changed by hand
+	observed  int      // how often
+	fetched   int
+	trees     int            // open ones
+	moving    bool           // a checkout runs
+	active    map[string]int // operations by stack
 	// hooks are called before an operation has its effect ("pull web", "fetch"),
 	// and can make it take time or fail.
 	hooks  map[string]func(context.Context) error
@@ -339,9 +341,13 @@ func (w *world) Up(ctx context.Context, p render.Project, _ plan.Op) error {
 // start it.
 var errHalf = errors.New("cut half-way")
 
-// alone fails a test when a stack comes up while its image runs in another
-// project: then that is the same stack under another name.
+// alone fails a test of which each stack has an image of its own when one comes
+// up while its image runs in another project: then that is the same stack under
+// another name.
 func (w *world) alone(p render.Project) {
+	if !w.ownImages {
+		return
+	}
 	for name, r := range w.running {
 		for _, c := range r.Containers {
 			if name != p.Name && c.State == "running" && plan.Repository(c.Reference) == plan.Repository(p.Services[0].Image) {
