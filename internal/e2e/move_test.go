@@ -13,8 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
-	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
 
@@ -516,28 +516,75 @@ services:
   app:
     image: BASE
     command: [sh, -c, "trap '' TERM; while true; do sleep 1; done"]
-    stop_grace_period: 35s
+    stop_grace_period: 40s
     volumes: ["%s:/data"]
 `, shared)
 	h.folder("blog", body)
-	h.stack("other", one)
-	h.push("add both")
+	h.push("add blog")
 	h.first()
 	h.move("blog", "weblog")
-	h.folder("weblog", strings.Replace(body, "35s", "0s", 1))
-	h.stack("other", strings.Replace(one, "command", "environment: {A: '1'}, command", 1))
-	commit := h.push("move blog, change other")
-	h.trigger()
-	// Others wait for a slow stop for a while only.
-	h.eventually("other is updated", func() error {
-		if c := h.containers("other"); len(c) != 1 || c[0].State != container.StateRunning || c[0].Labels["gitops.commit"] != commit {
-			return errors.New("not yet")
+	h.folder("weblog", strings.Replace(body, "40s", "0s", 1))
+	h.push("move blog")
+	s := h.settle()
+	h.gone("blog")
+	if st := s.stack(t, h.project("weblog")); !running(st) || len(s.Stacks) != 1 {
+		t.Errorf("%+v", s.Stacks)
+	}
+	story.never("blog ", "weblog ")
+	// The clone waits for a slow stop for a while only, and does not matter here.
+	ends := map[string]time.Time{}
+	for _, op := range s.Checks[0].Operations {
+		ends[op.Kind] = op.Started.Add(op.Took)
+	}
+	if len(ends) != 3 || !ends["checkout"].Before(ends["stop"]) || !ends["stop"].Before(ends["up"]) {
+		t.Errorf("the ends of the operations: %v", ends)
+	}
+}
+
+func TestAStopThatFailsKeepsTheOneThatTakesThePlaceFromStarting(t *testing.T) {
+	t.Parallel()
+	h := newOwnHost(t)
+	story := h.watch()
+	proxy := h.behindProxy()
+	h.folder("blog", one)
+	h.push("add blog")
+	h.first()
+	before := h.runs("blog", "app")
+	failed := proxy.arm(&rule{match: is("POST /containers/*/stop"), nth: 1, what: answers500})
+	h.move("blog", "weblog")
+	h.push("move blog")
+	s := h.settle()
+	h.happens(failed)
+	for _, op := range s.Checks[0].Operations {
+		if op.Kind == "stop" && op.Error == "" || op.Kind == "up" {
+			t.Errorf("%s %s ended with %q", op.Kind, op.Stack, op.Error)
 		}
-		return nil
-	})
+	}
+	if now := h.runs("blog", "app"); now["app"] != before["app"] {
+		t.Error("the old one was replaced")
+	}
 	h.runs("weblog")
-	h.runs("blog", "app")
+	// By itself, after a pause.
 	h.becomes("weblog", running)
 	h.gone("blog")
 	story.never("blog ", "weblog ")
+}
+
+func TestAFolderThatChangesItsCaseOnlyIsTheSameStack(t *testing.T) {
+	t.Parallel()
+	h := newOwnHost(t)
+	h.folder("Blog", withVolume)
+	h.push("add blog")
+	h.first()
+	before := h.runs("blog", "app")
+	h.exec(before["app"], "touch", "/data/precious")
+	h.move("Blog", "blog")
+	h.push("move blog")
+	s := h.settle()
+	if st := s.stack(t, h.project("blog")); !running(st) || st.File != h.project("blog")+"/compose.yaml" || len(s.Stacks) != 1 {
+		t.Errorf("%+v", s.Stacks)
+	}
+	if now := h.runs("blog", "app"); now["app"] != before["app"] {
+		t.Error("the container was replaced")
+	}
 }
