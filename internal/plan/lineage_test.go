@@ -124,6 +124,14 @@ func TestAMoveIsKnownByWhatIsRemembered(t *testing.T) {
 				hold web: busy: an operation still runs`,
 		},
 		{
+			name: "and its heir moves on",
+			state: world(stacks(stack("shop", changed)), nil, commit, busy("web"),
+				remember("web", Record{File: web.File, Heir: "blog/compose.yaml"}), func(st *State) { st.Before = stacks(stack("blog")) }),
+			want: `checkout 2222222: from 1111111
+				hold shop: needs: its place is still taken by web, which does not give it up yet (busy: an operation still runs)
+				hold web: busy: an operation still runs`,
+		},
+		{
 			name: "most of it was removed by hand",
 			state: world(stacks(stack("blog", with("db", func(s *Service) { s.Image = "db:1" }))), projects(running(stack("web", app(func(s *Service) { s.Image = "gone:1" })))), commit,
 				func(st *State) {

@@ -147,12 +147,12 @@ func alike(s Stack, services map[string]string) int {
 }
 
 // servicesOf are the services of a project with their images: those that the
-// clone's head has of it, and those that have containers.
+// clone's head has of it or its heir, and those that have containers.
 func (b *builder) servicesOf(r Running) map[string]string {
 	services := map[string]string{}
 	for _, s := range b.state.Before {
 		for _, v := range s.Services {
-			if s.Name == r.Project {
+			if s.Name == r.Project || s.File == b.state.Memory[r.Project].Heir {
 				services[v.Name] = v.Image
 			}
 		}

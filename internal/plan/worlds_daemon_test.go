@@ -60,7 +60,6 @@ type job struct {
 	advance func() (struct{}, bool)
 	cut     func()
 	touches bool // containers
-
 }
 
 func (j *job) missed() bool { return j.needs || j.stale }
