@@ -11,7 +11,7 @@ IMAGE ?= gitops-compose:$(VERSION)
 
 # Tests in files with the build tag "engine" need a real engine; all others need nothing but Go.
 # The limit of time is per package; go test's default of 10 minutes is too short for images and engines.
-GO_TEST := go test -race -timeout 40m
+GO_TEST := go test -race -timeout 55m
 
 .PHONY: help
 help: ## this list
@@ -38,7 +38,7 @@ contract: engine ## the engine's contract suite on the fake and on the real engi
 
 .PHONY: e2e
 e2e: engine ## the real binary, git server, registry, engine and image
-	$(GO_TEST) -tags engine ./internal/e2e/...
+	$(GO_TEST) -parallel 4 -tags engine ./internal/e2e/... # they wait more than they work
 
 .PHONY: bench
 bench: engine ## the benchmarks, those beside the raw engine too; one package at a time, as they measure
