@@ -537,9 +537,10 @@ func (b *builder) redo(s Stack) {
 		op.Orders.Orphans = slices.DeleteFunc(op.Orders.Orphans, func(name string) bool { return b.stays[s.Name][name] })
 		b.up[s.Name] = op
 	}
+	claims := b.claims()
 	for _, svc := range s.Services {
 		for _, k := range keysOf(svc) {
-			for _, c := range b.claims()[k] {
+			for _, c := range claims[k] {
 				if c.project == s.Name && b.stays[s.Name][c.container.Service] && (k.kind == "name" || k.kind == "port") {
 					b.withdraw(s.Name)
 					b.hold(s, HeldNeeds, fmt.Sprintf("%s is still taken by service %s, which stays until the stack that it goes to is no longer held", k.text(), c.container.Service))
