@@ -67,9 +67,15 @@ func Build(st State, p Policy) Plan {
 
 // Doubts are the questions whose answers Build wants in State.Losses.
 func Doubts(st State, p Policy) []Doubt {
+	_, doubts := Draft(st, p)
+	return doubts
+}
+
+// Draft is Build and Doubts in one: without a doubt, the plan is final.
+func Draft(st State, p Policy) (Plan, []Doubt) {
 	b := newBuilder(st, p)
 	b.build()
-	return b.doubts
+	return b.plan, b.doubts
 }
 
 func newBuilder(st State, p Policy) *builder {

@@ -104,8 +104,11 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 	}
 	r.pendingOver(observed, v.state.Busy)
 	policy := plan.Policy{Heal: r.o.Heal, AllowEmpty: r.o.AllowEmpty, KeepEdits: r.o.KeepEdits}
-	v.state.Losses, v.unsure = r.losses(ctx, plan.Doubts(v.state, policy), tree, observed)
-	v.plan = plan.Build(v.state, policy)
+	var doubts []plan.Doubt
+	if v.plan, doubts = plan.Draft(v.state, policy); len(doubts) > 0 {
+		v.state.Losses, v.unsure = r.losses(ctx, doubts, tree, observed)
+		v.plan = plan.Build(v.state, policy)
+	}
 	return v, nil
 }
 
