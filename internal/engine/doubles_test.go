@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
@@ -71,17 +72,16 @@ func TestANetworkThatIsThereTwiceIsMended(t *testing.T) {
 }
 
 // belated is a client of an engine that does something between what an Up
-// creates and the first that it starts.
+// creates and the first that it starts. The others that are started side by
+// side wait for it.
 type belated struct {
 	client.APIClient
 	first func()
+	once  sync.Once
 }
 
 func (b *belated) ContainerStart(ctx context.Context, id string, o container.StartOptions) error {
-	if do := b.first; do != nil {
-		b.first = nil
-		do()
-	}
+	b.once.Do(b.first)
 	return b.APIClient.ContainerStart(ctx, id, o)
 }
 
@@ -90,7 +90,7 @@ func TestANetworkThatComesTwiceMeanwhileIsMended(t *testing.T) {
 	project := p.load(p.name(), "services: {app: {SLEEP}, other: {SLEEP}}")
 	name := project.Name + "_default"
 	labels := map[string]string{"com.docker.compose.project": project.Name, "com.docker.compose.network": "default"}
-	e := engine.New(&belated{p.api, func() { p.again(name, labels) }}, engine.Options{Repository: repository, HostRoot: p.root})
+	e := engine.New(&belated{APIClient: p.api, first: func() { p.again(name, labels) }}, engine.Options{Repository: repository, HostRoot: p.root})
 	ok(t, e.Up(t.Context(), project, plan.Op{}))
 	p.same(project)
 	all, err := p.api.NetworkList(t.Context(), network.ListOptions{Filters: filters.NewArgs(filters.Arg("name", name))})
