@@ -146,8 +146,32 @@ func (r *Repository) fetch(ctx context.Context) (Heads, error) {
 	if err := refusal(); err != nil {
 		return heads, err
 	}
-	heads.Rewritten, err = r.relate(ctx, local, remote)
+	if heads.Rewritten, err = r.relate(ctx, local, remote); err == nil {
+		err = r.obstacles(ctx, local, remote)
+	}
 	return heads, r.distrust(err)
+}
+
+// obstacles refuses a commit to which Checkout would not move the clone, for
+// what a person has put in the way: before anything is done for that commit, and
+// again with each Fetch. A checkout that was interrupted has looked already.
+func (r *Repository) obstacles(ctx context.Context, local, remote plumbing.Hash) error {
+	if local == remote || r.opt.ReadOnly {
+		return nil
+	}
+	if pending, err := r.pending(local); err != nil || pending != nil {
+		return err
+	}
+	x, err := r.readIndex()
+	if err != nil {
+		return err
+	}
+	changes, err := r.changes(ctx, local, remote)
+	if err != nil {
+		return err
+	}
+	_, err = r.preflight(ctx, x, changes)
+	return err
 }
 
 // begin returns the head from which a fetch starts, zero if there is none. It

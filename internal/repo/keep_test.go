@@ -125,7 +125,12 @@ func TestLocalChangesThatAreKept(t *testing.T) {
 			before := w.state()
 
 			r := w.open(keep)
-			h := mustFetch(t, r)
+			h, refused := r.Fetch(t.Context())
+			if c.inWay != "" {
+				wantBlocked(t, refused, c.inWay, "commit and push what was changed by hand or undo it")
+			} else if refused != nil {
+				t.Fatal(refused)
+			}
 			if got := strings.Join(h.Edited, " "); h.Local != first || h.Remote != second || got != c.edited {
 				t.Errorf("fetched %+v, edited %q, want %q", h, got, c.edited)
 			}
@@ -424,7 +429,7 @@ func TestRandomEditsAreKeptAsGitKeepsThem(t *testing.T) {
 		}
 		target := w.push("round " + strconv.Itoa(i))
 		g.edit(t, w.clone)
-		h := mustFetch(t, r)
+		h, fetched := r.Fetch(t.Context())
 		if want := w.gitsEdits(); !slices.Equal(h.Edited, want) {
 			t.Errorf("round %d: edited %q, git says %q", i, h.Edited, want)
 		}
@@ -432,6 +437,9 @@ func TestRandomEditsAreKeptAsGitKeepsThem(t *testing.T) {
 		before, mine := w.state(), contents(t, w.clone)
 		out, gitErr := gittest.Try(git.clone, "merge", "-q", "--ff-only", target)
 		err := r.Checkout(t.Context(), target)
+		if IsBlocked(fetched) != IsBlocked(err) || (fetched == nil) != (err == nil) {
+			t.Errorf("round %d: the fetch says %v, the checkout %v", i, fetched, err)
+		}
 		switch {
 		case err == nil && gitErr == nil:
 			moved++

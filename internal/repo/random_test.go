@@ -214,7 +214,7 @@ func TestRandomHistoriesAreCheckedOutAsGitDoes(t *testing.T) {
 		if g.IntN(3) == 0 {
 			litter(t, g, w.clone, known)
 		}
-		h := mustFetch(t, r)
+		h, fetched := r.Fetch(t.Context())
 		if h.Local != at || h.Remote != target {
 			t.Fatalf("round %d: heads %+v, want %s and %s", i, h, at, target)
 		}
@@ -228,6 +228,9 @@ func TestRandomHistoriesAreCheckedOutAsGitDoes(t *testing.T) {
 		}
 		before := listing(t, w.clone)
 		err = r.Checkout(t.Context(), target)
+		if IsBlocked(fetched) != IsBlocked(err) || (fetched == nil) != (err == nil) {
+			t.Errorf("round %d: the fetch says %v, the checkout %v", i, fetched, err)
+		}
 		switch {
 		case err == nil:
 			at = target
