@@ -386,10 +386,9 @@ func Self(ctx context.Context, api client.APIClient) string {
 	if !inContainer() {
 		return ""
 	}
-	for _, id := range candidates() {
-		if c, err := api.ContainerInspect(ctx, id); err == nil && strings.HasPrefix(c.ID, id) {
-			return c.ID
-		}
+	c, err := readTraces().own(ctx, api, "")
+	if err != nil {
+		return ""
 	}
-	return ""
+	return c.ID
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/docker/docker/api/types/container"
@@ -37,22 +36,15 @@ func Locate(ctx context.Context, api client.APIClient, folder string) Place {
 		}
 		return Place{HostRoot: folder}
 	}
-	var tried []string
-	for _, id := range candidates() {
-		c, err := api.ContainerInspect(ctx, id)
-		switch {
-		case err != nil:
-			tried = append(tried, err.Error())
-		case !strings.HasPrefix(c.ID, id): // it found a name
-			tried = append(tried, "no container has the id "+id)
-		default:
-			return mounted(c, folder)
-		}
-	}
-	if onThisHost && besideEngine(ctx, api) {
+	c, err := readTraces().own(ctx, api, folder)
+	switch {
+	case err == nil:
+		return mounted(c, folder)
+	case onThisHost && besideEngine(ctx, api):
 		return Place{HostRoot: folder}
+	default:
+		return Place{Unknown: "it is not certain which container is the daemon's: " + err.Error()}
 	}
-	return Place{Unknown: "the engine does not know the daemon's container: " + strings.Join(tried, "; ")}
 }
 
 // mounted finds the mount that holds a folder.
@@ -105,33 +97,4 @@ func inContainer() bool {
 		}
 	}
 	return false
-}
-
-// candidates are what may be our container's id: the engine mounts files from
-// a folder of that name, older ones name the control group so, and it is the
-// host name unless that is set.
-func candidates() []string {
-	id := regexp.MustCompile(`/(?:containers|docker|overlay-containers)[/-]([0-9a-f]{64})`)
-	var out []string
-	for _, f := range []string{"/proc/self/mountinfo", "/proc/self/cgroup"} {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			continue
-		}
-		for _, m := range id.FindAllSubmatch(b, -1) {
-			out = append(out, string(m[1]))
-		}
-	}
-	if hostname, err := os.Hostname(); err == nil && hostname != "" {
-		out = append(out, hostname)
-	}
-	seen := map[string]bool{}
-	unique := out[:0]
-	for _, c := range out {
-		if !seen[c] {
-			seen[c] = true
-			unique = append(unique, c)
-		}
-	}
-	return unique
 }
