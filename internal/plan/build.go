@@ -116,14 +116,26 @@ func (b *builder) build() {
 	for _, k := range sortedKeys(b.held) {
 		b.plan.Held = append(b.plan.Held, b.held[k])
 	}
-	for project, heir := range b.heir {
-		if b.plan.Heirs == nil {
-			b.plan.Heirs = map[string]string{}
-		}
-		b.plan.Heirs[project] = b.wanted[heir].File
-	}
+	b.plan.Heirs = b.heirs()
 	b.view()
 	b.wake()
+}
+
+// heirs are what is to be remembered of heirs.
+func (b *builder) heirs() map[string]string {
+	files := map[string]string{}
+	for project, rec := range b.state.Memory {
+		if s, wanted := b.wanted[project]; wanted && rec.Heir != "" && rec.File == s.File {
+			files[project] = ""
+		}
+	}
+	for project, heir := range b.heir {
+		files[project] = b.wanted[heir].File
+	}
+	if len(files) == 0 {
+		return nil
+	}
+	return files
 }
 
 type builder struct {
@@ -170,11 +182,16 @@ func (b *builder) of(s Stack) Running {
 	return b.running[s.Name]
 }
 
-// differences are computed once for each stack.
+// differences are computed once for each stack. One that has nothing to run
+// differs as long as another stack's project has its name: otherwise that would
+// count as applied, and what still runs of the other one would be taken for its.
 func (b *builder) differences(s Stack) []Difference {
 	ds, ok := b.diffs[s.File]
 	if !ok {
 		ds = Differences(s, b.of(s), b.state.Observed)
+		if len(ds) == 0 && b.displaced[s.Name] {
+			ds = append(ds, Difference{Config: true, Text: "what runs as " + s.Name + " is still the stack of " + b.fileOf(b.running[s.Name])})
+		}
 		b.diffs[s.File] = ds
 	}
 	return ds

@@ -153,9 +153,10 @@ func (m Mount) text() string {
 }
 
 // leavesEnv finds an env file that git does not track and that stays behind in
-// the folder that the stack moved from.
+// the folder that the stack moved from, or that of a stack which is no more and
+// whose services went to several new ones.
 func (b *builder) leavesEnv(s Stack) string {
-	old, files := b.envBefore(s)
+	old, files, how := b.envBefore(s)
 	from, to := path.Dir(old), path.Dir(s.File)
 	if old == "" || from == to || from == "." {
 		return ""
@@ -168,15 +169,16 @@ func (b *builder) leavesEnv(s Stack) string {
 		}
 		d := Doubt{Old: Mount{Type: MountClone, Source: f}, New: Mount{Type: MountClone, Source: path.Join(to, rel)}}
 		if !slices.Contains(s.Untracked, d.New.Source) && b.loss(d) {
-			loss = cmp.Or(loss, fmt.Sprintf("%s is not tracked by git and stays behind where the stack was before; move it: mv %s %s", f, f, d.New.Source))
+			loss = cmp.Or(loss, fmt.Sprintf("%s is not tracked by git and stays behind where the stack was before; %s %s %s", f, how, f, d.New.Source))
 		}
 	}
 	return loss
 }
 
-// envBefore gives the file that a stack had before it moved, and the untracked
-// env files that it read then.
-func (b *builder) envBefore(s Stack) (file string, untracked []string) {
+// envBefore gives the file that a stack had before it moved, or that the stack
+// had which a new one has services of, the untracked env files that were read
+// then, and how they come along.
+func (b *builder) envBefore(s Stack) (file string, untracked []string, how string) {
 	names := []string{s.Name}
 	for project, heir := range b.heir {
 		if heir == s.Name {
@@ -184,7 +186,14 @@ func (b *builder) envBefore(s Stack) (file string, untracked []string) {
 		}
 	}
 	slices.Sort(names)
-	for _, name := range names {
+	heirOf := len(names)
+	for _, old := range b.state.Observed.Running {
+		from := func(svc Service) bool { return b.movesFrom(old, s, svc) }
+		if b.removed(old) && b.isNew(s) && slices.ContainsFunc(s.Services, from) {
+			names = append(names, old.Project)
+		}
+	}
+	for i, name := range names {
 		if b.displaced[name] && b.heir[name] != s.Name {
 			continue
 		}
@@ -199,9 +208,13 @@ func (b *builder) envBefore(s Stack) (file string, untracked []string) {
 		if file == "" && runs && hasContainers(r) && r.Ours { // nothing is remembered: .env is what most have
 			file, untracked = r.File, []string{path.Join(path.Dir(r.File), ".env")}
 		}
-		if file != "" && file != s.File {
-			return file, untracked
+		switch {
+		case file == "" || file == s.File:
+		case i < heirOf:
+			return file, untracked, "move it: mv"
+		default: // others have services of it, too
+			return file, untracked, "copy it: cp"
 		}
 	}
-	return "", nil
+	return "", nil, ""
 }

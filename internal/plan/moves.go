@@ -19,8 +19,8 @@ import (
 //	it has the project's file, under another name
 //	it was found to be the heir before, and held
 //	it has the same compose file, by git's id, in another folder
-//	it is new, and at least half of the project's services are in it, by name
-//	and image
+//	it is new and not ignored, and at least half of the project's services are
+//	in it, by name and image: of those that the clone's head has, or of those that run
 //
 // A project's file is the one of the stack that was last applied as it, or else
 // of its containers' labels: those say what was true when they were made. If the
@@ -96,7 +96,7 @@ func (b *builder) findHeir(r Running, file string) (string, bool) {
 			blobs = append(blobs, s.Blob)
 		}
 	}
-	services := b.servicesOf(r)
+	had, run := b.servicesOf(r, file)
 	var best Stack
 	most := 0
 	for _, s := range b.state.Wanted {
@@ -106,9 +106,10 @@ func (b *builder) findHeir(r Running, file string) (string, bool) {
 			return s.Name, true
 		case !b.isNew(s) || b.wereBeside(s, r, file):
 		case s.Blob != "" && slices.Contains(blobs, s.Blob):
-			n = len(services) + 1
+			n = len(had) + len(run) + 1
+		case s.Mode == Ignored: // which never comes up: nothing waits for it
 		default:
-			n = alike(s, services)
+			n = max(alike(s, had), alike(s, run))
 		}
 		if n > most || n == most && n > 0 && len(s.Services) < len(best.Services) { // of two, the one with less that is new
 			best, most = s, n
@@ -128,7 +129,7 @@ func (b *builder) isNew(s Stack) bool {
 func (b *builder) wereBeside(s Stack, r Running, file string) bool {
 	had := func(is func(was Stack) bool) bool { return slices.ContainsFunc(b.state.Before, is) }
 	return had(func(was Stack) bool { return was.File == s.File }) &&
-		had(func(was Stack) bool { return was.Name == r.Project || was.File == file })
+		had(func(was Stack) bool { return was.File != s.File && (was.Name == r.Project || was.File == file) })
 }
 
 // alike counts the services of a project that a stack has as well, if they are
@@ -147,22 +148,23 @@ func alike(s Stack, services map[string]string) int {
 }
 
 // servicesOf are the services of a project with their images: those that the
-// clone's head has of it or its heir, and those that have containers.
-func (b *builder) servicesOf(r Running) map[string]string {
-	services := map[string]string{}
+// clone's head has of it or its heir, and those that have containers, which may
+// be of an older commit.
+func (b *builder) servicesOf(r Running, file string) (had, run map[string]string) {
+	had, run = map[string]string{}, map[string]string{}
 	for _, s := range b.state.Before {
 		for _, v := range s.Services {
-			if s.Name == r.Project || s.File == b.state.Memory[r.Project].Heir {
-				services[v.Name] = v.Image
+			if s.Name == r.Project || s.File == file || s.File == b.state.Memory[r.Project].Heir {
+				had[v.Name] = v.Image
 			}
 		}
 	}
 	for _, c := range r.Containers {
 		if !c.OneOff {
-			services[c.Service] = c.Reference
+			run[c.Service] = c.Reference
 		}
 	}
-	return services
+	return had, run
 }
 
 func sameImage(s Service, image string) bool {
@@ -182,14 +184,14 @@ func (b *builder) movesFrom(old Running, s Stack, svc Service) bool {
 		}
 		had = b.wanted[b.heir[old.Project]]
 	}
-	if had.Invalid != "" || had.Mode == Ignored || has(had, svc.Name) || slices.Contains(had.Disabled, svc.Name) {
+	if had.Invalid != "" || had.Mode == Ignored || hasSame(had, svc) || slices.Contains(had.Disabled, svc.Name) {
 		return false
 	}
 	hadIt := func(is func(was Stack) bool) bool {
 		return slices.ContainsFunc(b.state.Before, func(was Stack) bool { return is(was) && has(was, svc.Name) })
 	}
 	if hadIt(func(was Stack) bool { return was.File == s.File }) &&
-		hadIt(func(was Stack) bool { return was.Name == old.Project || was.File == had.File }) {
+		hadIt(func(was Stack) bool { return was.File != s.File && (was.Name == old.Project || was.File == had.File) }) {
 		return false // else it moved before, and its new stack was held since
 	}
 	if slices.ContainsFunc(b.of(s).Containers, func(c Container) bool { return c.Service == svc.Name }) {
@@ -200,8 +202,27 @@ func (b *builder) movesFrom(old Running, s Stack, svc Service) bool {
 	})
 }
 
+// mayStillCome says whether a service of a stack may still be made where it was
+// before, by an operation of an earlier check.
+func (b *builder) mayStillCome(project string, s Stack, svc Service) bool {
+	now := b.wanted[project]
+	if project == s.Name || b.heir[project] == s.Name || now.Invalid != "" || now.Mode == Ignored || hasSame(now, svc) || slices.Contains(now.Disabled, svc.Name) {
+		return false
+	}
+	had := func(is func(was Stack) bool) bool {
+		return slices.ContainsFunc(b.state.Before, func(was Stack) bool { return is(was) && hasSame(was, svc) })
+	}
+	return had(func(was Stack) bool { return was.Name == project }) && !had(func(was Stack) bool { return was.File == s.File })
+}
+
 func has(s Stack, service string) bool {
 	return slices.ContainsFunc(s.Services, func(v Service) bool { return v.Name == service })
+}
+
+// hasSame says whether a stack has a service of that name and of that image, be
+// it another version of it.
+func hasSame(s Stack, svc Service) bool {
+	return slices.ContainsFunc(s.Services, func(v Service) bool { return v.Name == svc.Name && sameImage(v, svc.Image) })
 }
 
 // dep is what an Up waits for because it takes something's place.
@@ -243,6 +264,11 @@ func (b *builder) findDeps() {
 						d.whole, d.services = true, nil
 					}
 					b.depend(name, d)
+				}
+			}
+			for _, project := range sortedKeys(b.state.Busy) {
+				if b.mayStillCome(project, s, svc) {
+					b.depend(name, dep{project: project, services: []string{svc.Name}, what: "service " + svc.Name, images: true})
 				}
 			}
 			if svc.Scale == 0 {
@@ -539,6 +565,10 @@ func (b *builder) redo(s Stack) {
 	}
 	claims := b.claims()
 	for _, svc := range s.Services {
+		if b.stays[s.Name][svc.Name] { // a service of that name, and not that one
+			b.withdraw(s.Name)
+			b.hold(s, HeldNeeds, fmt.Sprintf("service %s stays what it was until the stack that it goes to is no longer held", svc.Name))
+		}
 		for _, k := range keysOf(svc) {
 			for _, c := range claims[k] {
 				if c.project == s.Name && b.stays[s.Name][c.container.Service] && (k.kind == "name" || k.kind == "port") {

@@ -27,11 +27,17 @@ func (b *builder) shareNetworks() {
 			b.shareNetwork(s, n)
 		}
 		for _, r := range b.state.Observed.Running {
-			if !b.isStopped(r.Project) {
-				continue
-			}
+			owner := b.wanted[r.Project]
 			for _, n := range redefined(s, r) {
-				b.shareNetwork(s, n)
+				switch _, keeps := find(owner.Networks, n); {
+				case b.isStopped(r.Project):
+					b.shareNetwork(s, n)
+				case owner.Name != "" && owner.Name != s.Name && !keeps: // it gives it up when it comes up
+					b.shareNetwork(s, n)
+					if _, comes := b.up[owner.Name]; comes {
+						b.depend(name, dep{project: owner.Name, what: "network " + n})
+					}
+				}
 			}
 		}
 	}

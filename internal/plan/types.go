@@ -562,7 +562,7 @@ type Plan struct {
 	// ones, and projects of ours that are to go.
 	Views []View `json:",omitempty"`
 	// Heirs are the files of the stacks that take the place of projects, by
-	// project; they are to be remembered.
+	// project; empty for one that goes on after all. They are to be remembered.
 	Heirs map[string]string `json:",omitempty"`
 	// Wake is the earliest time at which the plan would be another one although
 	// nothing happens; zero if there is none.

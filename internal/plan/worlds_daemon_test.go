@@ -162,7 +162,7 @@ func (r *robot) remember(l *look) {
 	}
 	for _, s := range l.state.Before {
 		rec := r.memory[s.Name]
-		if running[s.Name].Ours && s.Invalid == "" && rec.File == "" {
+		if (running[s.Name].Ours || l.state.Busy[s.Name]) && s.Invalid == "" && rec.File == "" {
 			rec.File, rec.Blob, rec.Untracked = s.File, s.Blob, s.Untracked
 			r.memory[s.Name] = rec
 		}
@@ -301,6 +301,9 @@ func (r *robot) begin(j *job) {
 	switch {
 	case j.Kind == Up:
 		rec.Tried = j.stack.Digest
+		if rec.File != j.File {
+			rec.Heir = ""
+		}
 		rec.File, rec.Blob, rec.Untracked = j.File, j.stack.Blob, j.stack.Untracked
 		r.memory[j.Stack] = rec
 	case j.Kind == Stop && j.Services != nil:
@@ -404,7 +407,9 @@ func (r *robot) end(j *job) {
 		}
 	case j.Kind == Up:
 		flaps := rec.Flaps + 1
+		heir := rec.Heir // which a look found meanwhile
 		rec = renewed(rec, recordOf(j.stack))
+		rec.Heir = heir
 		rec.LastSuccess, rec.Flaps = r.now, 0
 		if j.Again {
 			rec.Flaps, rec.Failures, rec.Failed = flaps, flaps, j.stack.Digest

@@ -207,6 +207,16 @@ func (h head) of(file string) (unit, bool) {
 	return h[i], true
 }
 
+// whose says which stack has a part, or otherwise if none has it.
+func (h head) whose(key, otherwise string) string {
+	for _, u := range h {
+		if slices.ContainsFunc(u.parts, func(p part) bool { return p.key == key }) {
+			return u.key
+		}
+	}
+	return otherwise
+}
+
 // tracks says whether a commit has something at a folder of the clone.
 func (h head) tracks(folder string) bool {
 	for _, u := range h {

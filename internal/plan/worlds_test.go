@@ -309,7 +309,7 @@ func (w *story) begins(j *job) {
 	}
 	for _, s := range j.look.state.Wanted {
 		u, _ := j.look.head.of(s.File)
-		heir := slices.ContainsFunc(w.of(j.Stack), func(p *pod) bool { return p.unit == u.key })
+		heir := slices.ContainsFunc(w.of(j.Stack), func(p *pod) bool { return p.unit == u.key && j.look.head.whose(p.part, "") == u.key })
 		if !heir || s.Invalid != "" || s.Mode == Ignored || j.Services != nil {
 			continue
 		}
@@ -337,7 +337,7 @@ func (w *story) starts(p *pod, s Stack, svc Service) {
 			continue
 		}
 		switch {
-		case q.unit == p.unit:
+		case q.unit == p.unit && l.head.whose(q.part, p.unit) == p.unit:
 			w.t.Errorf("%s of %s starts while %s of %s runs, which is the same stack", p.Name, p.project, q.Name, q.project)
 		case q.part == p.part && !broken(l, q.unit):
 			w.t.Errorf("%s of %s starts while %s of %s runs, which is the same service", p.Name, p.project, q.Name, q.project)

@@ -103,7 +103,8 @@ func (l *ledger) remember(c *check) {
 	v := c.view
 	for _, s := range v.state.Before { // the journal has to know where it was once the clone has moved on
 		run := slices.ContainsFunc(v.state.Observed.Running, func(r plan.Running) bool { return r.Project == s.Name && r.Ours })
-		if e := l.journal.peek(s.Name); run && s.Invalid == "" && e.File == "" {
+		comes := v.state.Busy[s.Name]
+		if e := l.journal.peek(s.Name); (run || comes) && s.Invalid == "" && e.File == "" {
 			n := l.journal.at(s.Name)
 			n.File, n.Blob, n.Untracked = s.File, s.Blob, s.Untracked
 		}
@@ -270,6 +271,9 @@ func (l *ledger) began(t *task) (report.Stack, bool) {
 	case t.Kind == plan.Up:
 		e := l.journal.at(t.Stack)
 		e.Tried = t.project.Digest
+		if e.File != t.File {
+			e.Heir = "" // that is of what ran before
+		}
 		e.File, e.Blob, e.Untracked = t.File, t.project.Blob, t.project.Untracked // of whatever is made from now on
 	case t.Kind == plan.Stop && t.Services != nil:
 		l.journal.at(t.Stack).Tried = plan.RoomDigest // whatever happens now, it has to come up again
@@ -351,7 +355,9 @@ func (l *ledger) applied(t *task) (report.Stack, bool) {
 	e, c := l.journal.at(t.Stack), t.check
 	now := time.Now()
 	flaps := e.Flaps + 1
-	e.renew(recordOf(t.project.Stack))
+	rec := recordOf(t.project.Stack)
+	rec.Heir = e.Heir // which a look found meanwhile
+	e.renew(rec)
 	e.Commit, e.Attempted, e.LastSuccess, e.Flaps = c.To, c.To, now, 0
 	e.Outcomes = outcomes(e.Outcomes, t)
 	if t.Again {
