@@ -44,7 +44,9 @@ import (
 //
 //	the project                                 what happens
 //	-----------                                 ------------
-//	is not ours, or is ignored                  nothing
+//	is not ours                                 nothing
+//	is an ignored stack's, or was when git last
+//	had it, and no managed stack has its file   nothing
 //	was started by hand, from a file that git
 //	never had                                   nothing
 //	the remote can't be asked                   nothing: git may have it again
@@ -83,7 +85,7 @@ func newBuilder(st State, p Policy) *builder {
 		state: st, policy: p, plan: Plan{From: st.Local, To: st.Remote},
 		running: map[string]Running{}, wanted: map[string]Stack{}, diffs: map[string][]Difference{},
 		held: map[string]Held{}, up: map[string]Op{}, stop: map[string]Op{}, makeRoom: map[string]Op{},
-		heir: map[string]string{}, displaced: map[string]bool{}, deps: map[string][]dep{}, stays: map[string]map[string]bool{},
+		heir: map[string]string{}, handsOff: map[string]bool{}, displaced: map[string]bool{}, deps: map[string][]dep{}, stays: map[string]map[string]bool{},
 	}
 	for _, r := range st.Observed.Running {
 		b.running[r.Project] = r
@@ -117,6 +119,11 @@ func (b *builder) build() {
 		b.plan.Held = append(b.plan.Held, b.held[k])
 	}
 	b.plan.Heirs = b.heirs()
+	for _, project := range sortedKeys(b.handsOff) {
+		if _, wanted := b.wanted[project]; b.handsOff[project] && (!wanted || b.displaced[project]) {
+			b.plan.HandsOff = append(b.plan.HandsOff, project)
+		}
+	}
 	b.view()
 	b.wake()
 }
@@ -155,6 +162,7 @@ type builder struct {
 	// heir is the stack that takes the place of a project of ours. displaced are
 	// those whose name another stack has now.
 	heir      map[string]string
+	handsOff  map[string]bool // projects of stacks that are ignored, see isHandsOff
 	displaced map[string]bool
 	// deps are what an Up waits for, by stack, see moves.go.
 	deps map[string][]dep
@@ -441,7 +449,7 @@ const RoomDigest = "room"
 // started by hand from an untracked folder of the clone is its owner's.
 func (b *builder) removed(r Running) bool {
 	_, wanted := b.wanted[r.Project]
-	if !r.Ours || r.Ignored || b.state.Memory[r.Project].Ignored || !(hasContainers(r) || len(r.Networks) > 0) {
+	if !r.Ours || b.handsOff[r.Project] || !(hasContainers(r) || len(r.Networks) > 0) {
 		return false
 	}
 	if wanted && !b.displaced[r.Project] {

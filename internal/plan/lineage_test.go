@@ -71,7 +71,7 @@ func TestWhatABrokenStackHasIsNotTaken(t *testing.T) {
 		{
 			name:  "that of one that was ignored when git last had it",
 			state: world(stacks(stack("shop", named)), projects(running(blog)), remember("blog", Record{File: blog.File, Ignored: true})),
-			want:  `hold shop: needs: container name proxy is still taken by blog, which does not give it up yet`,
+			want:  `hold shop: needs: container name proxy is still taken by blog, which does not give it up yet (gitops.ignore=true)`,
 		},
 	})
 }

@@ -33,6 +33,9 @@ import (
 // ran.
 func (b *builder) lineage() {
 	for _, r := range b.state.Observed.Running {
+		b.handsOff[r.Project] = r.Ours && b.isHandsOff(r)
+	}
+	for _, r := range b.state.Observed.Running {
 		file := b.fileOf(r)
 		s, wanted := b.wanted[r.Project]
 		if !wanted && b.removed(r) {
@@ -69,6 +72,21 @@ func (b *builder) lineage() {
 			}
 		}
 	}
+}
+
+// isHandsOff says whether a project is that of a stack which is ignored, by what
+// its containers say, by what git says now, or by what git said when it last had
+// it: it goes on under the name that it was started with. It is taken over when
+// its file, under another name, is that of a managed stack.
+func (b *builder) isHandsOff(r Running) bool {
+	file, rec := b.fileOf(r), b.state.Memory[r.Project]
+	mine := func(s Stack) bool { return s.Invalid == "" && (s.File == file || rec.Heir != "" && s.File == rec.Heir) }
+	if i := slices.IndexFunc(b.state.Wanted, mine); i >= 0 {
+		return b.state.Wanted[i].Mode == Ignored
+	}
+	return r.Ignored || rec.Ignored || slices.ContainsFunc(b.state.Before, func(was Stack) bool {
+		return was.Mode == Ignored && (was.Name == r.Project || was.File == file)
+	})
 }
 
 // comesFromAnother says whether the project of a stack's file runs under another
@@ -174,7 +192,7 @@ func sameImage(s Service, image string) bool {
 // movesFrom says whether a service of a stack was in another project of ours
 // that is wanted without it, or not at all.
 func (b *builder) movesFrom(old Running, s Stack, svc Service) bool {
-	if !old.Ours || old.Ignored || old.Project == s.Name && !b.displaced[s.Name] || b.heir[old.Project] == s.Name {
+	if !old.Ours || b.handsOff[old.Project] || old.Project == s.Name && !b.displaced[s.Name] || b.heir[old.Project] == s.Name {
 		return false
 	}
 	had, wanted := b.wanted[old.Project]
@@ -474,7 +492,7 @@ func (b *builder) holdSuccessors() (changed bool) {
 				key = "~" + d.project
 			}
 			why := b.because(key)
-			if b.wanted[d.project].Mode == Ignored && !d.whole {
+			if b.handsOff[d.project] || b.wanted[d.project].Mode == Ignored && !d.whole {
 				why = " (gitops.ignore=true)"
 			}
 			b.withdraw(name)

@@ -87,7 +87,9 @@ func legal(t *testing.T, st State, p Plan) {
 			checkout = true
 			continue
 		case Stop:
-			if isWanted && op.Services == nil && op.File == s.File || !r.Ours || r.Ignored || r.Controller {
+			managed := func(s Stack) bool { return s.File == op.File && s.Mode != Ignored } // it is not ignored any more
+			ignored := r.Ignored && !slices.ContainsFunc(st.Wanted, managed)
+			if isWanted && op.Services == nil && op.File == s.File || !r.Ours || ignored || r.Controller {
 				bad("must not be stopped")
 			}
 			done[op.Stack] = !isWanted

@@ -564,6 +564,9 @@ type Plan struct {
 	// Heirs are the files of the stacks that take the place of projects, by
 	// project; empty for one that goes on after all. They are to be remembered.
 	Heirs map[string]string `json:",omitempty"`
+	// HandsOff are projects that are left alone because their stacks are ignored, or
+	// were when git last had them; that is to be remembered.
+	HandsOff []string `json:",omitempty"`
 	// Wake is the earliest time at which the plan would be another one although
 	// nothing happens; zero if there is none.
 	Wake time.Time `json:",omitzero"`

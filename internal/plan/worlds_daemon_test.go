@@ -173,7 +173,13 @@ func (r *robot) remember(l *look) {
 		}
 		s, rec := *v.Wanted, r.memory[v.Name]
 		if s.Mode == Ignored {
-			if !rec.Ignored && l.plan.Heirs[s.Name] == "" {
+			there := l.state.Local == l.state.Remote
+			switch moved := l.plan.Heirs[s.Name] != ""; {
+			case moved:
+			case !there:
+				rec.Ignored = true
+				r.memory[s.Name] = rec
+			case !rec.Ignored || rec.Tried != "":
 				r.memory[s.Name] = renewed(rec, Record{File: s.File, Ignored: true})
 			}
 			continue
@@ -202,6 +208,11 @@ func (r *robot) remember(l *look) {
 				}
 			}
 		}
+	}
+	for _, project := range l.plan.HandsOff {
+		rec := r.memory[project]
+		rec.Ignored = true
+		r.memory[project] = rec
 	}
 	for project, file := range l.plan.Heirs {
 		rec := r.memory[project]

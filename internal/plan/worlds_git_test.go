@@ -207,6 +207,11 @@ func (h head) of(file string) (unit, bool) {
 	return h[i], true
 }
 
+// ignores says whether a stack is ignored, in a file or, if that is empty, in any.
+func (h head) ignores(key, file string) bool {
+	return slices.ContainsFunc(h, func(u unit) bool { return u.key == key && u.ignored && !u.broken && (file == "" || file == u.file()) })
+}
+
 // whose says which stack has a part, or otherwise if none has it.
 func (h head) whose(key, otherwise string) string {
 	for _, u := range h {

@@ -307,6 +307,12 @@ func (w *story) begins(j *job) {
 	if j.Kind != Stop {
 		return
 	}
+	for _, p := range w.of(j.Stack) {
+		was := w.commits[j.look.state.Local].ignores(p.unit, p.file)
+		if j.look.head.ignores(p.unit, p.file) || was && j.look.head.ignores(p.unit, "") {
+			w.t.Errorf("%s begins, and %s is ignored", j.ID, p.unit)
+		}
+	}
 	for _, s := range j.look.state.Wanted {
 		u, _ := j.look.head.of(s.File)
 		heir := slices.ContainsFunc(w.of(j.Stack), func(p *pod) bool { return p.unit == u.key && j.look.head.whose(p.part, "") == u.key })
@@ -333,7 +339,7 @@ func (w *story) begins(j *job) {
 func (w *story) starts(p *pod, s Stack, svc Service) {
 	l := w.ups[s.Name]
 	for _, q := range w.pods {
-		if was, known := l.pods[q.ID]; q.project == p.project || !q.ours || !q.up() || !known || !was.up() {
+		if was, known := l.pods[q.ID]; q.project == p.project || l.handsOff(q.project) || !q.ours || !q.up() || !known || !was.up() {
 			continue
 		}
 		switch {
@@ -364,6 +370,10 @@ func broken(l *look, unit string) bool {
 	return false
 }
 
+// handsOff says whether a project is of a stack that was ignored in a file which
+// no stack has any more: it is left alone, and nobody can tell which stack it is.
+func (l *look) handsOff(project string) bool { return slices.Contains(l.plan.HandsOff, project) }
+
 // gives says whether a container has to give something up in a plan.
 func (w *story) gives(l *look, q *pod, k key) bool {
 	for _, s := range l.state.Wanted {
@@ -378,6 +388,9 @@ func (w *story) gives(l *look, q *pod, k key) bool {
 // made looks for data that a new container does not go on with.
 func (w *story) made(p *pod, l *look, svc Service) {
 	for _, q := range l.pods {
+		if l.handsOff(q.project) {
+			continue
+		}
 		if q.unit == p.unit && q.env && !p.env && q.ours {
 			u, _ := l.head.of(p.file)
 			if old := path.Dir(q.file) + "/.env"; u.env && l.files[old] && old != u.dotenv() {

@@ -122,7 +122,11 @@ func (l *ledger) remember(c *check) {
 		e := l.journal.peek(s.Name)
 		switch {
 		case s.Mode == plan.Ignored:
-			if !e.Ignored && v.plan.Heirs[s.Name] == "" { // else what is remembered is of what moved away from that name
+			switch moved := v.plan.Heirs[s.Name] != ""; { // then what is remembered is of what moved away from that name
+			case moved:
+			case v.heads.Local != v.heads.Remote && !e.Ignored: // it may be managed again at the next look, which may be offline
+				l.journal.at(s.Name).Ignored = true
+			case v.heads.Local == v.heads.Remote && (!e.Ignored || e.Tried != ""):
 				l.journal.at(s.Name).renew(plan.Record{File: s.File, Ignored: true})
 			}
 			continue
@@ -134,6 +138,11 @@ func (l *ledger) remember(c *check) {
 		}
 		if v.state.Offline == "" { // or a version that failed is not what is wanted now
 			l.ownSettled(w, v)
+		}
+	}
+	for _, project := range v.plan.HandsOff {
+		if !l.journal.peek(project).Ignored {
+			l.journal.at(project).Ignored = true
 		}
 	}
 }

@@ -182,6 +182,19 @@ func TestHealingOff(t *testing.T) {
 		d.expect("picture", d.last(), "a=running/synced b=running/synced")
 		d.stop()
 	})
+	bubble(t, "a stack that is ignored, renamed and then removed goes on under its old name", func(t *testing.T) {
+		w := newWorld(t, stack("web"), stack("db"))
+		d := start(t, w)
+		renamed := ignored(stack("site"))
+		renamed.File = "web/compose.yaml"
+		w.push("c2", renamed, stack("db"))
+		d.look()
+		w.push("c3", stack("db"))
+		d.look()
+		pass(time.Hour)
+		d.expect("runs", d.runs(), "db=db1 web=web1")
+		d.stop()
+	})
 	bubble(t, "a stack that is ignored no more and drifted is stopped when git has it no more", func(t *testing.T) {
 		w := newWorld(t, ignored(stack("web")), stack("db"))
 		w.mu.Lock()
