@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// patience is how long a checkout waits for the stops before it. One slow stop
-// holds up the other stacks for no longer; the stack that takes its place waits
-// for it all the same.
-const patience = 30 * time.Second
+// Patience is how long a checkout waits for an operation that touches
+// containers: for a stop before it, see After.AtMost, and from the look on for
+// those of earlier checks. One that is slow holds up the other stacks for no
+// longer; the stack that takes its place waits for it all the same.
+const Patience = 30 * time.Second
 
 // order makes operations of what was decided, and says what comes after what:
 //
@@ -17,7 +18,7 @@ const patience = 30 * time.Second
 //	---------        -----------
 //	stop             the stops of projects on its networks, however they end
 //	                 the pulls of the stacks that take its place
-//	checkout         the stops, however they end, for at most half a minute
+//	checkout         the stops, however they end, each for at most half a minute
 //	pull             the checkout, if no stop waits for it, or if it builds
 //	up               the checkout, its pull
 //	                 the pulls of the stacks that take something over from it
@@ -208,7 +209,7 @@ func (b *builder) addCheckout(g *graph) {
 			}
 		}
 		if !waits {
-			g.after(checkout, After{ID: id, Ended: true, AtMost: patience})
+			g.after(checkout, After{ID: id, Ended: true, AtMost: Patience})
 		}
 	}
 	for id, op := range g.ops {

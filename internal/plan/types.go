@@ -448,7 +448,8 @@ type After struct {
 	// Ended says that it only has to end; otherwise it has to end well, and who
 	// waits for it is not tried if it does not.
 	Ended bool `json:",omitempty"`
-	// AtMost bounds the wait; 0 for as long as it takes.
+	// AtMost bounds the wait, from when the other one began, or from the look as
+	// long as it has not; 0 for as long as it takes.
 	AtMost time.Duration `json:",omitempty"`
 }
 

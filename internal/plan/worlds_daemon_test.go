@@ -62,6 +62,14 @@ type job struct {
 	touches bool // containers
 }
 
+// since is when the wait for it begins.
+func (j *job) since() time.Time {
+	if j.begun.IsZero() {
+		return j.look.at
+	}
+	return j.begun
+}
+
 func (j *job) missed() bool { return j.needs || j.stale }
 
 var (
@@ -258,7 +266,7 @@ func (r *robot) proceed() bool {
 		case j.begun.IsZero() && r.turn(j):
 			r.begin(j)
 		case !j.begun.IsZero():
-			if j.Kind == Checkout && r.touching() && r.now.Sub(j.begun) < patience {
+			if j.Kind == Checkout && r.touching() && r.now.Sub(j.look.at) < Patience {
 				continue
 			}
 			if _, more := j.advance(); more {
@@ -283,7 +291,7 @@ func (r *robot) turn(j *job) bool {
 	for _, a := range j.After {
 		before := j.look.jobs[a.ID]
 		switch {
-		case !before.ended && a.AtMost > 0 && r.now.Sub(j.look.at) >= a.AtMost:
+		case !before.ended && a.AtMost > 0 && r.now.Sub(before.since()) >= a.AtMost:
 			continue
 		case !before.ended:
 			return false

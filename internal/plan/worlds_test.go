@@ -134,7 +134,7 @@ func (w *story) rest() {
 		for w.proceed() {
 		}
 		if len(w.jobs) > 0 {
-			if w.now = w.now.Add(patience); w.proceed() {
+			if w.now = w.now.Add(Patience); w.proceed() {
 				continue
 			}
 			w.t.Errorf("%s never begins", w.jobs[0].ID)

@@ -15,9 +15,6 @@ import (
 )
 
 const (
-	// patience is how long a checkout waits for operations that touch containers.
-	// What a stack then sees of the new files is mended at the next look.
-	patience = 30 * time.Second
 	// steady is how much longer a stack is watched that ended soon after it had
 	// been brought up before.
 	steady = 10 * time.Second
@@ -161,7 +158,11 @@ func (e *executor) turn(t *task) bool {
 		switch {
 		case before == nil:
 		case !before.ended && a.AtMost > 0:
-			left := a.AtMost - time.Since(t.check.At)
+			since := t.check.At
+			if !before.begun.IsZero() {
+				since = before.begun
+			}
+			left := a.AtMost - time.Since(since)
 			if left <= 0 {
 				continue
 			}
@@ -310,11 +311,12 @@ func (e *executor) settle(ctx context.Context, t *task) error {
 	return e.o.Engine.Settle(ctx, t.project)
 }
 
-// checkout takes the clone to the new head, alone as far as patience goes.
+// checkout takes the clone to the new head, alone as far as patience goes. What a
+// stack sees of the new files when that is over is mended at the next look.
 func (e *executor) checkout(ctx context.Context, t *task) error {
-	patient, cancel := context.WithTimeout(ctx, patience)
+	patient, cancel := context.WithDeadline(ctx, t.check.At.Add(plan.Patience))
 	defer cancel()
-	if e.gate.Acquire(patient, everybody) == nil {
+	if e.gate.TryAcquire(everybody) || e.gate.Acquire(patient, everybody) == nil {
 		defer e.gate.Release(everybody)
 	}
 	if ctx.Err() != nil {
