@@ -39,6 +39,8 @@ func redefines(s Stack, r Running) string {
 //	                                     another that has content    no
 //	                                     another that is missing or
 //	                                     empty                       yes
+//	                                     another, and nobody could
+//	                                     tell (State.Losses)         yes
 //	something else                       anything                    no
 //
 // The container of before is the service's own, or else the one of the same
@@ -48,7 +50,7 @@ func redefines(s Stack, r Running) string {
 //
 // Every question is asked, whatever the answer to another one.
 func (b *builder) loses(s Stack, r Running) string {
-	loss := ""
+	loss, unsure := "", ""
 	for _, svc := range s.Services {
 		if svc.NewData || svc.Scale == 0 {
 			continue
@@ -60,14 +62,21 @@ func (b *builder) loses(s Stack, r Running) string {
 				if !ok || want.Type == MountAnonymous || old.Type == want.Type && old.Source == want.Source {
 					continue
 				}
-				if b.loss(Doubt{Container: c.ID, Old: old, New: want}) {
+				switch lost, known := b.loss(Doubt{Container: c.ID, Old: old, New: want}); {
+				case !known:
+					unsure = cmp.Or(unsure, fmt.Sprintf("service %s has its data in %s (at %s), and would start with %s; %s",
+						svc.Name, old.text(), want.Target, want.text(), unknown))
+				case lost:
 					loss = cmp.Or(loss, lossText(s, svc, project, old, want))
 				}
 			}
 		}
 	}
-	return cmp.Or(loss, b.leavesEnv(s))
+	return cmp.Or(loss, b.leavesEnv(s), unsure)
 }
+
+// unknown is said of a doubt without an answer.
+const unknown = "whether anything would stay behind could not be found out, for the reason in the log; that is tried again"
 
 // before are the containers whose data a service goes on with, and the project
 // that they are of.
@@ -100,12 +109,12 @@ func (b *builder) before(s Stack, r Running, svc Service) (project string, conta
 }
 
 // loss looks up the answer to a doubt, and notes the question.
-func (b *builder) loss(d Doubt) bool {
+func (b *builder) loss(d Doubt) (lost, known bool) {
 	if !slices.Contains(b.doubts, d) {
 		b.doubts = append(b.doubts, d)
 	}
-	lost, known := b.state.Losses[d]
-	return lost || !known
+	lost, known = b.state.Losses[d]
+	return lost, known
 }
 
 func mountAt(c Container, target string) (Mount, bool) {
@@ -161,18 +170,24 @@ func (b *builder) leavesEnv(s Stack) string {
 	if old == "" || from == to || from == "." {
 		return ""
 	}
-	loss := ""
+	loss, unsure := "", ""
 	for _, f := range files {
 		rel, inside := strings.CutPrefix(f, from+"/")
 		if !inside {
 			continue
 		}
 		d := Doubt{Old: Mount{Type: MountClone, Source: f}, New: Mount{Type: MountClone, Source: path.Join(to, rel)}}
-		if !slices.Contains(s.Untracked, d.New.Source) && b.loss(d) {
+		if slices.Contains(s.Untracked, d.New.Source) {
+			continue
+		}
+		switch lost, known := b.loss(d); {
+		case !known:
+			unsure = cmp.Or(unsure, fmt.Sprintf("%s is not tracked by git, and the stack reads %s now; %s", f, d.New.Source, unknown))
+		case lost:
 			loss = cmp.Or(loss, fmt.Sprintf("%s is not tracked by git and stays behind where the stack was before; %s %s %s", f, how, f, d.New.Source))
 		}
 	}
-	return loss
+	return cmp.Or(loss, unsure)
 }
 
 // envBefore gives the file that a stack had before it moved, or that the stack

@@ -152,6 +152,16 @@ func (b *builder) wereBeside(s Stack, r Running, file string) bool {
 
 // alike counts the services of a project that a stack has as well, if they are
 // at least half of them.
+//
+// A stack that is removed and a new one that happens to be like it look just the
+// same as a move, and no better evidence is to be had: a file that was edited as
+// it moved has another id in git, its project, volumes and labels have the new
+// name, and an image's version changes with many a move. So it counts as one. All
+// that comes of a mistake is that the new one starts after the old one has
+// ended, and is held where a service of the same name had data at a place where
+// the new one would have none; the hold says how to go on. More proof would leave
+// data behind without a word, which is worse; and less than a whole stack is
+// known the same way, see movesFrom.
 func alike(s Stack, services map[string]string) int {
 	n := 0
 	for name, image := range services {
