@@ -82,7 +82,7 @@ func Draft(st State, p Policy) (Plan, []Doubt) {
 
 func newBuilder(st State, p Policy) *builder {
 	b := &builder{
-		state: st, policy: p, plan: Plan{From: st.Local, To: st.Remote},
+		ix: newIndex(st), state: st, policy: p, plan: Plan{From: st.Local, To: st.Remote},
 		running: map[string]Running{}, wanted: map[string]Stack{}, diffs: map[string][]Difference{},
 		held: map[string]Held{}, up: map[string]Op{}, stop: map[string]Op{}, makeRoom: map[string]Op{},
 		heir: map[string]string{}, handsOff: map[string]bool{}, displaced: map[string]bool{}, deps: map[string][]dep{}, stays: map[string]map[string]bool{},
@@ -146,6 +146,8 @@ func (b *builder) heirs() map[string]string {
 }
 
 type builder struct {
+	ix       index
+	provide  map[Requirement]Stack // see providers
 	state    State
 	policy   Policy
 	plan     Plan
@@ -251,8 +253,7 @@ func (b *builder) decide(s Stack) {
 func (b *builder) brokenOwner(s Stack) string {
 	r := b.running[s.Name]
 	file := b.fileOf(r)
-	owns := func(o Stack) bool { return o.File == file && o.File != s.File && o.Invalid != "" }
-	if r.Ours && hasContainers(r) && slices.ContainsFunc(b.state.Wanted, owns) {
+	if r.Ours && hasContainers(r) && file != s.File && b.ix.wanted[file].Invalid != "" {
 		return file
 	}
 	return ""
@@ -322,7 +323,7 @@ func (b *builder) settle() {
 // holdNeedy holds stacks that need a network or a volume which is not there
 // and which a stack provides that will not come up in this plan.
 func (b *builder) holdNeedy() (changed bool) {
-	providers := providers(b.state.Wanted)
+	providers := b.providers()
 	for _, s := range b.state.Wanted {
 		_, comes := b.up[s.Name]
 		if !comes && (b.over == nil || b.over.Stack != s.Name) {
@@ -456,7 +457,7 @@ func (b *builder) removed(r Running) bool {
 		return false
 	}
 	known := b.state.Memory[r.Project].File
-	had := slices.ContainsFunc(b.state.Before, func(s Stack) bool { return s.File == r.File })
+	_, had := b.ix.before[r.File]
 	return r.Labelled || had || (known != "" && known == r.File)
 }
 

@@ -93,19 +93,31 @@ func (b *builder) before(s Stack, r Running, svc Service) (project string, conta
 	if own := of(r); len(own) > 0 {
 		return s.Name, own
 	}
-	for _, old := range b.state.Observed.Running {
-		if b.heir[old.Project] == s.Name {
+	for _, project := range b.heirOf(s) {
+		if old := b.running[project]; len(old.Containers) > 0 {
 			if had := of(old); len(had) > 0 {
 				return old.Project, had
 			}
 		}
 	}
-	for _, old := range b.state.Observed.Running {
-		if b.movesFrom(old, s, svc) {
-			return old.Project, of(old)
+	for _, old := range b.ix.having(svc) {
+		if b.movesFrom(*old, s, svc) {
+			return old.Project, of(*old)
 		}
 	}
 	return "", nil
+}
+
+// heirOf are the projects whose place a stack takes, sorted.
+func (b *builder) heirOf(s Stack) []string {
+	var projects []string
+	for project, heir := range b.heir {
+		if heir == s.Name {
+			projects = append(projects, project)
+		}
+	}
+	slices.Sort(projects)
+	return projects
 }
 
 // loss looks up the answer to a doubt, and notes the question.
@@ -194,18 +206,16 @@ func (b *builder) leavesEnv(s Stack) string {
 // had which a new one has services of, the untracked env files that were read
 // then, and how they come along.
 func (b *builder) envBefore(s Stack) (file string, untracked []string, how string) {
-	names := []string{s.Name}
-	for project, heir := range b.heir {
-		if heir == s.Name {
-			names = append(names, project)
-		}
-	}
+	names := append(b.heirOf(s), s.Name)
 	slices.Sort(names)
 	heirOf := len(names)
-	for _, old := range b.state.Observed.Running {
-		from := func(svc Service) bool { return b.movesFrom(old, s, svc) }
-		if b.removed(old) && b.isNew(s) && slices.ContainsFunc(s.Services, from) {
-			names = append(names, old.Project)
+	if b.isNew(s) {
+		for _, svc := range s.Services {
+			for _, old := range b.ix.having(svc) {
+				if b.removed(*old) && b.movesFrom(*old, s, svc) {
+					names = append(names, old.Project)
+				}
+			}
 		}
 	}
 	for i, name := range names {

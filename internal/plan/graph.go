@@ -225,7 +225,7 @@ func (b *builder) addCheckout(g *graph) {
 }
 
 func (b *builder) addUps(g *graph) {
-	providers := providers(b.state.Wanted)
+	providers, rooms := b.providers(), b.rooms()
 	for _, name := range sortedKeys(b.up) {
 		if _, ok := g.ops[idOf(Pull, name)]; ok {
 			g.ids = append(g.ids, idOf(Pull, name))
@@ -235,7 +235,7 @@ func (b *builder) addUps(g *graph) {
 	for _, name := range sortedKeys(b.up) {
 		op := g.ops[idOf(Up, name)]
 		g.after(op, After{ID: idOf(Pull, name)})
-		for _, up := range b.waitsFor(name, providers) {
+		for _, up := range b.waitsFor(name, providers, rooms) {
 			g.after(op, After{ID: idOf(Up, up)})
 		}
 		for _, d := range b.deps[name] {
@@ -252,7 +252,7 @@ func (b *builder) addUps(g *graph) {
 }
 
 // waitsFor are the stacks whose Up a stack's Up comes after.
-func (b *builder) waitsFor(name string, providers map[Requirement]Stack) []string {
+func (b *builder) waitsFor(name string, providers map[Requirement]Stack, rooms map[string][]string) []string {
 	var out []string
 	for _, req := range b.wanted[name].Requires {
 		if p, ok := providers[req]; ok && p.Name != name {
@@ -264,21 +264,31 @@ func (b *builder) waitsFor(name string, providers map[Requirement]Stack) []strin
 			out = append(out, d.project)
 		}
 	}
-	for _, other := range sortedKeys(b.up) { // the room was made for it
-		if other != name && slices.ContainsFunc(b.deps[other], func(d dep) bool { return d.room && d.project == name && !d.broken }) {
-			out = append(out, other)
+	out = append(out, rooms[name]...)
+	return slices.DeleteFunc(out, func(up string) bool { _, comes := b.up[up]; return !comes })
+}
+
+// rooms are the stacks for which room is made, by the project that makes it and
+// comes up after them.
+func (b *builder) rooms() map[string][]string {
+	rooms := map[string][]string{}
+	for _, name := range sortedKeys(b.up) {
+		for _, d := range b.deps[name] {
+			if d.room && !d.broken && d.project != name && !slices.Contains(rooms[d.project], name) {
+				rooms[d.project] = append(rooms[d.project], name)
+			}
 		}
 	}
-	return slices.DeleteFunc(out, func(up string) bool { _, comes := b.up[up]; return !comes })
+	return rooms
 }
 
 // breakCircles finds stacks that take things from each other, so that neither
 // can come up before the other has: those services are stopped first.
 func (b *builder) breakCircles() {
-	providers := providers(b.state.Wanted)
+	providers, rooms := b.providers(), b.rooms()
 	needs := map[string][]string{}
 	for _, name := range sortedKeys(b.up) {
-		needs[name] = b.waitsFor(name, providers)
+		needs[name] = b.waitsFor(name, providers, rooms)
 	}
 	for _, name := range sortedKeys(b.up) {
 		for i, d := range b.deps[name] {
@@ -310,7 +320,7 @@ func (b *builder) addHandOver(g *graph) {
 		g.after(op, After{ID: idOf(Checkout, "")})
 	}
 	g.after(op, After{ID: pullOver(name)})
-	providers := providers(b.state.Wanted)
+	providers := b.providers()
 	for _, req := range b.wanted[name].Requires {
 		g.after(op, After{ID: idOf(Up, providers[req].Name)})
 	}

@@ -49,8 +49,8 @@ func (b *builder) lineage() {
 		if s.File == file || !hasContainers(r) {
 			continue
 		}
-		goesOn := slices.ContainsFunc(b.state.Wanted, func(t Stack) bool { return t.File == file && t.Name != r.Project })
-		if !goesOn && !b.comesFromAnother(s) {
+		t, goesOn := b.ix.wanted[file]
+		if (!goesOn || t.Name == r.Project) && !b.comesFromAnother(s) {
 			continue
 		}
 		b.displaced[r.Project] = true
@@ -80,30 +80,30 @@ func (b *builder) lineage() {
 // its file, under another name, is that of a managed stack.
 func (b *builder) isHandsOff(r Running) bool {
 	file, rec := b.fileOf(r), b.state.Memory[r.Project]
-	mine := func(s Stack) bool { return s.Invalid == "" && (s.File == file || rec.Heir != "" && s.File == rec.Heir) }
-	if i := slices.IndexFunc(b.state.Wanted, mine); i >= 0 {
-		return b.state.Wanted[i].Mode == Ignored
+	for _, f := range []string{file, rec.Heir} {
+		if s, ok := b.ix.wanted[f]; ok && s.Invalid == "" {
+			return s.Mode == Ignored
+		}
 	}
-	return r.Ignored || rec.Ignored || slices.ContainsFunc(b.state.Before, func(was Stack) bool {
-		return was.Mode == Ignored && (was.Name == r.Project || was.File == file)
-	})
+	return r.Ignored || rec.Ignored || b.ix.named[r.Project].Mode == Ignored || b.ix.before[file].Mode == Ignored
 }
 
 // comesFromAnother says whether the project of a stack's file runs under another
 // name: then the one that has its name is not what it goes on with.
 func (b *builder) comesFromAnother(s Stack) bool {
-	return slices.ContainsFunc(b.state.Observed.Running, func(r Running) bool {
-		return r.Project != s.Name && r.Ours && hasContainers(r) && b.fileOf(r) == s.File
-	})
+	return slices.ContainsFunc(b.ix.runs[s.File], func(project string) bool { return project != s.Name })
 }
 
+// fileOf gives the file that a project is of.
 func (b *builder) fileOf(r Running) string {
-	file := cmp.Or(b.state.Memory[r.Project].File, r.File)
-	i := slices.IndexFunc(b.state.Before, func(s Stack) bool { return s.Name == r.Project && s.Invalid == "" })
-	if i < 0 || slices.ContainsFunc(b.state.Before, func(s Stack) bool { return s.File == file }) {
-		return file
+	file, known := b.ix.files[r.Project]
+	if !known { // nothing of it is there yet
+		file = cmp.Or(b.state.Memory[r.Project].File, b.ix.named[r.Project].File)
+		if _, there := b.ix.before[file]; !there {
+			file = cmp.Or(b.ix.named[r.Project].File, file)
+		}
 	}
-	return b.state.Before[i].File
+	return file
 }
 
 func (b *builder) findHeir(r Running, file string) (string, bool) {
@@ -273,8 +273,12 @@ type dep struct {
 
 // findDeps finds what each Up takes the place of.
 func (b *builder) findDeps() {
+	comes := b.comes()
+	if len(comes) == 0 {
+		return
+	}
 	claims := b.claims()
-	for _, name := range b.comes() {
+	for _, name := range comes {
 		s := b.wanted[name]
 		if b.displaced[name] {
 			b.depend(name, dep{project: name, whole: true, what: "its name", images: true})
@@ -285,10 +289,10 @@ func (b *builder) findDeps() {
 			}
 		}
 		for _, svc := range s.Services {
-			for _, old := range b.state.Observed.Running {
-				if b.movesFrom(old, s, svc) {
+			for _, old := range b.ix.having(svc) {
+				if b.movesFrom(*old, s, svc) {
 					d := dep{project: old.Project, services: []string{svc.Name}, what: "service " + svc.Name, images: true}
-					if b.removed(old) {
+					if b.removed(*old) {
 						d.whole, d.services = true, nil
 					}
 					b.depend(name, d)
@@ -562,8 +566,8 @@ func (b *builder) keepMoved() (changed bool) {
 			continue
 		}
 		for _, svc := range s.Services {
-			for _, old := range b.state.Observed.Running {
-				if _, up := b.up[old.Project]; !up || b.stays[old.Project][svc.Name] || !b.movesFrom(old, s, svc) {
+			for _, old := range b.ix.having(svc) {
+				if _, up := b.up[old.Project]; !up || b.stays[old.Project][svc.Name] || !b.movesFrom(*old, s, svc) {
 					continue
 				}
 				if b.stays[old.Project] == nil {

@@ -85,8 +85,9 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 		Now: v.at, Local: heads.Local, Remote: heads.Remote, Offline: offline, Before: before, Observed: observed,
 		Memory: r.journal.memory(), Busy: r.executor.busy(), Repair: maps.Clone(r.ledger.repair),
 	}
+	running := byProject(observed)
 	for _, p := range projects {
-		if p.Stack, err = p.ByHand(runningOf(p.Name, observed)); err != nil {
+		if p.Stack, err = p.ByHand(running[p.Name]); err != nil {
 			return v, err
 		}
 		p.Edited = editedOf(p.Stack, heads.Edited)
@@ -112,13 +113,13 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 	return v, nil
 }
 
-// runningOf gives what runs under a project name.
-func runningOf(name string, o plan.Observed) plan.Running {
-	i := slices.IndexFunc(o.Running, func(r plan.Running) bool { return r.Project == name })
-	if i < 0 {
-		return plan.Running{}
+// byProject gives what runs under each project name.
+func byProject(o plan.Observed) map[string]plan.Running {
+	m := make(map[string]plan.Running, len(o.Running))
+	for _, r := range o.Running {
+		m[r.Project] = r
 	}
-	return o.Running[i]
+	return m
 }
 
 // heads are what a look goes by. A clone that has moved since the remote was

@@ -1,0 +1,74 @@
+package plan
+
+import "cmp"
+
+// index finds what a plan looks up for each stack, so that the time that a plan
+// takes grows with the stacks, and not with their square.
+type index struct {
+	// wanted are the stacks of the remote head by file.
+	wanted map[string]Stack
+	// before are the stacks of the clone's head by file, named the valid ones of
+	// them by name.
+	before, named map[string]Stack
+	// files are the files of projects, see fileOf; runs are the projects of ours
+	// with containers by file.
+	files map[string]string
+	runs  map[string][]string
+	// with are the projects that have a container of a service, by the service's
+	// name and the image's, in the order in which they were observed.
+	with map[program][]*Running
+}
+
+// program is a service by its name and its image without the version.
+type program struct{ service, repository string }
+
+func newIndex(st State) index {
+	ix := index{
+		wanted: map[string]Stack{}, before: map[string]Stack{}, named: map[string]Stack{},
+		files: map[string]string{}, runs: map[string][]string{}, with: map[program][]*Running{},
+	}
+	for _, s := range st.Wanted {
+		ix.wanted[s.File] = s
+	}
+	for _, s := range st.Before {
+		ix.before[s.File] = s
+		if _, known := ix.named[s.Name]; !known && s.Invalid == "" {
+			ix.named[s.Name] = s
+		}
+	}
+	for i, r := range st.Observed.Running {
+		file := cmp.Or(st.Memory[r.Project].File, r.File)
+		ix.files[r.Project] = file
+		if s, known := ix.named[r.Project]; known {
+			if _, there := ix.before[file]; !there {
+				ix.files[r.Project] = s.File
+			}
+		}
+		if r.Ours && hasContainers(r) {
+			ix.runs[ix.files[r.Project]] = append(ix.runs[ix.files[r.Project]], r.Project)
+		}
+		seen := map[program]bool{}
+		for _, c := range r.Containers {
+			p := program{c.Service, Repository(c.Reference)}
+			if !c.OneOff && !c.Self && !seen[p] {
+				seen[p] = true
+				ix.with[p] = append(ix.with[p], &st.Observed.Running[i])
+			}
+		}
+	}
+	return ix
+}
+
+// having are the projects that have a container of a service, of whatever
+// version.
+func (ix index) having(svc Service) []*Running {
+	return ix.with[program{svc.Name, Repository(svc.Image)}]
+}
+
+// providers are the stacks that create networks and volumes.
+func (b *builder) providers() map[Requirement]Stack {
+	if b.provide == nil {
+		b.provide = providers(b.state.Wanted)
+	}
+	return b.provide
+}
