@@ -19,7 +19,8 @@ import (
 //	anybody else                                hold: network, naming them
 //
 // The network may also be that of a project which is to go, or of which nothing
-// but the network is left.
+// but the network is left. One of a stack that does not have it any more is given
+// up when that comes up; if it does not, the network is held.
 func (b *builder) shareNetworks() {
 	for _, name := range sortedKeys(b.up) {
 		s := b.wanted[name]
@@ -32,15 +33,24 @@ func (b *builder) shareNetworks() {
 				switch _, keeps := find(owner.Networks, n); {
 				case b.isStopped(r.Project):
 					b.shareNetwork(s, n)
-				case owner.Name != "" && owner.Name != s.Name && !keeps: // it gives it up when it comes up
+				case owner.Name == "" || owner.Name == s.Name || keeps:
+				case b.comesUp(owner): // which gives it up
 					b.shareNetwork(s, n)
-					if _, comes := b.up[owner.Name]; comes {
-						b.depend(name, dep{project: owner.Name, what: "network " + n})
-					}
+					b.depend(name, dep{project: owner.Name, what: "network " + n})
+				default:
+					b.withdraw(name)
+					b.hold(s, HeldNetwork, fmt.Sprintf("the definition of network %s changed, and it is still %s's%s; remove it (docker network rm %s), or give the network another name",
+						n, owner.Name, b.because(owner.File), n))
 				}
 			}
 		}
 	}
+}
+
+// comesUp says whether a stack is brought up in this plan.
+func (b *builder) comesUp(s Stack) bool {
+	_, comes := b.up[s.Name]
+	return comes
 }
 
 // leaveNetworks takes the stops back that could do nothing: what is left of the

@@ -152,6 +152,11 @@ func TestANetworkOfWhatHasAnothersNameIsNotRedefinedUnderOthers(t *testing.T) {
 		want: `up web: new
 			hold shop: network: the definition of network front changed, and project foreign is on it; take them off it, or give the network another name`,
 	}, {
+		name:  "that stack is broken",
+		state: world(stacks(shop, stack("web", invalid("it is broken"))), projects(left)),
+		want: `hold shop: network: the definition of network front changed, and it is still web's (invalid: it is broken); remove it (docker network rm front), or give the network another name
+			hold web: invalid: it is broken`,
+	}, {
 		name:  "nobody is: it goes when that stack comes up",
 		state: world(stacks(shop, stack("web")), projects(left)),
 		want: `up web: new

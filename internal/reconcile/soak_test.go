@@ -15,8 +15,9 @@ import (
 )
 
 // TestWhateverHappensTheHostConverges throws commits, moves, crashes, people,
-// faults, slowness, restarts and a remote that is away at the loop, with healing
-// on and off. When they end, the host is as git wants it, whatever was left half
+// faults, slowness, restarts, a remote that is away and files that are changed by
+// hand in the clone at the loop, with healing on and off, and with local changes
+// that stop all or are kept. When they end, the host is as git wants it, whatever was left half
 // done. The fakes watch for overlaps on the way.
 func TestWhateverHappensTheHostConverges(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
@@ -33,7 +34,8 @@ func soak(t *testing.T, rng *rand.Rand, heal bool) {
 	h.add()
 	h.add()
 	w := newWorld(t, h.stacks()...)
-	w.ownImages = true
+	keep := rng.IntN(2) == 0
+	w.ownImages, w.editsStop = true, !keep
 	faults := rand.New(rand.NewPCG(rng.Uint64(), 1)) // under the world's lock
 	calm, away := false, false
 	trouble := func(what string) func(context.Context) error {
@@ -41,8 +43,11 @@ func soak(t *testing.T, rng *rand.Rand, heal bool) {
 			w.mu.Lock()
 			kind, long := faults.IntN(6), time.Duration(faults.IntN(120))*time.Second
 			quiet, gone := calm, away && what == "fetch"
+			inTheWay := (what == "fetch" || what == "checkout") && w.inTheWay(keep)
 			w.mu.Unlock()
 			switch {
+			case inTheWay:
+				return errors.New("files that were changed by hand are in the way")
 			case gone:
 				return errors.New("the remote is away")
 			case quiet || kind > 2:
@@ -71,14 +76,14 @@ func soak(t *testing.T, rng *rand.Rand, heal bool) {
 	}
 	watched := rng.IntN(2) == 0
 	settings := func(o *Options) {
-		o.Interval, o.Parallel, o.Heal = 5*time.Minute, 2, heal
+		o.Interval, o.Parallel, o.Heal, o.KeepEdits = 5*time.Minute, 2, heal, keep
 		if watched {
 			o.Events = w.events
 		}
 	}
 	d := start(t, w, settings)
 	for step := range 60 {
-		switch rng.IntN(7) {
+		switch rng.IntN(8) {
 		case 0, 1:
 			for range 1 + rng.IntN(2) {
 				h.move()
@@ -100,12 +105,15 @@ func soak(t *testing.T, rng *rand.Rand, heal bool) {
 			set(&away, rng.IntN(3) == 0)
 		case 5:
 			w.visit(rng.IntN(2) == 0)
+		case 6:
+			w.edit(rng)
 		}
 		pass(time.Duration(rng.IntN(90)) * time.Second)
 	}
 	set(&calm, true)
 	set(&away, false)
 	w.visit(false)
+	w.edit(nil)
 	var want []string
 	for _, s := range h.stacks() {
 		want = append(want, s.Name+"="+s.Digest)
@@ -146,6 +154,36 @@ func (w *world) visit(comes bool) {
 		}
 	}
 	w.tell("foreign")
+}
+
+// edit changes the file of a stack by hand in the clone, or undoes all that was
+// changed so.
+func (w *world) edit(rng *rand.Rand) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var files []string
+	for _, s := range w.commits[w.local] {
+		files = append(files, s.File)
+	}
+	if rng == nil || len(files) == 0 || rng.IntN(2) == 0 {
+		w.edited = nil
+		return
+	}
+	w.edited = append(slices.Clone(w.edited), files[rng.IntN(len(files))])
+}
+
+// inTheWay says whether files that were changed by hand keep the clone from going
+// to the remote head: any, or those that are other ones there. The lock is held.
+func (w *world) inTheWay(keep bool) bool {
+	blobs := func(commit string) map[string]string {
+		m := map[string]string{}
+		for _, s := range w.commits[commit] {
+			m[s.File] = s.Blob
+		}
+		return m
+	}
+	from, to := blobs(w.local), blobs(w.remote)
+	return slices.ContainsFunc(w.edited, func(f string) bool { return !keep || from[f] != to[f] })
 }
 
 // pool are the names that stacks have.

@@ -36,7 +36,9 @@ type world struct {
 	// ownImages says that no two stacks want the same image.
 	ownImages bool
 	edited    []string // tracked files that were changed by hand
-	observed  int      // how often
+	// editsStop says that no stack is to be brought up whose files are.
+	editsStop bool
+	observed  int // how often
 	fetched   int
 	trees     int            // open ones
 	moving    bool           // a checkout runs
@@ -306,6 +308,9 @@ func (w *world) Up(ctx context.Context, p render.Project, _ plan.Op) error {
 	w.mu.Lock()
 	if p.Commit != w.local || w.moving { // a checkout may overtake it later, when patience is over
 		w.t.Errorf("%s is brought up at %s from a clone at %s", p.Name, p.Commit, w.local)
+	}
+	if w.editsStop && len(p.Edited) > 0 {
+		w.t.Errorf("%s is brought up, and %v was changed by hand", p.Name, p.Edited)
 	}
 	for _, req := range p.Requires {
 		if provider, _, _ := strings.Cut(req.Name, "_"); len(w.running[provider].Networks) == 0 {
