@@ -36,6 +36,7 @@ type soak struct {
 	head    string
 	volumes map[string]string // when they were made, of those that are to be there for good
 	done    map[string]int    // how often each thing was done
+	edited  []string          // files that were changed by hand
 	alive   bool
 }
 
@@ -43,8 +44,9 @@ const soakStacks = 12
 
 // TestSoak makes random commits over twelve stacks, which add, change, remove,
 // move and rename them, while the daemon is killed, containers are deleted, calls
-// of the engine fail and the remote is away, all at random. Whenever it is left
-// alone, the engine's state becomes the wanted one.
+// of the engine fail, the remote is away and files are changed by hand in the
+// clone, all at random. Whenever it is left alone, and what was changed by hand is
+// undone, the engine's state becomes the wanted one.
 //
 // SOAK_COMMITS is the number of commits, SOAK_SEED repeats the choices.
 func TestSoak(t *testing.T) {
@@ -54,6 +56,10 @@ func TestSoak(t *testing.T) {
 	s := &soak{
 		host: h, t: t, proxy: h.behindProxy(), image: ref, want: want{}, folder: map[string]string{}, volumes: map[string]string{}, done: map[string]int{},
 		random: rand.New(rand.NewPCG(uint64(seed), 1)),
+	}
+	if s.random.IntN(2) == 0 {
+		h.env["REPOSITORY_LOCAL_CHANGES"] = "keep"
+		s.done["local changes kept"]++
 	}
 	s.commit()
 	s.revive()
@@ -177,7 +183,9 @@ func (s *soak) ask() {
 
 func (s *soak) mishap() {
 	s.t.Helper()
-	switch s.random.IntN(7) {
+	switch s.random.IntN(8) {
+	case 7:
+		s.edit()
 	case 6:
 		s.down.Store(true)
 		s.done["remote away"]++
@@ -220,6 +228,46 @@ func (s *soak) mishap() {
 	}
 }
 
+// edit changes a tracked file in the clone, as a person does.
+func (s *soak) edit() {
+	s.t.Helper()
+	files, err := filepath.Glob(filepath.Join(s.clone, "*", "compose.yaml"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if len(files) == 0 {
+		return
+	}
+	f, err := os.OpenFile(files[s.random.IntN(len(files))], os.O_APPEND|os.O_WRONLY, 0)
+	if errors.Is(err, os.ErrNotExist) { // a checkout was faster
+		return
+	}
+	if err == nil {
+		_, err = f.WriteString("# by hand\n")
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.edited = append(s.edited, f.Name())
+	s.done["file changed by hand"]++
+}
+
+// undo takes back what was changed by hand, as far as it is still there and git
+// in the clone is not just used by the daemon: peace tries it again.
+func (s *soak) undo() {
+	for _, path := range s.edited {
+		rel, err := filepath.Rel(s.clone, path)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if text, err := os.ReadFile(path); err != nil || !strings.HasSuffix(string(text), "# by hand\n") {
+			continue
+		}
+		_, _ = gittest.Try(s.clone, "checkout", "--", rel)
+	}
+}
+
 // all are the containers of this test.
 func (s *soak) all() []string {
 	s.t.Helper()
@@ -245,6 +293,7 @@ func (s *soak) peace(made int) {
 	s.t.Helper()
 	s.proxy.disarm()
 	s.down.Store(false)
+	s.undo()
 	started := time.Now()
 	if !s.alive {
 		s.revive()
@@ -256,6 +305,7 @@ func (s *soak) peace(made int) {
 	defer deadline.Stop()
 	defer again.Stop()
 	for err := s.off(); err != nil; err = s.off() {
+		s.undo()
 		select {
 		case <-again.C:
 		case <-deadline.C:
@@ -263,6 +313,7 @@ func (s *soak) peace(made int) {
 			s.t.Fatalf("after %d commits: %v\nstatus: %+v %v", made, err, st.Stacks, statusErr)
 		}
 	}
+	s.edited = nil
 	for name := range s.want {
 		v, err := s.api.VolumeInspect(context.Background(), s.project(name)+"_data")
 		if err != nil {
