@@ -187,8 +187,8 @@ func (r *robot) remember(l *look) {
 			case !there:
 				rec.Ignored = true
 				r.memory[s.Name] = rec
-			case !rec.Ignored || rec.Tried != "":
-				r.memory[s.Name] = renewed(rec, Record{File: s.File, Ignored: true})
+			case !rec.Ignored || rec.Applied != "":
+				r.memory[s.Name] = renewed(rec, Record{File: s.File, Ignored: true, Tried: rec.Tried})
 			}
 			continue
 		}

@@ -126,8 +126,8 @@ func (l *ledger) remember(c *check) {
 			case moved:
 			case v.heads.Local != v.heads.Remote && !e.Ignored: // it may be managed again at the next look, which may be offline
 				l.journal.at(s.Name).Ignored = true
-			case v.heads.Local == v.heads.Remote && (!e.Ignored || e.Tried != ""):
-				l.journal.at(s.Name).renew(plan.Record{File: s.File, Ignored: true})
+			case v.heads.Local == v.heads.Remote && (!e.Ignored || e.Applied != ""): // what was begun is still no drift when it is managed again
+				l.journal.at(s.Name).renew(plan.Record{File: s.File, Ignored: true, Tried: e.Tried})
 			}
 			continue
 		case e.Ignored:
