@@ -486,7 +486,7 @@ func (h *host) settle() status {
 	return h.after(since)
 }
 
-// after waits for the end of a check that began after a moment.
+// after waits for the end of a check that has asked the remote after a moment.
 func (h *host) after(since time.Time) status {
 	h.t.Helper()
 	var s status
@@ -501,7 +501,7 @@ func (h *host) after(since time.Time) status {
 			}
 		}
 		for _, c := range s.Checks {
-			if c.At.After(since) {
+			if c.Asked.After(since) {
 				return nil
 			}
 		}
