@@ -67,6 +67,10 @@ type inputs struct {
 	envs     map[string]bool
 	began    time.Time
 	volatile bool // something was read that leaves no name behind
+	// doubtful is volatile if compose-go's own loader has the last word.
+	doubtful bool
+	// obsolete are the files with a version:, in full.
+	obsolete []string
 }
 
 func (l *Loader) newInputs(tree Tree) *inputs {
@@ -79,6 +83,25 @@ func (in *inputs) addFolder(dir string) {
 		in.paths[path.Join(dir, name)] = true
 	}
 	in.envs[path.Join(dir, ".env")] = true
+}
+
+// addConfigs adds the compose files that a load begins with, and the ones that
+// were looked for before they were found in a folder above.
+func (in *inputs) addConfigs(dir string, files []string) {
+	for _, f := range files {
+		in.add(f)
+	}
+	if len(files) == 0 {
+		return
+	}
+	for above := filepath.Dir(files[0]); dir != above; dir = filepath.Dir(dir) {
+		if _, ok := within(above, dir); !ok {
+			return // named by COMPOSE_FILE
+		}
+		for _, name := range slices.Concat(fileNames(), overrideNames()) {
+			in.add(filepath.Join(filepath.Dir(dir), name))
+		}
+	}
 }
 
 func (in *inputs) add(full string) {
@@ -110,7 +133,7 @@ func (in *inputs) listen(event string, meta map[string]any, dir string) {
 	switch event {
 	case "include":
 		paths, _ := meta["path"].(types.StringList)
-		in.volatile = in.volatile || in.longInclude()
+		in.doubtful = in.doubtful || in.longInclude()
 		for _, p := range paths {
 			in.add(abs(p))
 			in.addEnv(filepath.Join(filepath.Dir(abs(p)), ".env"))
@@ -120,7 +143,7 @@ func (in *inputs) listen(event string, meta map[string]any, dir string) {
 			in.add(abs(p))
 			// The path may be relative to another file than the stack's.
 			rel, inside := within(in.tree.Dir(), abs(p))
-			in.volatile = in.volatile || !inside || in.tree.ID(rel) == ""
+			in.doubtful = in.doubtful || !inside || in.tree.ID(rel) == ""
 		}
 	}
 }
@@ -138,7 +161,9 @@ func (in *inputs) culprit(ctx context.Context, file string, err error) string {
 		}
 		o, alone := cli.NewProjectOptions([]string{full}, cli.WithConsistency(false))
 		if alone == nil {
+			in.loader.library.Lock()
 			_, alone = o.LoadModel(ctx)
+			in.loader.library.Unlock()
 		}
 		if alone != nil && alone.Error() == err.Error() {
 			return p

@@ -79,8 +79,8 @@ func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in
 	if err != nil {
 		return nil, err
 	}
-	options.WithListeners(func(event string, meta map[string]any) { in.listen(event, meta, dir) })
-	project, err := options.LoadProject(ctx)
+	in.addConfigs(dir, options.ConfigPaths)
+	project, err := l.compose(ctx, options, in)
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +91,40 @@ func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in
 		}
 	}
 	return project.WithServicesEnvironmentResolved(true)
+}
+
+// compose gives the project as compose-go loads it. Its own loader, which is
+// several times as dear, is asked where ours finds something wrong or does not
+// know; it is what says what is wrong.
+func (l *Loader) compose(ctx context.Context, o *cli.ProjectOptions, in *inputs) (*types.Project, error) {
+	r := reader{loader: l, in: in}
+	project, ours := r.project(ctx, o)
+	if ours == nil {
+		l.warnObsolete(in)
+		return project, nil
+	}
+	o.WithListeners(func(event string, meta map[string]any) { in.listen(event, meta, o.WorkingDir) })
+	l.library.Lock()
+	defer l.library.Unlock()
+	project, err := o.LoadProject(ctx)
+	if err == nil || errors.Is(ours, errUnsure) {
+		in.volatile = in.volatile || in.doubtful
+	}
+	return project, err
+}
+
+// warnObsolete says once of each file that its version: has no meaning, as
+// compose-go's loader does.
+func (l *Loader) warnObsolete(in *inputs) {
+	for _, full := range in.obsolete {
+		file := full
+		if rel, ok := l.rel(in.tree, full); ok {
+			file = rel
+		}
+		if _, said := l.obsolete.LoadOrStore(file, true); !said {
+			l.o.Logger.Warn("compose file has a version, which is obsolete and ignored", "file", file)
+		}
+	}
 }
 
 // configFiles honours COMPOSE_FILE of the stack's .env. Compose takes its
@@ -121,7 +155,7 @@ func refuseTilde(ctx context.Context, o cli.ProjectOptions, in *inputs) error {
 	if !in.anyFile(func(text []byte) bool { return bytes.Contains(text, []byte("~")) }) {
 		return nil
 	}
-	if err := cli.WithResolvedPaths(false)(&o); err != nil {
+	if err := errors.Join(cli.WithResolvedPaths(false)(&o), cli.WithLoadOptions(loader.WithSkipValidation)(&o)); err != nil {
 		return err
 	}
 	raw, err := o.LoadProject(ctx)

@@ -19,8 +19,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 )
@@ -87,7 +89,7 @@ type Options struct {
 	// Repository identifies the repository in labels. No secret.
 	Repository string
 	Hasher     Hasher
-	Logger     *slog.Logger
+	Logger     *slog.Logger // nil: nothing is said
 }
 
 // Project is one loaded stack.
@@ -144,12 +146,20 @@ type Loader struct {
 	realRoot string             // Root with links resolved
 	key      []byte             // of the sums of fields
 	cache    map[string]Project // by file
+	schema   func() (*jsonschema.Schema, error)
+	// library is held while compose-go's own loader runs: it keeps a list of files
+	// without a lock.
+	library  sync.Mutex
+	obsolete sync.Map // files of which it was said that their version: is ignored
 }
 
 // New makes a Loader.
 func New(o Options) *Loader {
 	o.Root = filepath.Clean(o.Root)
-	l := &Loader{o: o, realRoot: o.Root, key: make([]byte, 32), cache: map[string]Project{}}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	l := &Loader{o: o, realRoot: o.Root, key: make([]byte, 32), cache: map[string]Project{}, schema: sync.OnceValues(compileSchema)}
 	_, _ = rand.Read(l.key) // never fails
 	if real, err := filepath.EvalSymlinks(o.Root); err == nil {
 		l.realRoot = real
