@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 )
 
 // contents digests, for each service, what it uses and what the configuration
@@ -26,12 +28,12 @@ import (
 // but a person writes those. Who mounts the whole repository, as the daemon does,
 // sees it change with every commit and is not recreated for that. built is the project with the paths that stay the
 // same wherever the tree lies.
-func (l *Loader) contents(p, built *types.Project, tree Tree) (map[string]contentOf, error) {
+func (l *Loader) contents(p, built *types.Project, in *inputs) (map[string]contentOf, error) {
 	out := map[string]contentOf{}
 	for name, s := range p.Services {
-		c := content{loader: l, tree: tree, env: p.Environment, parts: map[string][]string{}}
+		c := content{in: in, env: p.Environment, parts: map[string][]string{}}
 		for _, v := range s.Volumes {
-			if rel, inside := l.rel(tree, v.Source); v.Type == types.VolumeTypeBind && (rel != "" || !inside) {
+			if rel, inside := l.rel(in.tree, v.Source); v.Type == types.VolumeTypeBind && (rel != "" || !inside) {
 				c.part = "bind " + cmp.Or(rel, v.Source)
 				c.tracked("bind", v.Source)
 			}
@@ -61,9 +63,9 @@ func (l *Loader) contents(p, built *types.Project, tree Tree) (map[string]conten
 		}
 		if len(c.lines) > 0 {
 			slices.Sort(c.lines)
-			of := contentOf{digest: sumOf(strings.Join(slices.Compact(c.lines), "\n"))[:32], touched: c.touched, parts: c.parts}
-			if c.ageless {
-				of.touched = time.Time{}
+			of := contentOf{digest: sumOf(strings.Join(slices.Compact(c.lines), "\n"))[:32], parts: c.parts}
+			if !c.ageless {
+				of.aged, of.touched = c.aged, ageOf(in.tree, c.aged)
 			}
 			out[name] = of
 		}
@@ -76,6 +78,8 @@ func (l *Loader) contents(p, built *types.Project, tree Tree) (map[string]conten
 type contentOf struct {
 	digest  string
 	touched time.Time
+	// aged are the tracked paths that this is the time of, none if it can't be told.
+	aged []string
 	// parts are the ids of what the digest is made of: "bind <path>", "build",
 	// "config <name>", "secret <name>".
 	parts map[string][]string
@@ -83,16 +87,15 @@ type contentOf struct {
 
 // content collects what one service's digest is made of.
 type content struct {
-	loader *Loader
-	tree   Tree
-	env    types.Mapping
-	lines  []string
+	in    *inputs
+	env   types.Mapping
+	lines []string
 	// part is what the next lines are of, see contentOf; parts are the ids by it.
 	part  string
 	parts map[string][]string
-	// touched is the newest time of what was added, ageless says that some of
-	// it has none.
-	touched time.Time
+	// aged are the tracked paths among what was added, ageless says that some of
+	// it has no time.
+	aged    []string
 	ageless bool
 }
 
@@ -109,43 +112,71 @@ func (c *content) line(kind, name, id string) {
 	}
 }
 
-// age takes in when a tracked file, or anything tracked below a folder, was
-// last written.
-func (c *content) age(rel string) {
-	info, err := os.Stat(filepath.Join(c.tree.Dir(), rel))
+// ageOf is when the newest of some tracked paths was last written; zero if that
+// of one can't be told. A folder is as new as the newest that is tracked in it.
+func ageOf(tree Tree, paths []string) time.Time {
+	var newest time.Time
+	for _, rel := range paths {
+		at := age(tree, rel)
+		if at.IsZero() {
+			return at
+		}
+		if at.After(newest) {
+			newest = at
+		}
+	}
+	return newest
+}
+
+func age(tree Tree, rel string) time.Time {
+	full := filepath.Join(tree.Dir(), rel)
+	info, err := os.Stat(full)
 	if err != nil {
-		c.ageless = true
-		return
+		return time.Time{}
 	}
 	if !info.IsDir() {
-		if info.ModTime().After(c.touched) {
-			c.touched = info.ModTime()
-		}
-		return
+		return info.ModTime()
 	}
-	entries, err := os.ReadDir(filepath.Join(c.tree.Dir(), rel))
+	entries, err := os.ReadDir(full)
 	if err != nil {
-		c.ageless = true
-		return
+		return time.Time{}
 	}
+	var below []string
 	for _, e := range entries {
-		if sub := path.Join(rel, e.Name()); e.Name() != ".git" && c.tree.ID(sub) != "" {
-			c.age(sub)
+		if sub := path.Join(rel, e.Name()); e.Name() != ".git" && tree.ID(sub) != "" {
+			below = append(below, sub)
 		}
 	}
+	return ageOf(tree, below)
+}
+
+// touched gives the services of a project with the times that files have in
+// this tree. Without another id, those only change with a checkout.
+func (l *Loader) touched(p Project, tree Tree) []plan.Service {
+	if len(p.aged) == 0 {
+		return p.Services
+	}
+	services := slices.Clone(p.Services) // which were given away
+	for i, s := range services {
+		if paths := p.aged[s.Name]; paths != nil {
+			services[i].Touched = ageOf(tree, paths)
+		}
+	}
+	return services
 }
 
 // tracked adds git's id of a path, and that of what it is a link to.
 func (c *content) tracked(kind, full string) (found bool) {
+	c.in.addPlace(full)
 	places := []string{full}
 	if real, err := filepath.EvalSymlinks(full); err == nil {
 		places = append(places, real)
 	}
 	for _, place := range places {
-		if rel, ok := c.loader.rel(c.tree, place); ok {
-			if id := c.tree.ID(rel); id != "" {
+		if rel, ok := c.in.loader.rel(c.in.tree, place); ok {
+			if id := c.in.id(rel); id != "" {
 				c.line(kind, rel, id)
-				c.age(rel)
+				c.aged = append(c.aged, rel)
 				found = true
 			}
 		}
@@ -158,7 +189,7 @@ func (c *content) object(kind, name string, o types.FileObjectConfig) error {
 	c.part = kind + " " + name
 	switch {
 	case o.File != "":
-		rel, ok := c.loader.rel(c.tree, o.File)
+		rel, ok := c.in.loader.rel(c.in.tree, o.File)
 		if !ok {
 			return nil // of the host: only the engine can see it
 		}

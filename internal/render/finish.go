@@ -22,7 +22,8 @@ const composeVersion = "2.40.3"
 
 // finish takes a loaded project to what the engine gets and what the plan
 // compares: paths, labels, digests.
-func (l *Loader) finish(p *Project, project *types.Project, tree Tree) error {
+func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
+	tree := in.tree
 	if err := supported(project); err != nil {
 		return err
 	}
@@ -36,7 +37,7 @@ func (l *Loader) finish(p *Project, project *types.Project, tree Tree) error {
 		return err
 	}
 	p.build.WorkingDir, _ = l.readable(tree)(project.WorkingDir)
-	content, err := l.contents(project, p.build, tree)
+	content, err := l.contents(project, p.build, in)
 	if err != nil {
 		return err
 	}
@@ -49,8 +50,10 @@ func (l *Loader) finish(p *Project, project *types.Project, tree Tree) error {
 	}
 	workingDir := l.hostPath(tree, project.WorkingDir)
 	files := make([]string, len(project.ComposeFiles))
+	p.build.ComposeFiles = slices.Clone(files)
 	for i, f := range project.ComposeFiles {
 		files[i] = l.hostPath(tree, f)
+		p.build.ComposeFiles[i], _ = l.readable(tree)(f)
 	}
 	p.compose.ComposeFiles = files
 	// The SDK reads what lies relative to these by itself (seccomp profiles).
@@ -84,7 +87,6 @@ func (l *Loader) finish(p *Project, project *types.Project, tree Tree) error {
 			"com.docker.compose.oneoff":               "False",
 			LabelRepository:                           l.o.Repository,
 			LabelStack:                                p.File,
-			LabelCommit:                               p.Commit,
 			LabelHash:                                 hash,
 		}
 		p.compose.Services[name] = s
@@ -98,6 +100,12 @@ func (l *Loader) finish(p *Project, project *types.Project, tree Tree) error {
 		svc.Bare, svc.Touched, svc.NewData = bare, content[name].touched, fresh
 		svc.ContainerName, svc.Ports, svc.Mounts = s.ContainerName, ports(s), l.mounts(p.compose, s)
 		svc.Fields = parts
+		if aged := content[name].aged; aged != nil {
+			if p.aged == nil {
+				p.aged = map[string][]string{}
+			}
+			p.aged[name] = aged
+		}
 		p.Services = append(p.Services, svc)
 	}
 	slices.SortFunc(p.Services, func(a, b plan.Service) int { return strings.Compare(a.Name, b.Name) })

@@ -24,7 +24,7 @@ func (r *reader) include(ctx context.Context, cfg map[string]any, details types.
 			}
 		}
 	} else if section != nil {
-		return errUnsure
+		return errRefused
 	}
 	var configs []types.IncludeConfig
 	if section != nil {
@@ -72,7 +72,7 @@ func (r *reader) included(ctx context.Context, c types.IncludeConfig, details ty
 			dir, c.ProjectDirectory = local.Dir(c.ProjectDirectory), filepath.Join(details.WorkingDir, c.ProjectDirectory)
 		}
 		if slices.Contains(included, full) {
-			return nil, errUnsure // a cycle
+			return nil, errRefused // a cycle
 		}
 	}
 	env, err := r.includedEnv(c, details)
@@ -122,17 +122,17 @@ func importInto(cfg, imported map[string]any) error {
 		}
 		from, ok := imported[key].(map[string]any)
 		if !ok {
-			return errUnsure
+			return errRefused
 		}
 		to := map[string]any{}
 		if has, ok := cfg[key]; ok {
 			if to, ok = has.(map[string]any); !ok {
-				return errUnsure
+				return errRefused
 			}
 		}
 		for name, e := range from {
 			if has, ok := to[name]; ok && !reflect.DeepEqual(e, has) {
-				return errUnsure
+				return errRefused
 			}
 			to[name] = e
 		}

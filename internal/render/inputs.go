@@ -2,7 +2,9 @@ package render
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -15,45 +17,12 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// input is a file that git does not track and that a load depended on, or
-// would have if it had been there.
-type input struct {
-	path string // see inputs.paths
-	seen stamp
-}
-
-// stamp is what tells a changed file without reading it; zero if absent.
-type stamp struct {
-	size, modified int64
-	mode           os.FileMode
-}
-
-func stampOf(full string) stamp {
-	info, err := os.Stat(full)
-	if err != nil {
-		return stamp{}
-	}
-	return stamp{size: info.Size(), modified: info.ModTime().UnixNano(), mode: info.Mode()}
-}
-
-// clockTick is how far a file's time may lie behind the clock's.
-const clockTick = 20 * time.Millisecond
-
-func unchanged(tree Tree, ins []input) bool {
-	for _, in := range ins {
-		if stampOf(place(tree, in.path)) != in.seen {
-			return false
-		}
-	}
-	return true
-}
-
 // place is where a path of inputs is.
 func place(tree Tree, p string) string {
 	if filepath.IsAbs(p) {
 		return p
 	}
-	return filepath.Join(tree.Dir(), p)
+	return tree.Dir() + string(filepath.Separator) + p
 }
 
 // inputs collects the paths that a load reads.
@@ -63,10 +32,15 @@ type inputs struct {
 	// paths are relative to the tree, so that they are the same in a staged one
 	// and in the clone; what lies outside of it is absolute.
 	paths map[string]bool
+	// places are named in the same way; of them only where they lead counts.
+	places map[string]bool
+	// ids are git's of paths of the repository, "" for what is not tracked.
+	ids map[string]string
 	// envs are the env files among them, relative to the repository's root.
 	envs     map[string]bool
 	began    time.Time
-	volatile bool // something was read that leaves no name behind
+	before   []*entry // of earlier loads of the stack
+	volatile bool     // something was read that leaves no name behind
 	// doubtful is volatile if compose-go's own loader has the last word.
 	doubtful bool
 	// obsolete are the files with a version:, in full.
@@ -74,7 +48,7 @@ type inputs struct {
 }
 
 func (l *Loader) newInputs(tree Tree) *inputs {
-	return &inputs{loader: l, tree: tree, paths: map[string]bool{}, envs: map[string]bool{}, began: time.Now()}
+	return &inputs{loader: l, tree: tree, paths: map[string]bool{}, places: map[string]bool{}, ids: map[string]string{}, envs: map[string]bool{}, began: time.Now()}
 }
 
 // addFolder adds what Compose looks for in a project's folder.
@@ -85,37 +59,49 @@ func (in *inputs) addFolder(dir string) {
 	in.envs[path.Join(dir, ".env")] = true
 }
 
-// addConfigs adds the compose files that a load begins with, and the ones that
-// were looked for before they were found in a folder above.
-func (in *inputs) addConfigs(dir string, files []string) {
-	for _, f := range files {
-		in.add(f)
-	}
-	if len(files) == 0 {
-		return
-	}
-	for above := filepath.Dir(files[0]); dir != above; dir = filepath.Dir(dir) {
-		if _, ok := within(above, dir); !ok {
-			return // named by COMPOSE_FILE
-		}
-		for _, name := range slices.Concat(fileNames(), overrideNames()) {
-			in.add(filepath.Join(filepath.Dir(dir), name))
-		}
+func (in *inputs) add(full string) {
+	if p := in.name(full); p != "" {
+		in.paths[p] = true
 	}
 }
 
-func (in *inputs) add(full string) {
-	if rel, ok := within(in.tree.Dir(), full); ok {
-		in.paths[rel] = true
-	} else if filepath.IsAbs(full) {
-		in.paths[filepath.Clean(full)] = true
+// addPlace adds what is mounted or built from: git's ids of it, and of what it
+// leads to, count.
+func (in *inputs) addPlace(full string) {
+	if p := in.name(full); p != "" {
+		in.places[p] = true
 	}
+}
+
+// name gives a path as paths has it, "" if it is none.
+func (in *inputs) name(full string) string {
+	if rel, ok := within(in.tree.Dir(), full); ok {
+		return cmp.Or(path.Clean(rel), ".")
+	}
+	if filepath.IsAbs(full) {
+		return filepath.Clean(full)
+	}
+	return ""
+}
+
+// id gives git's id of a path of the repository, which from then on counts.
+func (in *inputs) id(p string) string {
+	if filepath.IsAbs(p) {
+		return ""
+	}
+	id, ok := in.ids[p]
+	if !ok {
+		id = in.tree.ID(p)
+		in.ids[p] = id
+	}
+	return id
 }
 
 func (in *inputs) addEnv(full string) {
 	in.add(full)
 	if rel, ok := in.loader.rel(in.tree, full); ok {
 		in.envs[rel] = true
+		in.id(rel)
 	}
 }
 
@@ -151,7 +137,7 @@ func (in *inputs) listen(event string, meta map[string]any, dir string) {
 // culprit names the file that an error is about, of which compose's error only
 // has the line: one that on its own has the same error, else the stack's.
 func (in *inputs) culprit(ctx context.Context, file string, err error) string {
-	for p := range in.paths {
+	for _, p := range slices.Sorted(maps.Keys(in.paths)) { // of two, always the same
 		full := place(in.tree, p)
 		if ext := path.Ext(p); ext != ".yaml" && ext != ".yml" || p == file {
 			continue
@@ -226,40 +212,11 @@ func (in *inputs) addProject(p *types.Project) {
 	}
 }
 
-// list gives those that can change without the commit, with their present
-// stamps, and the others.
-func (in *inputs) list() (out []input, fixed []string) {
-	for p := range in.paths {
-		if in.fixed(p) {
-			fixed = append(fixed, p)
-			continue
-		}
-		seen := stampOf(place(in.tree, p))
-		if seen.modified > in.began.Add(-clockTick).UnixNano() {
-			seen.size = -1 // written while we read: what we have may be half of it
-		}
-		out = append(out, input{path: p, seen: seen})
-	}
-	slices.SortFunc(out, func(a, b input) int { return strings.Compare(a.path, b.path) })
-	return out, fixed
-}
-
-// fixed says whether a path only changes with the commit: git tracks it, nobody
-// changed it by hand, and if it is a link the same goes for what it leads to.
-func (in *inputs) fixed(p string) bool {
-	if filepath.IsAbs(p) || in.tree.ID(p) == "" || in.tree.Edited(p) {
-		return false
-	}
-	real, err := filepath.EvalSymlinks(place(in.tree, p))
-	rel, inside := in.loader.rel(in.tree, real)
-	return err == nil && inside && in.tree.ID(rel) != "" && !in.tree.Edited(rel)
-}
-
 // untracked gives the env files that were read and that git does not track.
 func (in *inputs) untracked() []string {
 	var out []string
 	for rel := range in.envs {
-		if info, err := os.Stat(place(in.tree, rel)); err == nil && !info.IsDir() && in.tree.ID(rel) == "" {
+		if info, err := os.Stat(place(in.tree, rel)); err == nil && !info.IsDir() && in.id(rel) == "" {
 			out = append(out, rel)
 		}
 	}

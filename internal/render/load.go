@@ -20,15 +20,19 @@ import (
 )
 
 // load loads one stack; what goes wrong ends in Invalid.
-func (l *Loader) load(ctx context.Context, tree Tree, file string) Project {
-	p := Project{Commit: tree.Commit(), Stack: plan.Stack{File: file, Mode: plan.Managed, Blob: tree.ID(file)}}
+func (l *Loader) load(ctx context.Context, tree Tree, file string) *entry {
+	p := Project{Commit: tree.Commit(), Stack: plan.Stack{File: file, Mode: plan.Managed}}
 	in := l.newInputs(tree)
+	in.before = l.cache[file]
+	p.Blob = in.id(file)
 	in.addFolder(path.Dir(file))
 	project, err := l.loadCompose(ctx, tree, file, in)
 	if err == nil {
 		p.Name = project.Name
 		p.Mode = modeOf(project)
-		err = l.finish(&p, project, tree)
+		if err = l.finish(&p, project, in); err != nil {
+			p.compose, p.build, p.Services, p.aged = nil, nil, nil, nil // half of them, by chance
+		}
 		if p.Mode == plan.Ignored {
 			err = nil // nobody will deploy it
 		}
@@ -38,9 +42,8 @@ func (l *Loader) load(ctx context.Context, tree Tree, file string) Project {
 	if err != nil {
 		p.Invalid = l.explain(ctx, tree, in, file, err)
 	}
-	p.inputs, p.fixed = in.list()
-	p.volatile, p.Untracked = in.volatile, in.untracked()
-	return p
+	p.Untracked = in.untracked()
+	return in.entry(p)
 }
 
 // loadCompose does what `docker compose` does in the stack's folder, with an
@@ -70,7 +73,7 @@ func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in
 		cli.WithEnvFiles(),
 		cli.WithDotEnv,
 		configFiles(dir),
-		cli.WithDefaultConfigPath,
+		defaultFile(dir),
 		cli.WithDefaultProfiles(),
 		cli.WithName(name),
 		cli.WithResolvedPaths(true),
@@ -79,7 +82,9 @@ func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in
 	if err != nil {
 		return nil, err
 	}
-	in.addConfigs(dir, options.ConfigPaths)
+	for _, f := range options.ConfigPaths {
+		in.add(f)
+	}
 	project, err := l.compose(ctx, options, in)
 	if err != nil {
 		return nil, err
@@ -144,6 +149,19 @@ func configFiles(dir string) cli.ProjectOptionsFn {
 				f = filepath.Join(dir, f)
 			}
 			o.ConfigPaths = append(o.ConfigPaths, f)
+		}
+		return nil
+	}
+}
+
+// defaultFile takes the folder's own compose file. If it was deleted by hand, that
+// of a folder above, which Compose would take, is another stack's.
+func defaultFile(dir string) cli.ProjectOptionsFn {
+	return func(o *cli.ProjectOptions) error {
+		for _, name := range fileNames() {
+			if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+				return cli.WithDefaultConfigPath(o)
+			}
 		}
 		return nil
 	}

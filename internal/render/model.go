@@ -22,9 +22,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// errUnsure says that compose-go's own loader has to decide: reader does not
-// know what it would do.
-var errUnsure = errors.New("not known to the reader")
+var (
+	// errUnsure says that the reader can't tell what compose-go's loader would do,
+	// nor what it would read for that.
+	errUnsure = errors.New("not known to the reader")
+	// errRefused says that the loader will refuse it, with a better reason.
+	errRefused = errors.New("refused by the reader")
+)
 
 // reader does what compose-go's loader does, with the loader's own parts in the
 // loader's own order, except that the schema comes compiled and that it tells
@@ -73,7 +77,7 @@ func (r *reader) project(ctx context.Context, o *cli.ProjectOptions) (*types.Pro
 	}
 	name, _ := options.GetProjectName()
 	if len(dict) == 0 || name == "" {
-		return nil, errUnsure
+		return nil, errRefused
 	}
 	dict["name"] = name
 	if dict, err = loader.Normalize(dict, details.Environment); err != nil {
@@ -237,7 +241,7 @@ func (r *reader) document(ctx context.Context, doc *yaml.Node, included []string
 	}
 	cfg, ok := raw.(map[string]any)
 	if !ok || !stringKeys(raw) {
-		return nil, errUnsure
+		return nil, errRefused
 	}
 	// It copies, and turns empty lists that are nil into ones that are not.
 	cfg, err := interp.Interpolate(cfg, *options.Interpolate)

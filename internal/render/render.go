@@ -17,9 +17,12 @@ import (
 	"maps"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -52,7 +55,8 @@ const (
 )
 
 // Tree shows a commit: its tracked files by name and id, and a folder on disk
-// that has them together with the clone's untracked files.
+// that has them together with the clone's untracked files. It is used by several
+// goroutines at a time.
 type Tree interface {
 	Commit() string
 	// Dir is the folder to load from.
@@ -100,21 +104,30 @@ type Project struct {
 	// this process can read.
 	compose, build *types.Project
 	hasher         Hasher
-	inputs         []input
-	// fixed are the files that were read and change with the commit only, unless
-	// a person changes them.
-	fixed []string
-	// volatile says that not all inputs are known.
-	volatile bool
+	// aged are the tracked paths whose times are Touched of a service, by its name.
+	aged map[string][]string
 }
 
 // Compose gives a copy of the project as the engine is to get it; the SDK
 // changes what it is given.
-func (p Project) Compose() (*types.Project, error) { return copyOf(p.compose) }
+func (p Project) Compose() (*types.Project, error) { return p.handOut(p.compose) }
 
 // BuildContext gives a copy with paths that this process can read, to build images
 // from.
-func (p Project) BuildContext() (*types.Project, error) { return copyOf(p.build) }
+func (p Project) BuildContext() (*types.Project, error) { return p.handOut(p.build) }
+
+// handOut copies one of the two and says which commit it is of: what is kept may
+// be of many.
+func (p Project) handOut(of *types.Project) (*types.Project, error) {
+	c, err := copyOf(of)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range c.Services {
+		s.CustomLabels[LabelCommit] = p.Commit
+	}
+	return c, nil
+}
 
 // Only is the project with some of its services only; the others count as
 // switched off.
@@ -143,10 +156,13 @@ func copyOf(p *types.Project) (*types.Project, error) {
 // is used by one goroutine at a time.
 type Loader struct {
 	o        Options
-	realRoot string             // Root with links resolved
-	key      []byte             // of the sums of fields
-	cache    map[string]Project // by file
+	realRoot string // Root with links resolved
+	key      []byte // of the sums of fields
 	schema   func() (*jsonschema.Schema, error)
+	tick     time.Duration       // see clockTick
+	cache    map[string][]*entry // by file, the newest first
+	round    int                 // counts calls of Load
+	loads    atomic.Int64        // counts stacks that were loaded
 	// library is held while compose-go's own loader runs: it keeps a list of files
 	// without a lock.
 	library  sync.Mutex
@@ -159,7 +175,7 @@ func New(o Options) *Loader {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	l := &Loader{o: o, realRoot: o.Root, key: make([]byte, 32), cache: map[string]Project{}, schema: sync.OnceValues(compileSchema)}
+	l := &Loader{o: o, realRoot: o.Root, key: make([]byte, 32), cache: map[string][]*entry{}, tick: clockTick, schema: sync.OnceValues(compileSchema)}
 	_, _ = rand.Read(l.key) // never fails
 	if real, err := filepath.EvalSymlinks(o.Root); err == nil {
 		l.realRoot = real
@@ -171,27 +187,54 @@ func New(o Options) *Loader {
 // load is returned with its reason in Invalid. The error is for what concerns
 // all: a context that ended.
 //
-// A stack is loaded anew when the commit is another one, or when a file that
-// git does not track and that it depended on (an .env by hand) changed. An
-// invalid one always is: what it lacks may have come.
+// A stack is loaded anew only when something that its last load looked at has
+// changed, see entry; that goes for invalid ones, too. Two trees that are loaded
+// in turns do not disturb each other.
 func (l *Loader) Load(ctx context.Context, tree Tree) ([]Project, error) {
 	files := Discover(tree)
-	projects := make([]Project, 0, len(files))
-	fresh := make(map[string]Project, len(files))
-	for _, file := range files {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		p, ok := l.cache[file]
-		if !ok || p.Commit != tree.Commit() || p.Invalid != "" || p.volatile || !unchanged(tree, p.inputs) || slices.ContainsFunc(p.fixed, tree.Edited) {
-			p = l.load(ctx, tree, file)
-		}
-		fresh[file] = p
-		projects = append(projects, p)
+	look := l.newLook(tree)
+	entries := make([]*entry, len(files))
+	for i, file := range files {
+		entries[i] = look.find(l.cache[file])
 	}
-	l.cache = fresh
+	if err := l.loadMissing(ctx, tree, files, entries); err != nil {
+		return nil, err
+	}
+	l.round++
+	projects := make([]Project, len(files))
+	for i, e := range entries {
+		e.used = l.round
+		projects[i] = look.give(e)
+	}
+	l.forget()
 	refuseDoubles(projects)
 	return refuseCycles(projects), nil
+}
+
+// loadMissing loads, side by side, the stacks that have no entry yet.
+func (l *Loader) loadMissing(ctx context.Context, tree Tree, files []string, entries []*entry) error {
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range min(runtime.GOMAXPROCS(0), len(files)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; int(i) < len(files) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				if entries[i] == nil {
+					l.loads.Add(1)
+					entries[i] = l.load(ctx, tree, files[i])
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for i, e := range entries {
+		if e.used == 0 {
+			l.cache[files[i]] = slices.Insert(l.cache[files[i]], 0, e)
+		}
+	}
+	return nil
 }
 
 // Discover lists the compose files of a tree: one a folder, by Compose's

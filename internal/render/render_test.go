@@ -52,7 +52,21 @@ func (f *folder) write(name, text string) *folder {
 	if err := os.Chtimes(full, old, old); err != nil {
 		f.t.Fatal(err)
 	}
+	touchFolder(f.t, filepath.Dir(full))
 	return f
+}
+
+// touchFolder gives a folder another time, as the clock would that has ticked.
+func touchFolder(t testing.TB, dir string) {
+	t.Helper()
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := info.ModTime().Add(-time.Second)
+	if err := os.Chtimes(dir, at, at); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // hide writes a file that git does not track.
@@ -114,7 +128,7 @@ func loader(f *folder, change ...func(*render.Options)) *render.Loader {
 	for _, c := range change {
 		c(&o)
 	}
-	return render.New(o)
+	return render.New(o).WithoutTick()
 }
 
 func load(t testing.TB, l *render.Loader, tree render.Tree) map[string]render.Project {

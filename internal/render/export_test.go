@@ -1,0 +1,17 @@
+package render
+
+// Loads counts the stacks that were loaded, not those that were kept.
+func (l *Loader) Loads() int { return int(l.loads.Load()) }
+
+// WithoutTick makes a Loader trust the stamps of files that were written right
+// before it reads them. A test then has to give each content another time.
+func (l *Loader) WithoutTick() *Loader {
+	l.tick = 0
+	return l
+}
+
+// SameSums makes a Loader give the sums of fields that another one gives.
+func (l *Loader) SameSums(o *Loader) *Loader {
+	l.key = o.key
+	return l
+}
