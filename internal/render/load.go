@@ -127,7 +127,7 @@ func (l *Loader) warnObsolete(in *inputs) {
 			file = rel
 		}
 		if _, said := l.obsolete.LoadOrStore(file, true); !said {
-			l.o.Logger.Warn("compose file has a version, which is obsolete and ignored", "file", file)
+			l.o.Logger.Warn("compose file has a version, which is obsolete and ignored", "path", file)
 		}
 	}
 }
