@@ -490,6 +490,11 @@ func (w *world) compare(what string, l *render.Loader, tree render.Tree) {
 			fresh = load(w, w.loader().SameSums(l), tree)
 		}
 	}
+	for file, p := range load(w, w.loader().SameSums(l).ByLibrary(), tree) {
+		if want, got := show(p), show(kept[file]); (p.Invalid == "" || kept[file].Invalid == "") && !reflect.DeepEqual(got, want) {
+			w.Fatalf("after %s\n%s is otherwise than compose-go gives it:\n%s", what, file, cmp.Diff(want, got))
+		}
+	}
 	if len(kept) != len(fresh) {
 		w.Fatalf("after %s: %d stacks, a fresh loader finds %d", what, len(kept), len(fresh))
 	}
