@@ -57,6 +57,7 @@ type Registry struct {
 type Engine struct {
 	o     Options
 	api   client.APIClient
+	sight *sight
 	pulls pulls
 }
 
@@ -97,7 +98,8 @@ func New(api client.APIClient, o Options) *Engine {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	takeLogs(o.Logger)
-	return &Engine{o: o, api: api}
+	s := &sight{}
+	return &Engine{o: o, api: noting{api, s}, sight: s}
 }
 
 // Ping says whether the engine answers.

@@ -12,10 +12,8 @@ import (
 	"github.com/docker/compose/v2/pkg/api"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
@@ -24,47 +22,23 @@ import (
 // observeTimeout bounds one snapshot: an engine that hangs must not hang us.
 const observeTimeout = 60 * time.Second
 
-// Observe takes one snapshot: four calls, however many stacks there are.
+// Observe takes one snapshot, with at most four calls however many stacks there
+// are. While the engine's events are heard, see Events, it asks for images and
+// for what has changed since the last one; every ten minutes it asks for all.
 func (e *Engine) Observe(ctx context.Context) (plan.Observed, error) {
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
-	var (
-		containers []container.Summary
-		images     []image.Summary
-		networks   []network.Summary
-		volumes    volume.ListResponse
-	)
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		containers, err = e.api.ContainerList(ctx, container.ListOptions{All: true})
-		return err
-	})
-	g.Go(func() (err error) {
-		images, err = e.api.ImageList(ctx, image.ListOptions{})
-		return err
-	})
-	g.Go(func() (err error) {
-		networks, err = e.api.NetworkList(ctx, network.ListOptions{})
-		return err
-	})
-	g.Go(func() (err error) {
-		volumes, err = e.api.VolumeList(ctx, volume.ListOptions{})
-		return err
-	})
-	if err := g.Wait(); err != nil {
-		return plan.Observed{}, fmt.Errorf("observe the engine: %w", err)
+	e.sight.snapshot.Lock()
+	defer e.sight.snapshot.Unlock()
+	if err := e.sight.refresh(ctx, e.api); err != nil {
+		return plan.Observed{}, err
 	}
-	return e.collect(containers, images, networks, volumes.Volumes), nil
+	return e.collect(e.sight.all(time.Now()), e.sight.names, e.sight.networks, e.sight.volumes), nil
 }
 
 // collect sorts what the engine listed by project.
-func (e *Engine) collect(containers []container.Summary, images []image.Summary, networks []network.Summary, volumes []*volume.Volume) plan.Observed {
-	o := plan.Observed{Images: map[string]string{}, Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}}
-	for _, i := range images {
-		for _, ref := range slices.Concat(i.RepoTags, i.RepoDigests) {
-			o.Images[ref] = i.ID
-		}
-	}
+func (e *Engine) collect(containers []container.Summary, images map[string]string, networks []network.Summary, volumes []*volume.Volume) plan.Observed {
+	o := plan.Observed{Images: images, Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}}
 	byProject := map[string]*found{}
 	at := func(labels map[string]string) *found {
 		name := labels[api.ProjectLabel]

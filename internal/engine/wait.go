@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/docker/compose/v2/pkg/api"
 	"github.com/docker/docker/api/types/events"
-	"github.com/docker/docker/api/types/filters"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
@@ -34,7 +32,10 @@ func (e *Engine) watch(ctx context.Context, name string) (changes <-chan struct{
 	ctx, cancel := context.WithCancel(ctx)
 	args := projectFilter(name)
 	args.Add("type", string(events.ContainerEventType))
-	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: withActions(args)})
+	for _, action := range looksFor() {
+		args.Add("event", string(action))
+	}
+	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: args})
 	ch := make(chan struct{}, 1)
 	go func() {
 		for {
@@ -198,69 +199,4 @@ func (e *Engine) life(ctx context.Context, id string) (restarts int, age time.Du
 		return c.RestartCount, provenAge
 	}
 	return c.RestartCount, max(time.Since(at), 0)
-}
-
-// Events tells the projects whose containers changed on the host. It
-// reconnects by itself and ends with ctx. After a time in which nobody
-// listened it tells an empty name: anything may have happened. A name that
-// nobody takes in time is dropped: callers still have to look from time to
-// time.
-func (e *Engine) Events(ctx context.Context) <-chan string {
-	ch := make(chan string, 64)
-	go func() {
-		for again := false; ctx.Err() == nil; again = true {
-			if !again || e.back(ctx, ch) {
-				e.listen(ctx, ch)
-			}
-			select {
-			case <-time.After(lookAgain):
-			case <-ctx.Done():
-			}
-		}
-	}()
-	return ch
-}
-
-// back says whether the engine answers again, and tells so.
-func (e *Engine) back(ctx context.Context, ch chan<- string) bool {
-	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
-	defer cancel()
-	if e.Ping(ctx) != nil {
-		return false
-	}
-	select {
-	case ch <- "":
-	default:
-	}
-	return true
-}
-
-func (e *Engine) listen(ctx context.Context, ch chan<- string) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	args := filters.NewArgs(filters.Arg("type", string(events.ContainerEventType)), filters.Arg("label", api.ProjectLabel))
-	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: withActions(args)})
-	for {
-		select {
-		case m := <-messages:
-			select {
-			case ch <- m.Actor.Attributes[api.ProjectLabel]:
-			default:
-			}
-		case err := <-errs:
-			e.o.Logger.Debug("the engine's events ended", "err", err)
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// withActions limits events to those that change what is observed. Each run of
-// a healthcheck causes three others.
-func withActions(args filters.Args) filters.Args {
-	for _, action := range []events.Action{events.ActionDie, events.ActionDestroy, events.ActionPause, events.ActionStart, events.ActionRename, events.ActionHealthStatus} {
-		args.Add("event", string(action))
-	}
-	return args
 }

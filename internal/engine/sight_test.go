@@ -1,0 +1,403 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/docker/compose/v2/pkg/api"
+	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/volume"
+	"github.com/docker/docker/client"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+)
+
+// told is an engine that has lists and tells events, as it is made to.
+type told struct {
+	client.APIClient
+	mu         sync.Mutex
+	containers map[string]container.Summary
+	networks   map[string]network.Summary
+	volumes    map[string]*volume.Volume
+	images     map[string]string
+	calls      []string // but for those of images
+	// streams are the open streams of events. Lists fail with err.
+	streams map[chan events.Message]chan error
+	err     error
+}
+
+func newTold() *told {
+	return &told{
+		containers: map[string]container.Summary{}, networks: map[string]network.Summary{}, volumes: map[string]*volume.Volume{},
+		images: map[string]string{"base:1": "sha256:1"}, streams: map[chan events.Message]chan error{},
+	}
+}
+
+// since gives the calls since it was asked last.
+func (f *told) since() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	slices.Sort(f.calls)
+	calls := strings.Join(f.calls, " ")
+	f.calls = nil
+	return calls
+}
+
+func (f *told) ContainerList(_ context.Context, o container.ListOptions) ([]container.Summary, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ids := o.Filters.Get("id")
+	var out []container.Summary
+	for _, c := range f.containers {
+		if len(ids) == 0 || slices.Contains(ids, c.ID) {
+			out = append(out, c)
+		}
+	}
+	f.calls = append(f.calls, fmt.Sprintf("containers(%d)", len(ids)))
+	return out, f.err
+}
+
+func (f *told) ImageList(context.Context, image.ListOptions) ([]image.Summary, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []image.Summary
+	for name, id := range f.images {
+		out = append(out, image.Summary{ID: id, RepoTags: []string{name}})
+	}
+	return out, f.err
+}
+
+func (f *told) NetworkList(context.Context, network.ListOptions) ([]network.Summary, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []network.Summary
+	for _, n := range f.networks {
+		out = append(out, n)
+	}
+	f.calls = append(f.calls, "networks")
+	return out, f.err
+}
+
+func (f *told) VolumeList(context.Context, volume.ListOptions) (volume.ListResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []*volume.Volume
+	for _, v := range f.volumes {
+		out = append(out, v)
+	}
+	f.calls = append(f.calls, "volumes")
+	return volume.ListResponse{Volumes: out}, f.err
+}
+
+func (f *told) Ping(context.Context) (types.Ping, error) { return types.Ping{}, nil }
+
+func (f *told) ContainerStart(context.Context, string, container.StartOptions) error { return nil }
+
+func (f *told) Events(ctx context.Context, _ events.ListOptions) (<-chan events.Message, <-chan error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	messages, errs := make(chan events.Message), make(chan error, 1)
+	f.streams[messages] = errs
+	context.AfterFunc(ctx, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.streams, messages)
+	})
+	return messages, errs
+}
+
+// tell lets everybody who listens hear events.
+func (f *told) tell(ms ...events.Message) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range ms {
+		for messages := range f.streams {
+			messages <- m
+		}
+	}
+}
+
+// breakOff ends all streams.
+func (f *told) breakOff() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, errs := range f.streams {
+		errs <- errors.New("broken off")
+	}
+	clear(f.streams)
+}
+
+func idOf(n int) string { return fmt.Sprintf("%064x", n+1) }
+
+func event(t events.Type, a events.Action, id string) events.Message {
+	return events.Message{Type: t, Action: a, Actor: events.Actor{ID: id, Attributes: map[string]string{}}}
+}
+
+// shown is how an engine lists an image: by its name, while that stands for it.
+func (f *told) shown(id string) string {
+	if f.images["base:1"] == id {
+		return "base:1"
+	}
+	return id
+}
+
+func (f *told) put(n int, state container.ContainerState) {
+	f.containers[idOf(n)] = container.Summary{
+		ID: idOf(n), Names: []string{fmt.Sprintf("/web-app-%d", n)}, Image: f.shown("sha256:1"), ImageID: "sha256:1", State: state, Status: "Up 2 seconds",
+		Labels: map[string]string{api.ProjectLabel: fmt.Sprintf("web%d", n%3), api.ServiceLabel: "app"},
+	}
+}
+
+// happens changes something and gives the event that tells of it.
+func (f *told) happens(g *rand.Rand) events.Message {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := g.IntN(6)
+	id := idOf(n)
+	c, there := f.containers[id]
+	switch k := g.IntN(8); {
+	case k == 0:
+		name := fmt.Sprintf("net%d", n)
+		if _, ok := f.networks[name]; ok {
+			delete(f.networks, name)
+			return event(events.NetworkEventType, events.ActionDestroy, name)
+		}
+		f.networks[name] = network.Summary{Name: name, ID: "id of " + name}
+		return event(events.NetworkEventType, events.ActionCreate, name)
+	case k == 1:
+		name := fmt.Sprintf("vol%d", n)
+		if _, ok := f.volumes[name]; ok {
+			delete(f.volumes, name)
+			return event(events.VolumeEventType, events.ActionDestroy, name)
+		}
+		f.volumes[name] = &volume.Volume{Name: name}
+		return event(events.VolumeEventType, events.ActionCreate, name)
+	case k == 2 && there:
+		c.NetworkSettings = &container.NetworkSettingsSummary{Networks: map[string]*network.EndpointSettings{fmt.Sprintf("net%d", g.IntN(3)): {}}}
+		f.containers[id] = c
+		m := event(events.NetworkEventType, events.ActionConnect, "net")
+		m.Actor.Attributes["container"] = id
+		return m
+	case k == 3 && there:
+		delete(f.containers, id)
+		return event(events.ContainerEventType, events.ActionDestroy, id)
+	case k < 6:
+		f.put(n, container.StateRunning)
+		return event(events.ContainerEventType, events.ActionStart, id)
+	default:
+		f.put(n, container.StateExited)
+		return event(events.ContainerEventType, events.ActionDie, id)
+	}
+}
+
+// retag moves a name of an image. Some engines tell of that and some don't.
+func (f *told) retag(g *rand.Rand) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.images["base:1"] = fmt.Sprintf("sha256:%d", g.IntN(3))
+	for id, c := range f.containers {
+		c.Image = f.shown(c.ImageID)
+		f.containers[id] = c
+	}
+}
+
+// newHearing makes an Engine that hears events and has looked once.
+func newHearing(t *testing.T, f *told) *Engine {
+	t.Helper()
+	e := New(f, Options{})
+	heard := e.Events(t.Context())
+	go func() {
+		for t.Context().Err() == nil {
+			select {
+			case <-heard:
+			case <-t.Context().Done():
+			}
+		}
+	}()
+	synctest.Wait()
+	time.Sleep(2 * hearing)
+	if _, err := e.Observe(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.since()
+	return e
+}
+
+func TestOnlyWhatChangedIsAskedFor(t *testing.T) {
+	const everything = "containers(0) networks volumes"
+	started := func(n int) events.Message { return event(events.ContainerEventType, events.ActionStart, idOf(n)) }
+	for _, c := range []struct {
+		name string
+		do   func(f *told, e *Engine)
+		want string
+	}{
+		{"nothing", func(*told, *Engine) {}, ""},
+		{"a container", func(f *told, _ *Engine) { f.tell(started(1), started(1)) }, "containers(1)"},
+		{"two containers", func(f *told, _ *Engine) { f.tell(started(1), started(2)) }, "containers(2)"},
+		{"very many", func(f *told, _ *Engine) {
+			for n := range singly + 1 {
+				f.tell(started(n))
+			}
+		}, everything},
+		{"a network", func(f *told, _ *Engine) { f.tell(event(events.NetworkEventType, events.ActionCreate, "n")) }, "networks"},
+		{"a volume", func(f *told, _ *Engine) { f.tell(event(events.VolumeEventType, events.ActionCreate, "v")) }, "volumes"},
+		{"a name of an image", func(f *told, _ *Engine) { f.images["base:1"] = "sha256:2" }, "containers(0)"},
+		{"what the daemon did itself, before the event comes", func(_ *told, e *Engine) {
+			_ = e.api.ContainerStart(context.Background(), idOf(1), container.StartOptions{})
+		}, "containers(1)"},
+		{"the same by a name", func(_ *told, e *Engine) {
+			_ = e.api.ContainerStart(context.Background(), "web-app-1", container.StartOptions{})
+		}, everything},
+		{"ten minutes went by", func(*told, *Engine) { time.Sleep(sightAge) }, everything},
+		{"the events broke off", func(f *told, _ *Engine) { f.breakOff() }, everything},
+		{"the events have just come back", func(f *told, _ *Engine) { f.breakOff(); time.Sleep(lookAgain + hearing/2) }, everything},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newTold()
+				f.put(1, container.StateExited)
+				e := newHearing(t, f)
+				c.do(f, e)
+				synctest.Wait()
+				if _, err := e.Observe(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if got := f.since(); got != c.want {
+					t.Errorf("asked for %q, want %q", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+func TestAFailedSnapshotIsNotRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newTold()
+		e := newHearing(t, f)
+		f.put(1, container.StateRunning)
+		f.err = errors.New("the engine is away")
+		f.tell(event(events.ContainerEventType, events.ActionStart, idOf(1)))
+		synctest.Wait()
+		if _, err := e.Observe(t.Context()); err == nil {
+			t.Error("no error")
+		}
+		f.err = nil
+		o, err := e.Observe(t.Context())
+		if err != nil || len(o.Running) != 1 {
+			t.Errorf("%v, %+v", err, o.Running)
+		}
+	})
+}
+
+// What is seen is what an engine sees that remembers nothing: at once where the
+// events came, be it twice, late or in another order; at once after a break; and
+// within ten minutes where some were lost.
+func TestNoDriftIsMissedWhateverBecomesOfTheEvents(t *testing.T) {
+	for seed := range uint64(60) {
+		synctest.Test(t, func(t *testing.T) {
+			g := rand.New(rand.NewPCG(seed, 7))
+			f := newTold()
+			for n := range 4 {
+				f.put(n, container.StateRunning)
+			}
+			e, fresh := newHearing(t, f), New(f, Options{})
+			lost := false
+			for range 40 {
+				var late []events.Message
+				for range g.IntN(4) {
+					if g.IntN(6) == 0 {
+						f.retag(g)
+						continue
+					}
+					m := f.happens(g)
+					switch g.IntN(10) {
+					case 0:
+						lost = true
+					case 1, 2, 3:
+						late = append(late, m)
+					case 4:
+						f.tell(m, m)
+					default:
+						f.tell(m)
+					}
+				}
+				for _, i := range g.Perm(len(late)) {
+					f.tell(late[i])
+				}
+				switch g.IntN(12) {
+				case 0:
+					f.breakOff()
+					lost = false
+				case 1:
+					time.Sleep(sightAge)
+					lost = false
+				case 2, 3:
+					time.Sleep(time.Minute)
+				}
+				synctest.Wait()
+				got, err := e.Observe(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				want, err := fresh.Observe(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				timeless(got.Running)
+				timeless(want.Running)
+				if !lost && !reflect.DeepEqual(got, want) {
+					t.Fatalf("seed %d: seen\n%+v\nwant\n%+v", seed, got, want)
+				}
+			}
+		})
+	}
+}
+
+// timeless takes away for how long what runs has done so.
+func timeless(rs []plan.Running) {
+	for _, r := range rs {
+		for i := range r.Containers {
+			r.Containers[i].Since = ""
+		}
+	}
+}
+
+func TestTheTimeInAStatusGoesOn(t *testing.T) {
+	for _, c := range []struct {
+		status string
+		later  time.Duration
+		want   string
+	}{
+		{"Up 2 seconds", 10 * time.Minute, "Up 10 minutes"},
+		{"Up Less than a second", 5 * time.Second, "Up 5 seconds"},
+		{"Up About a minute (healthy)", 9 * time.Minute, "Up 10 minutes (healthy)"},
+		{"Up 3 hours (Paused)", time.Hour, "Up 4 hours (Paused)"},
+		{"Up 3 hours", 0, "Up 3 hours"},
+		{"Up 5 days (unhealthy)", 10 * time.Minute, "Up 5 days (unhealthy)"},
+		{"Up 10 seconds (health: starting)", 10 * time.Second, "Up 20 seconds (health: starting)"},
+		{"Exited (137) 2 minutes ago", 8 * time.Minute, "Exited (137) 10 minutes ago"},
+		{"Exited (-1) About an hour ago", time.Hour, "Exited (-1) 2 hours ago"},
+		{"Restarting (1) 5 seconds ago", time.Second, "Restarting (1) 6 seconds ago"},
+		{"Created", time.Hour, "Created"},
+		{"Dead", time.Hour, "Dead"},
+		{"Removal In Progress", time.Hour, "Removal In Progress"},
+		{"Up a while", time.Hour, "Up a while"},
+	} {
+		if got := aged(c.status, c.later); got != c.want {
+			t.Errorf("%q after %s: %q, want %q", c.status, c.later, got, c.want)
+		}
+	}
+}
