@@ -202,7 +202,7 @@ func (d *benchDaemon) pulls(b *testing.B) (first, last time.Time) {
 			if first.IsZero() || op.Started.Before(first) {
 				first = op.Started
 			}
-			if end := op.Started.Add(op.Took); end.After(last) {
+			if end := op.Started.Add(op.Took + op.Settled); end.After(last) {
 				last = end
 			}
 		}

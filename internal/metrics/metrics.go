@@ -124,7 +124,7 @@ func (m *Metrics) operations(c report.Check) {
 	}
 	for _, op := range c.Operations {
 		kind := known(label(op.Kind), kinds())
-		m.operationDuration.WithLabelValues(kind).Observe(op.Took.Seconds())
+		m.operationDuration.WithLabelValues(kind).Observe((op.Took + op.Settled).Seconds())
 		if op.Error != "" {
 			m.operationErrors.WithLabelValues(kind).Inc()
 		}

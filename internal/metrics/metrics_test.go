@@ -310,3 +310,23 @@ func TestBuildRuntimeAndProcessAreThere(t *testing.T) {
 		t.Errorf("missing: %s", missing)
 	}
 }
+
+func TestTheTimeOfAnOperationHasItsWaiting(t *testing.T) {
+	m, reg := fresh()
+	m.Ended(report.Check{Operations: []report.Operation{{Kind: "up", Stack: "web", Took: time.Second, Settled: 2 * time.Second}}})
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for _, f := range families {
+		if f.GetName() == "gitops_operation_duration_seconds" {
+			for _, of := range f.GetMetric() {
+				sum += of.GetHistogram().GetSampleSum()
+			}
+		}
+	}
+	if sum != 3 {
+		t.Errorf("%v s, want 3", sum)
+	}
+}

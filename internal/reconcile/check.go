@@ -28,13 +28,16 @@ func (c *check) count(stack string, result report.Result) {
 
 func (t *task) operation() report.Operation {
 	return report.Operation{
-		Kind: string(t.Kind), Stack: t.Stack, Cause: t.Cause.String(), Started: t.begun, Took: t.took,
+		Kind: string(t.Kind), Stack: t.Stack, Cause: t.Cause.String(), Started: t.begun, Took: t.took, Settled: t.settled,
 		Error: report.Reason(t.err), Detail: report.Detail(t.err),
 	}
 }
 
-func logOperation(log *slog.Logger, op plan.Op, took time.Duration, commit string, err error) {
+func logOperation(log *slog.Logger, op plan.Op, took, settled time.Duration, commit string, err error) {
 	args := []any{"op", string(op.Kind), "cause", op.Cause.String(), "commit", short(commit), "took", took.Round(time.Millisecond)}
+	if settled > 0 {
+		args = append(args, "settled", settled.Round(time.Millisecond))
+	}
 	if op.Stack != "" {
 		args = append([]any{"stack", op.Stack}, args...)
 	}

@@ -45,8 +45,9 @@ type task struct {
 	// begun is when all that it came after had ended; zero before.
 	begun time.Time
 	ended bool
-	took  time.Duration
-	err   error
+	// took is the doing, settled the waiting after it; see report.Operation.
+	took, settled time.Duration
+	err           error
 	// stale says that the clone has moved on since it was planned, or something
 	// else runs that must not: it was not begun, and is planned again.
 	stale bool
@@ -203,7 +204,7 @@ func (e *executor) begin(ctx context.Context, t *task) {
 	t.check.began(t)
 	go func() {
 		err := e.run(ctx, t)
-		t.took = time.Since(t.begun)
+		t.took = time.Since(t.begun) - t.settled
 		t.stale = errors.Is(err, errStale)
 		t.cut = err != nil && errors.Is(context.Cause(ctx), errShutdown)
 		t.err = err
@@ -284,7 +285,9 @@ func (e *executor) up(ctx context.Context, t *task, release func()) error {
 	err := e.touching(ctx, t, func() error { return e.o.Engine.Up(ctx, t.project, t.Op) })
 	release() // waiting for health costs nothing and may last
 	if err == nil {
+		began := time.Now()
 		err = e.settle(ctx, t)
+		t.settled = time.Since(began)
 	}
 	if err == nil {
 		prune(ctx, e.o.Pruner, e.o.Logger, t)

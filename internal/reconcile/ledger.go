@@ -320,7 +320,7 @@ func (l *ledger) ended(t *task) (report.Stack, bool) {
 		c.add(t.operation())
 	}
 	if t.Kind != plan.HandOver && t.Kind != plan.Checkout || (t.err == nil) == (t.Kind == plan.Checkout) { // the check says that a checkout failed
-		logOperation(l.log, t.Op, t.took, c.To, t.err)
+		logOperation(l.log, t.Op, t.took, t.settled, c.To, t.err)
 	}
 	switch {
 	case t.Kind == plan.Checkout:

@@ -153,7 +153,7 @@ func (l *ledger) handOverEnded(c *check, o Outcome) (replaced *task) {
 	op := plan.Op{Kind: plan.HandOver, Stack: o.Stack, Cause: plan.Cause{Detail: o.Cause}}
 	took := o.Ended.Sub(o.Started)
 	c.add(report.Operation{Kind: string(op.Kind), Stack: o.Stack, Cause: o.Cause, Started: o.Started, Took: took, Error: o.Error, Detail: o.Detail})
-	logOperation(l.log, op, took, o.Commit, errorOf(o.Error))
+	logOperation(l.log, op, took, 0, o.Commit, errorOf(o.Error))
 	if o.Gap > 0 {
 		l.log.Info("no daemon ran meanwhile", "took", o.Gap.Round(time.Millisecond))
 	}

@@ -144,6 +144,17 @@ func TestSlowStacks(t *testing.T) {
 		pass(time.Minute)
 		d.stop()
 	})
+	bubble(t, "what an operation does and what it waits for are told apart", func(t *testing.T) {
+		w := newWorld(t, stack("web"))
+		w.on("up web", takes(3*time.Second))
+		w.on("settle web", takes(20*time.Second))
+		d := start(t, w)
+		pass(time.Minute)
+		ops := d.ended[0].Operations
+		up := ops[len(ops)-1]
+		d.expect("up", fmt.Sprint(up.Kind, " ", up.Took, " ", up.Settled), "up 3s 20s")
+		d.stop()
+	})
 	bubble(t, "a stack that others need is waited for", func(t *testing.T) {
 		w := newWorld(t, stack("a", "b"), stack("b"))
 		w.on("settle b", takes(time.Minute))

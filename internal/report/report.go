@@ -142,11 +142,14 @@ type Outcome struct {
 
 // Operation is one operation of a check, after it has ended.
 type Operation struct {
-	Kind    string        `json:"kind"` // stop, checkout, pull, up, hand over
-	Stack   string        `json:"stack,omitempty"`
-	Cause   string        `json:"cause"`
-	Started time.Time     `json:"started"`
+	Kind    string    `json:"kind"` // stop, checkout, pull, up, hand over
+	Stack   string    `json:"stack,omitempty"`
+	Cause   string    `json:"cause"`
+	Started time.Time `json:"started"`
+	// Took is the doing; Settled is the waiting after it, until what was brought
+	// up had become healthy and stayed up.
 	Took    time.Duration `json:"took_ns"`
+	Settled time.Duration `json:"settled_ns,omitempty"`
 	// Error is the reason why it failed, Detail what there is to say besides, as
 	// for a Stack.
 	Error  string `json:"error,omitempty"`
