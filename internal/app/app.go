@@ -39,6 +39,7 @@ type App struct {
 	log        *slog.Logger
 	engine     *engine.Engine
 	server     *web.Server
+	profiler   *web.Profiler // nil where nobody wants profiles
 	reconciler *reconcile.Reconciler
 	events     func(context.Context) // relays engine events
 	clone      string
@@ -110,6 +111,9 @@ func (a *App) build(ctx context.Context, o Options) error {
 		DisableWebhook: c.DisableWebhook, WebhookSecret: c.WebhookSecret.Value,
 		Branch: c.RepositoryBranch, Remote: p.repo.Remote, Count: counters.Webhook,
 	})
+	if err == nil && c.PprofAddress != "" {
+		a.profiler, err = web.NewProfiler(c.PprofAddress, o.Logger)
+	}
 	return err
 }
 
@@ -121,6 +125,10 @@ func (a *App) Run(ctx context.Context) error {
 	g.Go(func() error { a.engine.CheckLogins(ctx); return nil })
 	g.Go(func() error { a.events(ctx); return nil })
 	g.Go(func() error { return a.server.Run(ctx) })
+	if a.profiler != nil {
+		a.log.Info("showing profiles", "address", a.profiler.Addr())
+		g.Go(func() error { return a.profiler.Run(ctx) })
+	}
 	g.Go(func() error { return a.work(ctx) })
 	return errors.Join(g.Wait(), a.Close())
 }

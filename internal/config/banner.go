@@ -48,6 +48,7 @@ func (c Config) Banner() []slog.Attr {
 		{"WEBHOOK_SECRET", c.WebhookSecret},
 		{"HTTP_ADDRESS", c.HTTPAddress},
 		{"HTTP_CONFIG_FILE", c.HTTPConfigFile},
+		{"PPROF_ADDRESS", c.PprofAddress},
 		{"MAX_PARALLEL_STACKS", c.MaxParallelStacks},
 		{"DEPLOY_TIMEOUT_IN_SECONDS", int64(c.DeployTimeout.Seconds())},
 		{"SELF_HEAL", c.SelfHeal},

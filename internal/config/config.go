@@ -48,6 +48,7 @@ type Config struct {
 	WebhookSecret  Secret
 	HTTPAddress    string
 	HTTPConfigFile string
+	PprofAddress   string // empty for no profiles
 
 	MaxParallelStacks int
 	DeployTimeout     time.Duration
@@ -222,6 +223,7 @@ func (l *loader) config(raw environment) Config {
 		WebhookSecret:      l.secrets["WEBHOOK_SECRET"],
 		HTTPAddress:        string(raw.HTTPAddress),
 		HTTPConfigFile:     raw.HTTPConfigFile,
+		PprofAddress:       string(raw.PprofAddress),
 		MaxParallelStacks:  int(raw.MaxParallelStacks),
 		DeployTimeout:      time.Duration(raw.DeployTimeout),
 		SelfHeal:           bool(raw.SelfHeal),

@@ -35,6 +35,7 @@ type environment struct {
 	WebhookSecret  string  `env:"WEBHOOK_SECRET" twin:"true" secret:"true" doc:"when set, only requests that prove that they know it trigger; when not, a warning at start"`
 	HTTPAddress    address `env:"HTTP_ADDRESS" envDefault:":2112" doc:"where the HTTP server listens"`
 	HTTPConfigFile string  `env:"HTTP_CONFIG_FILE" input:"true" doc:"TLS and basic auth in the Prometheus exporter-toolkit web configuration format; counts for everything but /webhook and /healthz"`
+	PprofAddress   address `env:"PPROF_ADDRESS" doc:"where /debug/pprof shows profiles of the running daemon, without any protection, like 127.0.0.1:6060; empty: nowhere"`
 
 	MaxParallelStacks count   `env:"MAX_PARALLEL_STACKS" envDefault:"4" doc:"stacks applied at the same time"`
 	DeployTimeout     seconds `env:"DEPLOY_TIMEOUT_IN_SECONDS" envDefault:"300" doc:"how long a stack may take to become running and healthy"`
