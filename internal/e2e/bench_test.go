@@ -298,9 +298,7 @@ func newBenchHost(b *testing.B, e benchEngine, stacks int) *benchHost {
 // newBenchHostOf gives each stack an image.
 func newBenchHostOf(b *testing.B, e benchEngine, stacks int, imageOf func(i int) string) *benchHost {
 	b.Helper()
-	h := &benchHost{engine: e, paths: map[string]int{}}
-	bare := gittest.Bare(b)
-	work := gittest.Work(b, bare)
+	h, work := newBenchHostAt(b, e)
 	for i := range stacks {
 		gittest.Write(b, work, fmt.Sprintf("gitops-compose-bench-%d/compose.yaml", i), fmt.Sprintf(`
 services:
@@ -315,6 +313,15 @@ networks:
 `, imageOf(i), benchLabel))
 	}
 	gittest.Push(b, work, "All stacks")
+	return h
+}
+
+// newBenchHostAt has an empty remote, and gives a clone to push to it from.
+func newBenchHostAt(b *testing.B, e benchEngine) (h *benchHost, work string) {
+	b.Helper()
+	h = &benchHost{engine: e, paths: map[string]int{}}
+	bare := gittest.Bare(b)
+	work = gittest.Work(b, bare)
 	backend := gittest.Handler(b, bare, "", "")
 	remote := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.requests.Add(1)
@@ -323,7 +330,7 @@ networks:
 	b.Cleanup(remote.Close)
 	h.url = remote.URL + "/repo.git"
 	h.proxy(b)
-	return h
+	return h, work
 }
 
 // proxy puts a counter between the daemon and the engine.
