@@ -95,6 +95,8 @@ type Repository struct {
 	related    relation
 	warned     map[string]bool
 
+	spare spare
+
 	findersMu sync.Mutex
 	finders   map[string]*finder
 }
@@ -288,6 +290,11 @@ func (r *Repository) Close() error {
 	defer r.mu.Unlock()
 	if r.http.transport != nil {
 		r.http.transport.CloseIdleConnections()
+	}
+	if dir, has := r.spare.take(); has != nil {
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
 	}
 	if r.overlay != "" {
 		return os.RemoveAll(r.overlay)

@@ -2,6 +2,7 @@ package repo
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -218,7 +219,7 @@ func TestAStagedTreeShowsTheCommitAndTheClonesUntrackedFiles(t *testing.T) {
 		t.Error("ids for what is not tracked")
 	}
 	w.agrees(w.git("rev-parse", "HEAD"))
-	if err := tree.Close(); err != nil {
+	if err := errors.Join(tree.Close(), r.Close()); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(tree.Dir()); err == nil {

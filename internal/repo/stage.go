@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -25,7 +24,7 @@ type Tree struct {
 	commit plumbing.Hash
 	root   plumbing.Hash
 	dir    string
-	own    bool // dir was made for this tree
+	shown  shown // what dir has; nil if it is the clone's own folder
 	edited map[string]bool
 	once   sync.Once
 }
@@ -37,11 +36,11 @@ func (t *Tree) Commit() string { return t.commit.String() }
 // has checked out, it is the clone itself.
 func (t *Tree) Dir() string { return t.dir }
 
-// Close removes the folder if it was made for this tree.
+// Close gives the folder back if it was made for this tree.
 func (t *Tree) Close() (err error) {
 	t.once.Do(func() {
-		if t.own {
-			err = os.RemoveAll(t.dir)
+		if t.shown != nil {
+			err = t.r.spare.give(t.dir, t.shown)
 		}
 	})
 	return err
@@ -191,8 +190,8 @@ func (f *finder) folder(h plumbing.Hash) ([]string, error) {
 }
 
 // Stage shows the tree of a commit as a folder without touching the clone's
-// files. It costs in proportion to what differs from the clone's head: folders
-// that don't are one link each.
+// files. Folders that don't differ from the clone's head are one link each, and
+// only what differs from the last stage is written.
 func (r *Repository) Stage(ctx context.Context, commit string) (*Tree, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -236,7 +235,7 @@ func (r *Repository) stage(ctx context.Context, t *Tree) error {
 	if err != nil {
 		return err
 	}
-	s := &stager{ctx: ctx, r: r, edited: t.edited}
+	s := &stager{ctx: ctx, r: r, edited: t.edited, want: shown{}}
 	for i := range x.entries {
 		if x.entries[i].mode == modeLink {
 			s.links = append(s.links, x.entries[i].path)
@@ -252,11 +251,19 @@ func (r *Repository) stage(ctx context.Context, t *Tree) error {
 		}
 		bases = append(bases, half)
 	}
-	if t.dir, err = r.stageFolder(t.commit.String()); err != nil {
+	if err := r.distrust(s.folder("", bases, t.root)); err != nil {
 		return err
 	}
-	t.own = true
-	return r.distrust(s.folder("", bases, t.root, t.dir))
+	if t.dir, t.shown = r.spare.take(); t.shown == nil {
+		if t.dir, err = r.stageFolder(t.commit.String()); err != nil {
+			return err
+		}
+	}
+	if err := r.show(t.dir, t.shown, s.want); err != nil {
+		return errors.Join(r.distrust(err), os.RemoveAll(t.dir))
+	}
+	t.shown = s.want
+	return nil
 }
 
 func (r *Repository) stageFolder(commit string) (string, error) {
@@ -279,11 +286,12 @@ type stager struct {
 	links []string // the paths of all tracked links, sorted
 
 	edited map[string]bool // see Tree
+	want   shown
 }
 
-// folder fills dir, which exists, with the tree `want`. bases are the trees
-// that the clone's folder at path may hold; a zero hash is none.
-func (s *stager) folder(path string, bases []plumbing.Hash, want plumbing.Hash, dir string) error {
+// folder wants the tree `want` at path. bases are the trees that the clone's
+// folder there may hold; a zero hash is none.
+func (s *stager) folder(path string, bases []plumbing.Hash, want plumbing.Hash) error {
 	if err := s.ctx.Err(); err != nil {
 		return err
 	}
@@ -301,7 +309,7 @@ func (s *stager) folder(path string, bases []plumbing.Hash, want plumbing.Hash, 
 		if why := unsafeName(e.name); why != "" {
 			return blocked("the commit has the path %s, which is not safe to write: %s", quotePath(join(path, e.name)), why)
 		}
-		if err := s.entry(join(path, e.name), had[e.name], e, filepath.Join(dir, e.name)); err != nil {
+		if err := s.entry(join(path, e.name), had[e.name], e); err != nil {
 			return err
 		}
 	}
@@ -311,11 +319,12 @@ func (s *stager) folder(path string, bases []plumbing.Hash, want plumbing.Hash, 
 		}
 		tracked[name] = true
 		// A folder that goes: what is untracked in it stays, and is shown.
-		if err := s.gone(join(path, name), entries, filepath.Join(dir, name)); err != nil {
+		if err := s.gone(join(path, name), entries); err != nil {
 			return err
 		}
 	}
-	return s.untracked(path, tracked, dir)
+	s.untracked(path, tracked)
+	return nil
 }
 
 // had returns what the clone may hold under each name: one entry per base.
@@ -346,7 +355,7 @@ func folders(entries []treeEntry) []plumbing.Hash {
 	return out
 }
 
-func (s *stager) entry(path string, had []treeEntry, e treeEntry, at string) error {
+func (s *stager) entry(path string, had []treeEntry, e treeEntry) error {
 	unchanged := had != nil && !slices.ContainsFunc(had, func(h treeEntry) bool { return !h.same(e) })
 	if unchanged && s.edited[path] {
 		if now, err := look(s.r.work.abs(path)); err == nil && now.mode == 0 {
@@ -357,67 +366,52 @@ func (s *stager) entry(path string, had []treeEntry, e treeEntry, at string) err
 	case e.folder():
 		// A link that is reached through a linked folder would be followed in the
 		// clone, to what another commit has there.
-		if unchanged && !s.hasLinks(path) {
-			return os.Symlink(s.r.work.abs(path), at)
+		if !unchanged || s.hasLinks(path) {
+			s.want[path] = shownEntry{folder: true}
+			return s.folder(path, folders(had), e.hash)
 		}
-		if err := os.Mkdir(at, 0o700); err != nil {
-			return err
-		}
-		return s.folder(path, folders(had), e.hash, at)
-	case e.mode == modeSubmodule:
-		return os.Symlink(s.r.work.abs(path), at)
-	case unchanged && e.mode != modeLink:
-		return os.Symlink(s.r.work.abs(path), at)
+		s.want[path] = shownEntry{link: s.r.work.abs(path)}
+	case e.mode == modeSubmodule, unchanged && e.mode != modeLink:
+		s.want[path] = shownEntry{link: s.r.work.abs(path)}
+	default:
+		s.want[path] = shownEntry{blob: treeEntry{mode: e.mode, hash: e.hash}}
 	}
-	return s.r.stageBlob(at, e)
+	return nil
 }
 
-// stageBlob writes one file; it need not survive a crash, so nothing is synced.
-func (r *Repository) stageBlob(at string, e treeEntry) error {
-	plain := Repository{objects: r.objects, log: slog.New(slog.DiscardHandler)} // the checkout will warn
-	return plain.writeBlob(at, action{change: change{to: e}}, false)
-}
-
-// gone shows what is untracked in a folder that the commit no longer has.
-func (s *stager) gone(path string, had []treeEntry, at string) error {
+// gone wants what is untracked in a folder that the commit no longer has.
+func (s *stager) gone(path string, had []treeEntry) error {
 	if !slices.ContainsFunc(had, treeEntry.folder) {
 		return nil
 	}
-	if err := os.Mkdir(at, 0o700); err != nil {
+	before := len(s.want)
+	if err := s.folder(path, folders(had), plumbing.ZeroHash); err != nil {
 		return err
 	}
-	if err := s.folder(path, folders(had), plumbing.ZeroHash, at); err != nil {
-		return err
-	}
-	if err := os.Remove(at); err != nil && !isNotEmpty(err) {
-		return err
+	if len(s.want) > before {
+		s.want[path] = shownEntry{folder: true}
 	}
 	return nil
 }
 
-// untracked links to what the clone has in the folder beside tracked files. A
-// folder that the daemon may not read (a database's) is as if empty: nothing in
-// it can be part of a stack.
-func (s *stager) untracked(path string, tracked map[string]bool, dir string) error {
-	from := s.r.work.abs(path)
+// untracked wants links to what the clone has in the folder beside tracked
+// files. A folder that the daemon may not read (a database's) is as if empty:
+// nothing in it can be part of a stack.
+func (s *stager) untracked(path string, tracked map[string]bool) {
 	// Only if it is a real folder, all the way: a link would lead elsewhere.
 	if !s.r.work.realFolder(path) {
-		return nil
+		return
 	}
-	entries, err := os.ReadDir(from)
+	entries, err := os.ReadDir(s.r.work.abs(path))
 	if err != nil {
 		s.r.log.Debug("folder not read", "path", path, "err", err)
-		return nil
+		return
 	}
 	for _, e := range entries {
-		if tracked[e.Name()] || path == "" && e.Name() == ".git" {
-			continue
-		}
-		if err := os.Symlink(filepath.Join(from, e.Name()), filepath.Join(dir, e.Name())); err != nil {
-			return err
+		if !tracked[e.Name()] && (path != "" || e.Name() != ".git") {
+			s.want[join(path, e.Name())] = shownEntry{link: s.r.work.abs(join(path, e.Name()))}
 		}
 	}
-	return nil
 }
 
 // hasLinks tells whether a link is tracked below an unchanged folder. The index
