@@ -416,6 +416,7 @@ func (h *benchHost) start(b *testing.B, binary string, stacks int) *benchDaemon 
 		"PATH=" + os.Getenv("PATH"), "HOME=" + b.TempDir(), "DOCKER_HOST=" + h.socket, "HTTP_ADDRESS=" + address,
 		"REPOSITORY_PATH=" + filepath.Join(b.TempDir(), "clone"), "REPOSITORY_URL=" + h.url,
 		"CHECK_INTERVAL_IN_SECONDS=-1", "WEBHOOK_SECRET=" + benchSecret, "LOG_LEVEL=warn",
+		"PPROF_ADDRESS=" + os.Getenv("BENCH_PPROF"), // to look at what costs, while it runs
 	}
 	d.cmd.Stderr = d.said
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -248,7 +249,9 @@ func namesOf(images []image.Summary) map[string]string {
 	names := map[string]string{}
 	for _, i := range images {
 		for _, ref := range slices.Concat(i.RepoTags, i.RepoDigests) {
-			names[ref] = i.ID
+			if !strings.HasPrefix(ref, "<none>") { // so old engines list those that have none
+				names[ref] = i.ID
+			}
 		}
 	}
 	return names

@@ -32,6 +32,7 @@ type objects struct {
 	mu     sync.Mutex
 	dirs   []string // objects folders
 	stores []*store
+	trees  trees
 }
 
 // newObjects reads from git folders.
@@ -211,7 +212,13 @@ func (o *objects) bytes(kind plumbing.ObjectType, h plumbing.Hash) ([]byte, erro
 }
 
 func (o *objects) tree(h plumbing.Hash) ([]treeEntry, error) {
-	if h.IsZero() || h.String() == emptyTree {
+	if h.IsZero() {
+		return nil, nil
+	}
+	if list, ok := o.trees.get(h); ok {
+		return list, nil
+	}
+	if h.String() == emptyTree {
 		return nil, nil
 	}
 	b, err := o.bytes(plumbing.TreeObject, h)
@@ -222,6 +229,7 @@ func (o *objects) tree(h plumbing.Hash) ([]treeEntry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read tree %s: %w", h, err)
 	}
+	o.trees.put(h, list)
 	return list, nil
 }
 

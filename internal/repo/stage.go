@@ -81,11 +81,10 @@ func (t *Tree) ID(path string) string {
 			t.r.log.Error("tree not readable", "commit", t.Commit(), "err", err)
 			return ""
 		}
-		i := slices.IndexFunc(list, func(e treeEntry) bool { return e.name == name })
-		if i < 0 {
+		var ok bool
+		if at, ok = entries(list).find(name); !ok {
 			return ""
 		}
-		at = list[i]
 	}
 	return at.hash.String()
 }

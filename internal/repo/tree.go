@@ -6,6 +6,7 @@ import (
 	"crypto/sha1"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -64,6 +65,10 @@ func parseTree(data []byte) ([]treeEntry, error) {
 		copy(e.hash[:], data[end+1:])
 		data = data[end+1+sha1.Size:]
 		list = append(list, e)
+	}
+	// As git has them; what some tool left in another order is put into it.
+	if !entries(list).sorted() {
+		slices.SortStableFunc(list, func(a, b treeEntry) int { return strings.Compare(a.sortName(), b.sortName()) })
 	}
 	return list, nil
 }
