@@ -1,8 +1,8 @@
 package engine
 
 import (
-	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/docker/go-units"
@@ -15,15 +15,25 @@ func aged(status string, later time.Duration) string {
 	if later < time.Second {
 		return status
 	}
-	m := regexp.MustCompile(`^(Up |Exited \(-?\d+\) |Restarting \(-?\d+\) )(.*?)( ago)?( \([^)]*\))?$`).FindStringSubmatch(status)
-	if m == nil {
-		return status
+	state, words := status, ""
+	if rest, up := strings.CutPrefix(status, "Up "); up {
+		state, words = "Up", rest
+	} else if end := strings.Index(status, ") "); end > 0 { // the exit code
+		state, words = status[:end+1], status[end+2:]
 	}
-	before, ok := readDuration(m[2])
+	after := ""
+	if i := strings.Index(words, " ("); i >= 0 { // health, or that it is paused
+		words, after = words[:i], words[i:]
+	}
+	words, ago := strings.CutSuffix(words, " ago")
+	if ago {
+		after = " ago" + after
+	}
+	before, ok := readDuration(words)
 	if !ok {
 		return status
 	}
-	return m[1] + units.HumanDuration(before+later) + m[3] + m[4]
+	return state + " " + units.HumanDuration(before+later) + after
 }
 
 // readDuration reads what units.HumanDuration writes.
@@ -36,15 +46,28 @@ func readDuration(words string) (time.Duration, bool) {
 	case "About an hour":
 		return time.Hour, true
 	}
-	m := regexp.MustCompile(`^(\d+) (second|minute|hour|day|week|month|year)s?$`).FindStringSubmatch(words)
-	if m == nil {
+	number, unit, _ := strings.Cut(words, " ")
+	n, err := strconv.Atoi(number)
+	if err != nil {
 		return 0, false
 	}
-	n, err := strconv.Atoi(m[1])
 	const day = 24 * time.Hour
-	unit := map[string]time.Duration{
-		"second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": day,
-		"week": 7 * day, "month": 30 * day, "year": 365 * day,
+	switch strings.TrimSuffix(unit, "s") {
+	case "second":
+		return time.Duration(n) * time.Second, true
+	case "minute":
+		return time.Duration(n) * time.Minute, true
+	case "hour":
+		return time.Duration(n) * time.Hour, true
+	case "day":
+		return time.Duration(n) * day, true
+	case "week":
+		return time.Duration(n) * 7 * day, true
+	case "month":
+		return time.Duration(n) * 30 * day, true
+	case "year":
+		return time.Duration(n) * 365 * day, true
+	default:
+		return 0, false
 	}
-	return time.Duration(n) * unit[m[2]], err == nil
 }
