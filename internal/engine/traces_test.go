@@ -71,18 +71,21 @@ func TestOnlyCertainTracesTellTheDaemonsOwnContainer(t *testing.T) {
 		{"a host name that is the name of a container", "0::/\n", root + clone, "name-d", []container.InspectResponse{daemon}, "this process has no trace of one"},
 		{
 			"the shared memory of others, beside the engine", "0::/\n", "26 1 254:0 / / rw - ext4 /dev/vda rw\n" + shm, "vm",
-			[]container.InspectResponse{vpn}, "this process has no trace of one",
+			[]container.InspectResponse{vpn},
+			"this process has no trace of one",
 		},
 		{"the network of another, by files and host name", "0::/\n", root + file("a", "hostname") + clone, id("a")[:12], []container.InspectResponse{vpn, sharing}, "d"},
 		{"the same with its control group", "1:cpu:/docker/" + id("d") + "\n", root + file("a", "hostname") + clone, id("a")[:12], []container.InspectResponse{vpn, sharing}, "d"},
 		{
 			"two that share a network and mount the same", "", root + file("a", "hostname") + clone, "",
-			[]container.InspectResponse{made("a", "x", "/repository"), sharing}, id("a") + " and " + id("d") + " share a network, and both could be it",
+			[]container.InspectResponse{made("a", "x", "/repository"), sharing},
+			id("a") + " and " + id("d") + " share a network, and both could be it",
 		},
 		{"files that lead to a stranger", "", root + file("a", "hostname") + clone, "", []container.InspectResponse{vpn}, "what is mounted here is not what " + id("a") + " has mounted"},
 		{
 			"files and a host name that don't agree", "", root + file("d", "hostname") + clone, id("a")[:12],
-			[]container.InspectResponse{daemon, vpn}, "its files are those of " + id("d") + ", its host name is that of " + id("a"),
+			[]container.InspectResponse{daemon, vpn},
+			"its files are those of " + id("d") + ", its host name is that of " + id("a"),
 		},
 		{"an engine in another container", "", root + file("d", "hostname") + clone, id("d")[:12], nil, "the engine has none of those that this process has a trace of: no such container: dddd\nno such container: dddd"},
 	} {

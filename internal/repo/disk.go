@@ -222,7 +222,3 @@ func free(path string) (uint64, bool) {
 	}
 	return st.Bavail * uint64(st.Bsize), true
 }
-
-func isNotEmpty(err error) bool {
-	return errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, fs.ErrExist)
-}

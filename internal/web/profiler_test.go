@@ -24,7 +24,7 @@ func TestProfilesHaveAnAddressOfTheirOwn(t *testing.T) {
 		"/metrics":                       "404",
 		"/":                              "404",
 	} {
-		answer, err := http.Get("http://" + p.Addr() + path) //nolint:noctx // a test's own server
+		answer, err := http.Get("http://" + p.Addr() + path)
 		if err != nil {
 			t.Fatal(err)
 		}
