@@ -154,12 +154,17 @@ func (r *Repository) fetch(ctx context.Context) (Heads, error) {
 
 // obstacles refuses a commit to which Checkout would not move the clone, for
 // what a person has put in the way: before anything is done for that commit, and
-// again with each Fetch. A checkout that was interrupted has looked already.
+// again with each Fetch. A checkout that was interrupted has looked already; then
+// local is where that was going to, and not the clone's head.
 func (r *Repository) obstacles(ctx context.Context, local, remote plumbing.Hash) error {
 	if local == remote || r.opt.ReadOnly {
 		return nil
 	}
-	if pending, err := r.pending(local); err != nil || pending != nil {
+	head, err := r.head()
+	if err != nil {
+		return err
+	}
+	if pending, err := r.pending(head); err != nil || pending != nil {
 		return err
 	}
 	x, err := r.readIndex()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -68,8 +69,8 @@ func (r *Repository) takeAway(a *action, next *index, touched map[string]bool) e
 		if err := r.disk.remove(path); err != nil {
 			return err
 		}
-	case a.was.mode == modeFolder: // empty, or emptied by the deletions below it
-		if err := r.disk.rmdir(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	case a.was.mode == modeFolder: // without files, or emptied by the deletions below it
+		if err := r.removeHollow(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		return nil
@@ -88,6 +89,22 @@ func (r *Repository) takeAway(a *action, next *index, touched map[string]bool) e
 	}
 	touched[dir] = true
 	return nil
+}
+
+// removeHollow deletes a folder that has nothing but folders in it.
+func (r *Repository) removeHollow(path string) error {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := r.removeHollow(filepath.Join(path, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return r.disk.rmdir(path)
 }
 
 // put renames a new file into its place.

@@ -2,8 +2,10 @@ package repo
 
 import (
 	"context"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -241,7 +243,8 @@ func (p *preflight) once(path, why string) {
 }
 
 // clearFolder allows a folder to become a file only if everything in it is
-// tracked and goes away.
+// tracked and goes away. Folders without a file in them are no content, as for
+// git.
 func (p *preflight) clearFolder(dir string) {
 	entries, err := os.ReadDir(p.r.work.abs(dir))
 	if err != nil {
@@ -255,12 +258,20 @@ func (p *preflight) clearFolder(dir string) {
 		path := join(dir, e.Name())
 		switch {
 		case p.leaves[path]:
-		case e.IsDir() && p.x.hasFolder(path):
+		case e.IsDir() && (p.x.hasFolder(path) || hollow(p.r.work.abs(path))):
 			p.clearFolder(path)
 		default:
 			p.refuse(path, "untracked, in a folder that becomes a file")
 		}
 	}
+}
+
+// hollow says whether a folder has nothing but folders in it, all the way down.
+func hollow(full string) bool {
+	entries, err := os.ReadDir(full)
+	return err == nil && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool {
+		return !e.IsDir() || !hollow(filepath.Join(full, e.Name()))
+	})
 }
 
 // writable finds a denied write before the first change instead of half way.

@@ -533,3 +533,37 @@ func TestAFolderThatBecomesALinkToItselfIsNoObstacle(t *testing.T) {
 	mustCheckout(t, r, commit)
 	w.agrees(commit)
 }
+
+func TestFoldersWithoutFilesAreInNobodysWay(t *testing.T) {
+	for _, c := range []struct{ name, file, says string }{
+		{"nothing but folders", "", ""},
+		{"a file in one of them", "f/empty/deep/mine", "f/empty (untracked, in a folder that becomes a file)"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.write("f/a", "1")
+			w.push("a folder")
+			w.git("pull", "-q")
+			if err := os.MkdirAll(filepath.Join(w.clone, "f/empty/deep"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if c.file != "" {
+				gittest.Write(t, w.clone, c.file, "mine")
+			}
+			gittest.Git(t, w.work, "rm", "-q", "-r", "f")
+			w.write("f", "a file")
+			commit := w.push("a file")
+			r := w.open()
+			_, err := r.Fetch(t.Context())
+			if c.says != "" {
+				wantBlocked(t, err, c.says)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			mustCheckout(t, r, commit)
+			w.agrees(commit)
+		})
+	}
+}
