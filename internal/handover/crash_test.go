@@ -12,6 +12,7 @@ import (
 
 	"github.com/korbiniankuhn/gitops-compose/internal/engine"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
+	"github.com/korbiniankuhn/gitops-compose/internal/testenv"
 )
 
 // scenario is a run: what version 2 is like, the daemon's restart policy, and
@@ -223,7 +224,7 @@ func (c *tally) run(t *testing.T, projects map[string]render.Project, s scenario
 }
 
 func TestWhateverIsKilledThereIsOneDaemonAtTheEnd(t *testing.T) {
-	seed, share := sample(t, 5)
+	seed, share := testenv.Sample(t, 5)
 	projects := loadProjects(t)
 	for _, s := range []scenario{
 		{policy: "unless-stopped", next: good},
@@ -251,19 +252,8 @@ func TestWhateverIsKilledThereIsOneDaemonAtTheEnd(t *testing.T) {
 	}
 }
 
-// sample says which of all runs are taken: one of share, others each time, or all
-// of them if EXHAUSTIVE is set.
-func sample(t *testing.T, of int) (seed, share int) {
-	if os.Getenv("EXHAUSTIVE") != "" {
-		of = 1
-	}
-	seed = int(time.Now().UnixNano() % int64(of))
-	t.Logf("seed %d of %d", seed, of)
-	return seed, of
-}
-
 func TestWhoeverIsStartedResolvesWhatSeveralKillsLeft(t *testing.T) {
-	seed, share := sample(t, 40)
+	seed, share := testenv.Sample(t, 40)
 	projects := loadProjects(t)
 	for _, s := range []scenario{
 		{policy: "unless-stopped", next: good}, {policy: "unless-stopped", next: ends}, {policy: "always", next: good}, {policy: "no", next: silent},

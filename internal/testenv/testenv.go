@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 )
 
 // Missing ends a test that needs what is not installed, with a sentence that
@@ -34,6 +35,32 @@ func Unavailable(t testing.TB, format string, args ...any) {
 		}
 	}
 	t.Skipf(format, args...)
+}
+
+// Sample says which of very many cases a test takes: those whose number plus seed
+// share divides, others each time; or all of them if EXHAUSTIVE is set, then share
+// is 1.
+func Sample(t testing.TB, of int) (seed, share int) {
+	t.Helper()
+	if os.Getenv("EXHAUSTIVE") != "" {
+		of = 1
+	}
+	seed = int(time.Now().UnixNano() % int64(of))
+	t.Logf("seed %d of %d", seed, of)
+	return seed, of
+}
+
+// Some are the cases that a test takes of all, see Sample.
+func Some[C any](t testing.TB, of int, all []C) []C {
+	t.Helper()
+	seed, share := Sample(t, of)
+	var some []C
+	for i, c := range all {
+		if (i+seed)%share == 0 {
+			some = append(some, c)
+		}
+	}
+	return some
 }
 
 // note appends a line to a file that the tests of other packages append to at
