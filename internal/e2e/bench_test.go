@@ -479,20 +479,26 @@ func (d *benchDaemon) get(b *testing.B, path string) string {
 func (d *benchDaemon) checks(b *testing.B, n int) {
 	b.Helper()
 	for range n {
-		request, err := http.NewRequest(http.MethodPost, d.url+"/webhook?wait=true", nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		request.Header.Set("Authorization", "Bearer "+benchSecret)
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			b.Fatal(err)
-		}
-		body, err := io.ReadAll(response.Body)
-		response.Body.Close()
-		if err != nil || response.StatusCode != http.StatusOK {
-			b.Fatalf("check: %s %s", response.Status, errors.Join(err, errors.New(string(body))))
-		}
+		d.push(b, "/webhook?wait=true", http.StatusOK)
+	}
+}
+
+// push asks for a check, and wants that status in return.
+func (d *benchDaemon) push(b *testing.B, path string, status int) {
+	b.Helper()
+	request, err := http.NewRequest(http.MethodPost, d.url+path, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+benchSecret)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		b.Fatal(err)
+	}
+	body, err := io.ReadAll(response.Body)
+	response.Body.Close()
+	if err != nil || response.StatusCode != status {
+		b.Fatalf("check: %s %s", response.Status, errors.Join(err, errors.New(string(body))))
 	}
 }
 
