@@ -50,7 +50,7 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 	}
 	workingDir := l.hostPath(tree, project.WorkingDir)
 	files := make([]string, len(project.ComposeFiles))
-	p.build.ComposeFiles = slices.Clone(files)
+	p.build.ComposeFiles = make([]string, len(files))
 	for i, f := range project.ComposeFiles {
 		files[i] = l.hostPath(tree, f)
 		p.build.ComposeFiles[i], _ = l.readable(tree)(f)

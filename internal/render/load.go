@@ -173,6 +173,8 @@ func refuseTilde(ctx context.Context, o cli.ProjectOptions, in *inputs) error {
 	if !in.anyFile(func(text []byte) bool { return bytes.Contains(text, []byte("~")) }) {
 		return nil
 	}
+	// The file was found valid already; and only while it validates does compose-go's
+	// loader use what Loader.library is for.
 	if err := errors.Join(cli.WithResolvedPaths(false)(&o), cli.WithLoadOptions(loader.WithSkipValidation)(&o)); err != nil {
 		return err
 	}
