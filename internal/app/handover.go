@@ -65,12 +65,13 @@ func loadOne(ctx context.Context, log *slog.Logger, c handover.Clone, commit, st
 		return p, err
 	}
 	defer func() { err = errors.Join(err, tree.Close()) }()
-	projects, err := render.New(render.Options{
+	loaded, err := render.New(render.Options{
 		Root: c.Path, HostRoot: c.HostRoot, Repository: c.Identity, Hasher: engine.Hasher{}, Logger: log,
 	}).Load(ctx, tree)
 	if err != nil {
 		return p, err
 	}
+	projects := loaded.Projects
 	i := slices.IndexFunc(projects, func(p render.Project) bool { return p.Name == stack })
 	switch {
 	case i < 0:

@@ -163,7 +163,8 @@ func (h *host) controller(folder string) {
 	h.t.Helper()
 	ctx := context.Background()
 	log := slog.New(slog.DiscardHandler)
-	projects, err := render.New(render.Options{Root: folder, HostRoot: folder, HostHome: folder, Hasher: engine.Hasher{}, Logger: log}).Load(ctx, onlyFolder(folder))
+	loaded, err := render.New(render.Options{Root: folder, HostRoot: folder, HostHome: folder, Hasher: engine.Hasher{}, Logger: log}).Load(ctx, onlyFolder(folder))
+	projects := loaded.Projects
 	if err != nil || len(projects) != 1 || projects[0].Invalid != "" {
 		h.t.Fatalf("load docker-compose.yml: %v, %+v", err, projects)
 	}

@@ -99,7 +99,9 @@ func New(api client.APIClient, o Options) *Engine {
 	}
 	takeLogs(o.Logger)
 	s := &sight{}
-	return &Engine{o: o, api: noting{api, s}, sight: s}
+	e := &Engine{o: o, api: noting{api, s}, sight: s}
+	s.read = e.read
+	return e
 }
 
 // Ping says whether the engine answers.

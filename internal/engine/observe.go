@@ -12,8 +12,6 @@ import (
 	"github.com/docker/compose/v2/pkg/api"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
-	"github.com/docker/docker/api/types/network"
-	"github.com/docker/docker/api/types/volume"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
@@ -25,26 +23,28 @@ const observeTimeout = 60 * time.Second
 // Observe takes one snapshot, with at most four calls however many stacks there
 // are. While the engine's events are heard, see Events, it asks for images and
 // for what has changed since the last one; every ten minutes it asks for all.
+// What a snapshot holds is shared by all that are alike, and must not be changed.
 func (e *Engine) Observe(ctx context.Context) (plan.Observed, error) {
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
-	e.sight.snapshot.Lock()
-	defer e.sight.snapshot.Unlock()
-	if err := e.sight.refresh(ctx, e.api); err != nil {
+	s := e.sight
+	s.snapshot.Lock()
+	defer s.snapshot.Unlock()
+	if err := s.refresh(ctx, e.api); err != nil {
 		return plan.Observed{}, err
 	}
-	return e.collect(e.sight.all(time.Now()), e.sight.names, e.sight.networks, e.sight.volumes), nil
+	if s.last.Version != s.version {
+		s.last = e.collect(s)
+		s.last.Version = s.version
+	}
+	return s.last, nil
 }
 
 // collect sorts what the engine listed by project.
-func (e *Engine) collect(containers []container.Summary, images map[string]string, networks []network.Summary, volumes []*volume.Volume) plan.Observed {
-	o := plan.Observed{Images: images, Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}}
+func (e *Engine) collect(s *sight) plan.Observed {
+	o := plan.Observed{Images: s.names, Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}}
 	byProject := map[string]*found{}
-	at := func(labels map[string]string) *found {
-		name := labels[api.ProjectLabel]
-		if name == "" {
-			return nil
-		}
+	at := func(name string) *found {
 		f := byProject[name]
 		if f == nil {
 			f = &found{Running: plan.Running{Project: name, Ours: true}}
@@ -52,25 +52,28 @@ func (e *Engine) collect(containers []container.Summary, images map[string]strin
 		}
 		return f
 	}
-	for _, c := range containers {
-		if f := at(c.Labels); f != nil {
-			e.addContainer(f, c)
+	for _, id := range slices.Sorted(maps.Keys(s.containers)) {
+		c := s.containers[id]
+		if c.project != "" {
+			at(c.project).add(c)
 			continue
 		}
-		for _, name := range networksOf(c) {
-			o.Strangers[name] = append(o.Strangers[name], containerName(c))
+		for _, name := range c.guestOf {
+			o.Strangers[name] = append(o.Strangers[name], c.Name)
 		}
 	}
-	for _, n := range networks {
+	for _, n := range s.networks {
 		o.Networks[n.Name] = n.ID
-		if f := at(n.Labels); f != nil {
+		if name := n.Labels[api.ProjectLabel]; name != "" {
+			f := at(name)
 			labelled := e.addResource(f, n.Labels)
 			f.Networks = append(f.Networks, plan.Resource{Name: n.Name, Hash: n.Labels[api.ConfigHashLabel], Labelled: labelled})
 		}
 	}
-	for _, v := range volumes {
+	for _, v := range s.volumes {
 		o.Volumes[v.Name] = true
-		if f := at(v.Labels); f != nil {
+		if name := v.Labels[api.ProjectLabel]; name != "" {
+			f := at(name)
 			f.Volumes = append(f.Volumes, plan.Resource{Name: v.Name, Hash: v.Labels[api.ConfigHashLabel]})
 		}
 	}
@@ -97,13 +100,33 @@ type found struct {
 	owned bool
 }
 
-func (e *Engine) addContainer(f *found, c container.Summary) {
+// sighted is a container as the engine listed it, and what that says of its
+// project.
+type sighted struct {
+	plan.Container
+	// project is empty for a stranger, that is on the networks of guestOf.
+	project string
+	guestOf []string
+	// file is the stack file that it belongs to; empty if it is not ours, and then
+	// origin is where it comes from.
+	file, origin                  string
+	labelled, ignored, controller bool
+	// aside says that a hand-over has to do with it, and nobody else.
+	aside bool
+}
+
+// read takes from a list what we want to know of a container; at is when it was
+// listed.
+func (e *Engine) read(c container.Summary, at time.Time) sighted {
 	labels := c.Labels
+	if labels[api.ProjectLabel] == "" {
+		return sighted{Container: plan.Container{ID: c.ID, Name: containerName(c)}, guestOf: networksOf(c)}
+	}
 	con := plan.Container{
 		ID: c.ID, Name: containerName(c), Service: labels[api.ServiceLabel],
 		OneOff: labels[api.OneoffLabel] == "True",
 		State:  string(c.State), Hash: labels[render.LabelHash], Image: labels[api.ImageDigestLabel], Reference: c.Image,
-		Created: time.Unix(c.Created, 0), Since: c.Status,
+		Created: time.Unix(c.Created, 0), Since: c.Status, Said: at,
 		Networks: map[string]string{}, Mounts: e.mounts(c.Mounts), Ports: ports(c.Ports),
 	}
 	con.Number, _ = strconv.Atoi(labels[api.ContainerNumberLabel])
@@ -115,11 +138,8 @@ func (e *Engine) addContainer(f *found, c container.Summary) {
 	}
 	con.Digested = labels[render.LabelContent] != ""
 	con.Self = e.o.Self != "" && c.ID == e.o.Self
-	if isAside(con.Name, c.ID) && !con.Self {
-		return // a hand-over has to do with it, and nobody else
-	}
 	con.Health, con.ExitCode = readStatus(c.Status)
-	con.Replacing = temporary(con.Name, f.Project)
+	con.Replacing = temporary(con.Name, labels[api.ProjectLabel])
 	con.SharesNetworkOf, _ = strings.CutPrefix(c.HostConfig.NetworkMode, "container:")
 	if con.SharesNetworkOf == c.HostConfig.NetworkMode {
 		con.SharesNetworkOf = ""
@@ -129,20 +149,33 @@ func (e *Engine) addContainer(f *found, c container.Summary) {
 			con.Networks[name] = n.NetworkID
 		}
 	}
-	f.Containers = append(f.Containers, con)
+	s := sighted{
+		Container: con, project: labels[api.ProjectLabel], aside: isAside(con.Name, c.ID) && !con.Self,
+		ignored:    render.IsTrue(labels[render.LabelIgnore]),
+		controller: render.IsTrue(labels[render.LabelController]) || con.Self,
+	}
+	if s.file, s.labelled = e.owner(labels); s.file == "" {
+		s.origin = labels[api.WorkingDirLabel]
+	}
+	return s
+}
 
-	file, labelled := e.owner(labels)
-	if !con.OneOff {
-		f.Ours = f.Ours && file != ""
+func (f *found) add(c sighted) {
+	if c.aside {
+		return
 	}
-	if file != "" {
-		f.owned, f.File = true, file
+	f.Containers = append(f.Containers, c.Container)
+	if !c.OneOff {
+		f.Ours = f.Ours && c.file != ""
+	}
+	if c.file != "" {
+		f.owned, f.File = true, c.file
 	} else {
-		f.Origin = labels[api.WorkingDirLabel]
+		f.Origin = c.origin
 	}
-	f.Labelled = f.Labelled || labelled
-	f.Ignored = f.Ignored || render.IsTrue(labels[render.LabelIgnore])
-	f.Controller = f.Controller || render.IsTrue(labels[render.LabelController]) || con.Self
+	f.Labelled = f.Labelled || c.labelled
+	f.Ignored = f.Ignored || c.ignored
+	f.Controller = f.Controller || c.controller
 }
 
 // addResource lets a network that is left alone tell whose project it is of.
@@ -229,7 +262,7 @@ func (e *Engine) project(ctx context.Context, name string) (plan.Running, error)
 	}
 	f := &found{Running: plan.Running{Project: name, Ours: true}}
 	for _, c := range list {
-		e.addContainer(f, c)
+		f.add(e.read(c, time.Now()))
 	}
 	return f.Running, nil
 }

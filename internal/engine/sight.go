@@ -17,6 +17,8 @@ import (
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 )
 
 const (
@@ -57,18 +59,21 @@ type sight struct {
 	names      map[string]string // of images, with what they stand for
 	networks   []network.Summary
 	volumes    []*volume.Volume
-}
-
-// sighted is a container as it was listed, and when.
-type sighted struct {
-	container.Summary
-	at time.Time
+	// version counts what may have made a difference to that; last is what was
+	// made of it.
+	version uint64
+	last    plan.Observed
+	read    func(container.Summary, time.Time) sighted
 }
 
 // doubts are what has to be asked for again.
 type doubts struct {
 	all, networks, volumes bool
 	containers             map[string]bool // by id
+}
+
+func (d doubts) any() bool {
+	return d.all || d.networks || d.volumes || len(d.containers) > 0
 }
 
 // listening notes that events are heard from now on.
@@ -150,6 +155,9 @@ func (s *sight) take(now time.Time) doubts {
 func (s *sight) refresh(ctx context.Context, api client.APIClient) error {
 	now := time.Now()
 	d := s.take(now)
+	if d.any() {
+		s.version++
+	}
 	if err := s.ask(ctx, api, d, now); err != nil {
 		s.listed = time.Time{}
 		return fmt.Errorf("observe the engine: %w", err)
@@ -162,12 +170,15 @@ func (s *sight) ask(ctx context.Context, api client.APIClient, d doubts, now tim
 	if err != nil {
 		return err
 	}
-	if !d.all && !maps.Equal(names, s.names) {
-		if err := s.listContainers(ctx, api, now); err != nil {
-			return err
+	if !maps.Equal(names, s.names) {
+		s.version++
+		s.names = names
+		if !d.all {
+			if err := s.listContainers(ctx, api, now); err != nil {
+				return err
+			}
 		}
 	}
-	s.names = names
 	if d.all {
 		s.listed = now
 	}
@@ -208,7 +219,7 @@ func (s *sight) listContainers(ctx context.Context, api client.APIClient, now ti
 	list, err := api.ContainerList(ctx, container.ListOptions{All: true})
 	s.containers = make(map[string]sighted, len(list))
 	for _, c := range list {
-		s.containers[c.ID] = sighted{c, now}
+		s.containers[c.ID] = s.read(c, now)
 	}
 	return err
 }
@@ -227,21 +238,9 @@ func (s *sight) askFor(ctx context.Context, api client.APIClient, ids map[string
 		delete(s.containers, id)
 	}
 	for _, c := range list {
-		s.containers[c.ID] = sighted{c, now}
+		s.containers[c.ID] = s.read(c, now)
 	}
 	return nil
-}
-
-// all gives every container, in the order of their ids, with how long it has
-// been in its state as of now.
-func (s *sight) all(now time.Time) []container.Summary {
-	out := make([]container.Summary, 0, len(s.containers))
-	for _, id := range slices.Sorted(maps.Keys(s.containers)) {
-		c := s.containers[id]
-		c.Status = aged(c.Status, now.Sub(c.at))
-		out = append(out, c.Summary)
-	}
-	return out
 }
 
 // namesOf gives the names of images, with the ids that they stand for.

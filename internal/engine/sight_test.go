@@ -314,7 +314,7 @@ func TestNoDriftIsMissedWhateverBecomesOfTheEvents(t *testing.T) {
 				f.put(n, container.StateRunning)
 			}
 			e, fresh := newHearing(t, f), New(f, Options{})
-			lost := false
+			lost, seen := false, byVersion{}
 			for range 40 {
 				var late []events.Message
 				for range g.IntN(4) {
@@ -356,8 +356,8 @@ func TestNoDriftIsMissedWhateverBecomesOfTheEvents(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				timeless(got.Running)
-				timeless(want.Running)
+				seen.check(t, got)
+				got, want = timeless(got), timeless(want)
 				if !lost && !reflect.DeepEqual(got, want) {
 					t.Fatalf("seed %d: seen\n%+v\nwant\n%+v", seed, got, want)
 				}
@@ -366,38 +366,53 @@ func TestNoDriftIsMissedWhateverBecomesOfTheEvents(t *testing.T) {
 	}
 }
 
-// timeless takes away for how long what runs has done so.
-func timeless(rs []plan.Running) {
-	for _, r := range rs {
-		for i := range r.Containers {
-			r.Containers[i].Since = ""
+// timeless is a snapshot without what tells when it was made.
+func timeless(o plan.Observed) plan.Observed {
+	o.Version = 0
+	o.Running = slices.Clone(o.Running)
+	for i := range o.Running {
+		o.Running[i].Containers = slices.Clone(o.Running[i].Containers)
+		for j := range o.Running[i].Containers {
+			o.Running[i].Containers[j].Said = time.Time{}
 		}
 	}
+	return o
 }
 
-func TestTheTimeInAStatusGoesOn(t *testing.T) {
-	for _, c := range []struct {
-		status string
-		later  time.Duration
-		want   string
-	}{
-		{"Up 2 seconds", 10 * time.Minute, "Up 10 minutes"},
-		{"Up Less than a second", 5 * time.Second, "Up 5 seconds"},
-		{"Up About a minute (healthy)", 9 * time.Minute, "Up 10 minutes (healthy)"},
-		{"Up 3 hours (Paused)", time.Hour, "Up 4 hours (Paused)"},
-		{"Up 3 hours", 0, "Up 3 hours"},
-		{"Up 5 days (unhealthy)", 10 * time.Minute, "Up 5 days (unhealthy)"},
-		{"Up 10 seconds (health: starting)", 10 * time.Second, "Up 20 seconds (health: starting)"},
-		{"Exited (137) 2 minutes ago", 8 * time.Minute, "Exited (137) 10 minutes ago"},
-		{"Exited (-1) About an hour ago", time.Hour, "Exited (-1) 2 hours ago"},
-		{"Restarting (1) 5 seconds ago", time.Second, "Restarting (1) 6 seconds ago"},
-		{"Created", time.Hour, "Created"},
-		{"Dead", time.Hour, "Dead"},
-		{"Removal In Progress", time.Hour, "Removal In Progress"},
-		{"Up a while", time.Hour, "Up a while"},
-	} {
-		if got := aged(c.status, c.later); got != c.want {
-			t.Errorf("%q after %s: %q, want %q", c.status, c.later, got, c.want)
-		}
+// byVersion are the snapshots that had a version.
+type byVersion map[uint64]plan.Observed
+
+func (v byVersion) check(t *testing.T, o plan.Observed) {
+	t.Helper()
+	if before, known := v[o.Version]; known && !reflect.DeepEqual(before, o) {
+		t.Fatalf("two snapshots with version %d:\n%+v\n%+v", o.Version, before, o)
 	}
+	v[o.Version] = o
+}
+
+func TestASnapshotOfWhatIsUnchangedHasTheSameVersion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newTold()
+		f.put(1, container.StateRunning)
+		e := newHearing(t, f)
+		see := func() uint64 {
+			t.Helper()
+			o, err := e.Observe(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return o.Version
+		}
+		first := see()
+		time.Sleep(time.Minute)
+		if see() != first {
+			t.Error("another version, and nothing happened")
+		}
+		f.put(2, container.StateRunning)
+		f.tell(event(events.ContainerEventType, events.ActionStart, idOf(2)))
+		synctest.Wait()
+		if see() == first {
+			t.Error("the same version, and a container was started")
+		}
+	})
 }

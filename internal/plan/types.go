@@ -275,14 +275,18 @@ type Container struct {
 	// Ports are the host's ports that it holds now.
 	Ports   []Port `json:",omitempty"`
 	Created time.Time
-	// Since is what the engine says of the current state, for people.
+	// Since is what the engine said of the current state, for people, Said when.
 	Since string
+	Said  time.Time
 	// Self is true for the container that the daemon runs in.
 	Self bool
 }
 
 // Observed is one snapshot of the engine.
 type Observed struct {
+	// Version is another one whenever anything below but Latest may be; two
+	// snapshots with the same Version are the same. 0 says nothing.
+	Version uint64 `json:",omitempty"`
 	Running []Running
 	// Images are the ids of the local images by reference: by name and tag, and
 	// by name and digest.

@@ -70,6 +70,9 @@ func newExecutor(o *Options) *executor {
 	}
 }
 
+// idle says whether there is none.
+func (e *executor) idle() bool { return len(e.tasks) == 0 }
+
 // busy are the stacks whose operations have not ended.
 func (e *executor) busy() map[string]bool {
 	m := map[string]bool{}

@@ -25,7 +25,7 @@ type Tree interface {
 
 // Loader loads the stacks of a staged commit.
 type Loader interface {
-	Load(ctx context.Context, tree render.Tree) ([]render.Project, error)
+	Load(ctx context.Context, tree render.Tree) (render.Loaded, error)
 }
 
 // Volumes tells what is in volumes, without changing anything in them.
@@ -47,6 +47,9 @@ type view struct {
 	plan     plan.Plan
 	// unsure says that a question about data could not be answered.
 	unsure bool
+	basis  basis
+	// same says that it is the last view over again: nothing has changed.
+	same bool
 }
 
 // gather observes everything anew and plans. It touches nothing. What the
@@ -72,7 +75,7 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 			r.o.Logger.Warn("can't remove staged files", "err", err)
 		}
 	}()
-	projects, err := r.o.Loader.Load(ctx, tree)
+	wanted, err := r.o.Loader.Load(ctx, tree)
 	if err != nil {
 		return v, verb(err, "load %s", heads.Remote)
 	}
@@ -80,13 +83,20 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 	if err != nil {
 		return v, err
 	}
+	v.basis = basis{heads, offline, wanted.Version, observed.Version, r.journal.version, len(r.ledger.repair)}
+	if r.idle() && r.rest.holds(v.basis, v.at) {
+		at, asked := v.at, v.asked
+		v = r.rest.view
+		v.at, v.asked, v.same = at, asked, true
+		return v, nil
+	}
 	observed.Latest = r.journal.latest()
 	v.state = plan.State{
 		Now: v.at, Local: heads.Local, Remote: heads.Remote, Offline: offline, Before: before, Observed: observed,
 		Memory: r.journal.memory(), Busy: r.executor.busy(), Repair: maps.Clone(r.ledger.repair),
 	}
 	running := byProject(observed)
-	for _, p := range projects {
+	for _, p := range wanted.Projects {
 		if p.Stack, err = p.ByHand(running[p.Name]); err != nil {
 			return v, err
 		}
@@ -179,12 +189,12 @@ func (r *Reconciler) before(ctx context.Context, h Heads) ([]plan.Stack, error) 
 	if err != nil {
 		return nil, verb(err, "stage %s", h.Local)
 	}
-	projects, err := r.o.Loader.Load(ctx, tree)
+	had, err := r.o.Loader.Load(ctx, tree)
 	if err := errors.Join(err, tree.Close()); err != nil {
 		return nil, verb(err, "load %s", h.Local)
 	}
 	var stacks []plan.Stack
-	for _, p := range projects {
+	for _, p := range had.Projects {
 		stacks = append(stacks, p.Stack)
 	}
 	return stacks, nil

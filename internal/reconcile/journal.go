@@ -31,7 +31,9 @@ type journal struct {
 	V      int               `json:"v"`
 	Stacks map[string]*entry `json:"stacks"`
 	Images map[string]asked  `json:"images,omitempty"`
-	dirty  bool
+	// version counts changes.
+	version uint64
+	dirty   bool
 	failed bool // the last save did, and that was said
 }
 
@@ -102,13 +104,18 @@ func openJournal(path string, log *slog.Logger) *journal {
 
 // at gives the entry of a stack, to be changed; save writes it.
 func (j *journal) at(stack string) *entry {
-	j.dirty = true
+	j.touch()
 	e := j.Stacks[stack]
 	if e == nil {
 		e = &entry{}
 		j.Stacks[stack] = e
 	}
 	return e
+}
+
+func (j *journal) touch() {
+	j.dirty = true
+	j.version++
 }
 
 // peek gives the entry of a stack, to be read.
@@ -123,20 +130,24 @@ func (j *journal) peek(stack string) entry {
 func (j *journal) forget(keep func(stack string) bool) {
 	n := len(j.Stacks)
 	maps.DeleteFunc(j.Stacks, func(name string, _ *entry) bool { return !keep(name) })
-	j.dirty = j.dirty || len(j.Stacks) != n
+	if len(j.Stacks) != n {
+		j.touch()
+	}
 }
 
 // asked notes when a registry was asked for an image, and what it said.
 func (j *journal) asked(ref string, a asked) {
 	j.Images[ref] = a
-	j.dirty = true
+	j.touch()
 }
 
 // forgetImages drops images that nobody watches.
 func (j *journal) forgetImages(keep func(ref string) bool) {
 	n := len(j.Images)
 	maps.DeleteFunc(j.Images, func(ref string, _ asked) bool { return !keep(ref) })
-	j.dirty = j.dirty || len(j.Images) != n
+	if len(j.Images) != n {
+		j.touch()
+	}
 }
 
 // latest gives what the registries said that has not been pulled since.

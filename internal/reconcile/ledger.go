@@ -25,6 +25,11 @@ type ledger struct {
 	// repair are stacks that the first look after a start found drifted and that
 	// were not brought up since; nil before that look.
 	repair map[string]bool
+	// restless says that a stack is as it is wanted, and has to be so for longer to
+	// be believed.
+	restless bool
+	// drawn is what picture gave last; nil if that has changed.
+	drawn []report.Stack
 	// wake is when the last plan wants to be made anew.
 	wake time.Time
 	// busy are stacks that the last plan left out because operations had not
@@ -82,7 +87,7 @@ func (l *ledger) looked(c *check) {
 			l.busy[h.Stack] = true
 		}
 	}
-	l.stacks = l.statuses(v)
+	l.stacks, l.drawn, l.restless = l.statuses(v), nil, false
 	l.countInvalid(c)
 	l.countIgnored(c)
 	l.sayHolds(c)
@@ -152,7 +157,11 @@ func (l *ledger) remember(c *check) {
 func (l *ledger) settled(s plan.Stack, c *check) {
 	e := l.journal.peek(s.Name)
 	known := e.Applied == s.Digest && e.Tried == s.Digest && e.Failed == "" && e.Error == ""
-	if known && e.File == s.File && e.Blob == s.Blob && slices.Equal(e.Untracked, s.Untracked) || !e.Lasts(s.Digest, c.At) {
+	if !e.Lasts(s.Digest, c.At) {
+		l.restless = true
+		return
+	}
+	if known && e.File == s.File && e.Blob == s.Blob && slices.Equal(e.Untracked, s.Untracked) {
 		return
 	}
 	n := l.journal.at(s.Name)
@@ -187,8 +196,13 @@ func (l *ledger) forget() {
 func (l *ledger) refresh(name, file string) {
 	if s, ok := l.stacks[key(name, file)]; ok {
 		l.fill(&s)
-		l.stacks[key(name, file)] = s
+		l.put(s)
 	}
+}
+
+// put changes the picture.
+func (l *ledger) put(s report.Stack) {
+	l.stacks[key(s.Name, s.File)], l.drawn = s, nil
 }
 
 // countInvalid counts stacks that can't be deployed, once for each reason and
@@ -357,6 +371,7 @@ func (l *ledger) stopped(t *task) (report.Stack, bool) {
 	delete(l.failures, t.Stack)
 	l.journal.forget(func(stack string) bool { return stack != t.Stack })
 	delete(l.stacks, key(t.Stack, t.File))
+	l.drawn = nil
 	return report.Stack{}, false
 }
 
@@ -414,7 +429,7 @@ func (l *ledger) failed(t *task) (report.Stack, bool) {
 	l.failedOnce(c, t.Stack, c.To, reason)
 	l.details[t.Stack] = report.Detail(t.err)
 	if k := key(t.Stack, t.File); t.Kind == plan.Stop && l.stacks[k].Name == "" {
-		l.stacks[k] = report.Stack{Name: t.Stack, File: t.File, Mode: string(plan.Managed)}
+		l.put(report.Stack{Name: t.Stack, File: t.File, Mode: string(plan.Managed)})
 	}
 	return l.show(t, func(s *report.Stack) {
 		s.Status, s.Sync, s.Reason = report.Failed, report.Waiting, fmt.Sprintf("%s failed", t.Kind)
@@ -441,14 +456,13 @@ func (l *ledger) failedOnce(c *check, stack, commit, reason string) {
 
 // show changes a stack's status and gives it.
 func (l *ledger) show(t *task, change func(*report.Stack)) (report.Stack, bool) {
-	k := key(t.Stack, t.File)
-	s, ok := l.stacks[k]
+	s, ok := l.stacks[key(t.Stack, t.File)]
 	if !ok {
 		return s, false
 	}
 	change(&s)
 	l.fill(&s)
-	l.stacks[k] = s
+	l.put(s)
 	return s, true
 }
 

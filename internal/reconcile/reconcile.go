@@ -4,6 +4,7 @@
 //
 //	source.go      what the remote has, asked beside the loop
 //	gather.go      all that a plan depends on, as a value
+//	same.go        looks that find nothing new
 //	executor.go    the operations of plans, each in its turn
 //	ledger.go      what is remembered, counted, said and shown
 //	self.go        the daemon's own hand-over
@@ -130,6 +131,7 @@ type Reconciler struct {
 	alarms   alarms
 	known    known     // of the remote
 	loaded   loaded    // what the last look wanted
+	rest     rest      // the last look, if it left nothing to be done
 	moved    time.Time // the end of the last checkout
 	again    bool      // an operation ended with which another plan is made
 	stopping bool      // the daemon was told to stop
@@ -316,13 +318,17 @@ func (r *Reconciler) look(ctx, operations context.Context, trigger string) {
 		r.ended(c)
 		return
 	}
-	c.Commits = r.describe(v.heads)
 	c.began = r.began
-	r.ledger.looked(c)
+	if v.same {
+		c.Commits = r.rest.commits
+	} else {
+		c.Commits = r.describe(v.heads)
+		r.ledger.looked(c)
+		r.images.watch(v, r.journal)
+	}
 	if k.err == nil && v.plan.To == v.heads.Remote && !hasCheckout(v.plan) {
 		r.ledger.checkWorks(c)
 	}
-	r.images.watch(v, r.journal)
 	r.journal.save()
 	r.pruneReplaced(operations, c, replaced)
 	r.executor.overtake()
@@ -331,9 +337,18 @@ func (r *Reconciler) look(ctx, operations context.Context, trigger string) {
 		r.looked(c)
 	}
 	r.advance(operations)
+	if !v.same {
+		r.rests(c)
+	}
 	if len(v.plan.Ops) == 0 {
 		r.ended(c)
 	}
+}
+
+// idle says whether no operation is under way, of this daemon or of one that it
+// hands over to.
+func (r *Reconciler) idle() bool {
+	return r.executor.idle() && (r.o.HandOver == nil || !r.o.HandOver.Pending())
 }
 
 func hasCheckout(p plan.Plan) bool {

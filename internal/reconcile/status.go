@@ -11,8 +11,11 @@ import (
 )
 
 // picture is the state of every stack now, in the order of their names. It is
-// never nil: no stack is a picture too.
+// never nil: no stack is a picture too. It is shared, and never changed.
 func (l *ledger) picture() []report.Stack {
+	if l.drawn != nil {
+		return l.drawn
+	}
 	out := make([]report.Stack, 0, len(l.stacks))
 	for _, s := range l.stacks {
 		out = append(out, s)
@@ -20,6 +23,7 @@ func (l *ledger) picture() []report.Stack {
 	slices.SortFunc(out, func(a, b report.Stack) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.File, b.File))
 	})
+	l.drawn = out
 	return out
 }
 
@@ -174,7 +178,7 @@ func services(w plan.Stack, run plan.Running, digests map[string][]string) []rep
 			if c.Service != svc.Name || c.OneOff {
 				continue
 			}
-			s.State, s.Health, s.Digest, s.Since = c.State, c.Health, c.Image, c.Since
+			s.State, s.Health, s.Digest, s.Since, s.Said = c.State, c.Health, c.Image, c.Since, c.Said
 			s.RepoDigest = digestOf(svc.Image, digests[c.Image])
 			if c.State != "running" || c.Health == "unhealthy" {
 				break // the worst of several is shown

@@ -41,6 +41,7 @@ type world struct {
 	observed  int // how often
 	fetched   int
 	trees     int            // open ones
+	versions  map[string]uint64
 	moving    bool           // a checkout runs
 	active    map[string]int // operations by stack
 	// hooks are called before an operation has its effect ("pull web", "fetch"),
@@ -53,7 +54,7 @@ func newWorld(t *testing.T, stacks ...plan.Stack) *world {
 	return &world{
 		t: t, local: "c1", remote: "c1", commits: map[string][]plan.Stack{"c1": stacks},
 		running: map[string]plan.Running{}, images: map[string]bool{}, active: map[string]int{},
-		hooks: map[string]func(context.Context) error{}, events: make(chan string, 64),
+		versions: map[string]uint64{}, hooks: map[string]func(context.Context) error{}, events: make(chan string, 64),
 	}
 }
 
@@ -255,14 +256,24 @@ func (w *world) Checkout(ctx context.Context, commit string) error {
 	})
 }
 
-func (w *world) Load(_ context.Context, t render.Tree) ([]render.Project, error) {
+func (w *world) Load(_ context.Context, t render.Tree) (render.Loaded, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var ps []render.Project
 	for _, s := range w.commits[t.Commit()] {
 		ps = append(ps, render.Project{Stack: s, Commit: t.Commit()})
 	}
-	return ps, nil
+	return render.Loaded{Projects: ps, Version: w.version(fmt.Sprint(t.Commit(), ps))}, nil
+}
+
+// version gives what is the same the same number.
+func (w *world) version(what string) uint64 {
+	v, known := w.versions[what]
+	if !known {
+		v = uint64(len(w.versions) + 1)
+		w.versions[what] = v
+	}
+	return v
 }
 
 // HasContent finds something unless a hook finds nothing.
@@ -293,6 +304,7 @@ func (w *world) Observe(ctx context.Context) (o plan.Observed, err error) {
 				o.Networks[n.Name] = "id of " + n.Name
 			}
 		}
+		o.Version = w.version(fmt.Sprintf("%+v", o))
 	})
 	return o, err
 }

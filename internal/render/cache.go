@@ -136,10 +136,12 @@ func (k *look) holds(e *entry) bool {
 			return false
 		}
 	}
-	for i := range e.ids {
-		e.ids[i].id = k.id(e.ids[i].folder)
+	if e.root != k.root || k.root == "" {
+		for i := range e.ids {
+			e.ids[i].id = k.id(e.ids[i].folder)
+		}
+		e.root = k.root
 	}
-	e.root = k.root
 	return true
 }
 

@@ -162,11 +162,20 @@ type Loader struct {
 	tick     time.Duration       // see clockTick
 	cache    map[string][]*entry // by file, the newest first
 	round    int                 // counts calls of Load
+	last     last
 	loads    atomic.Int64        // counts stacks that were loaded
 	// library is held while compose-go's own loader runs: it keeps a list of files
 	// without a lock.
 	library  sync.Mutex
 	obsolete sync.Map // files of which it was said that their version: is ignored
+}
+
+// Loaded are the stacks of a tree.
+type Loaded struct {
+	// Projects are sorted by file. They are shared and must not be changed.
+	Projects []Project
+	// Version is another one whenever Projects may be others. It is never 0.
+	Version uint64
 }
 
 // New makes a Loader.
@@ -190,7 +199,7 @@ func New(o Options) *Loader {
 // A stack is loaded anew only when something that its last load looked at has
 // changed, see entry; that goes for invalid ones, too. Two trees that are loaded
 // in turns do not disturb each other.
-func (l *Loader) Load(ctx context.Context, tree Tree) ([]Project, error) {
+func (l *Loader) Load(ctx context.Context, tree Tree) (Loaded, error) {
 	files := Discover(tree)
 	look := l.newLook(tree)
 	entries := make([]*entry, len(files))
@@ -198,17 +207,42 @@ func (l *Loader) Load(ctx context.Context, tree Tree) ([]Project, error) {
 		entries[i] = look.find(l.cache[file])
 	}
 	if err := l.loadMissing(ctx, tree, files, entries); err != nil {
-		return nil, err
+		return Loaded{}, err
 	}
 	l.round++
+	for _, e := range entries {
+		e.used = l.round
+	}
+	if l.last.holds(look, entries) {
+		return l.last.loaded, nil
+	}
 	projects := make([]Project, len(files))
 	for i, e := range entries {
-		e.used = l.round
 		projects[i] = look.give(e)
 	}
 	l.forget()
 	refuseDoubles(projects)
-	return refuseCycles(projects), nil
+	l.last = last{tree.Commit(), tree.Dir(), entries, Loaded{refuseCycles(projects), l.last.loaded.Version + 1}}
+	return l.last.loaded, nil
+}
+
+// last is what was loaded last, and from where.
+type last struct {
+	commit, dir string
+	entries     []*entry
+	loaded      Loaded
+}
+
+// holds says whether the same comes out again: from the same stacks at the same
+// place, none of which has files whose times git does not tell.
+func (l *last) holds(k *look, entries []*entry) bool {
+	if l.loaded.Version == 0 || l.commit != k.tree.Commit() || l.dir != k.tree.Dir() || !slices.Equal(l.entries, entries) {
+		return false
+	}
+	return !slices.ContainsFunc(entries, func(e *entry) bool {
+		at := k.loader.agesOf(e.project, k.tree)
+		return at.edited || at != e.aged
+	})
 }
 
 // loadMissing loads, side by side, the stacks that have no entry yet.

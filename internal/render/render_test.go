@@ -133,12 +133,12 @@ func loader(f *folder, change ...func(*render.Options)) *render.Loader {
 
 func load(t testing.TB, l *render.Loader, tree render.Tree) map[string]render.Project {
 	t.Helper()
-	ps, err := l.Load(context.Background(), tree)
+	loaded, err := l.Load(context.Background(), tree)
 	if err != nil {
 		t.Fatal(err)
 	}
 	byFile := map[string]render.Project{}
-	for _, p := range ps {
+	for _, p := range loaded.Projects {
 		byFile[p.File] = p
 	}
 	return byFile

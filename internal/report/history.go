@@ -86,6 +86,21 @@ func (o Overview) Public() Overview {
 	return o
 }
 
+// At is the overview with the words of the engine as they read at a time.
+func (o Overview) At(now time.Time) Overview {
+	o.Stacks = slices.Clone(o.Stacks)
+	for i := range o.Stacks {
+		services := slices.Clone(o.Stacks[i].Services)
+		for j, s := range services {
+			if !s.Said.IsZero() {
+				services[j].Since = aged(s.Since, now.Sub(s.Said))
+			}
+		}
+		o.Stacks[i].Services = services
+	}
+	return o
+}
+
 // public copies: what an Overview holds is shared.
 func public(stacks []Stack) []Stack {
 	all := slices.Clone(stacks)
@@ -124,7 +139,7 @@ func (h *History) Looked(l Look) {
 		o.Look = l
 		o.Problem = problem(l.Error)
 		if l.Stacks != nil {
-			o.Stacks = slices.Clone(l.Stacks)
+			o.Stacks = l.Stacks
 		}
 	})
 }
@@ -159,7 +174,7 @@ func (h *History) Ended(c Check) {
 		}
 		o.Problem = problem(c.Error)
 		if c.Final != nil {
-			o.Stacks = slices.Clone(c.Final)
+			o.Stacks = c.Final
 		}
 	})
 }

@@ -65,7 +65,10 @@ type Service struct {
 	RepoDigest string `json:"repo_digest,omitempty"`
 	State      string `json:"state"`            // running, exited, missing, ...
 	Health     string `json:"health,omitempty"` // starting, healthy, unhealthy
-	Since      string `json:"since,omitempty"`  // the engine's words: "Up 3 hours"
+	// Since is the engine's words, "Up 3 hours", as they were at the time of Said;
+	// see Overview.At.
+	Since string    `json:"since,omitempty"`
+	Said  time.Time `json:"-"`
 }
 
 // Stack is the state of a stack, for people and for programs.
@@ -187,7 +190,7 @@ type Look struct {
 	// Commits say more of From and To, as far as that is known.
 	Commits []Commit `json:"commits,omitempty"`
 	// Stacks is the whole picture; nil when the look failed before it saw one:
-	// what was known before still holds.
+	// what was known before still holds. It is shared and must not be changed.
 	Stacks []Stack `json:"-"`
 }
 

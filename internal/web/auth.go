@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
 )
@@ -26,7 +27,7 @@ func authenticated(configFile string, r *http.Request) bool {
 // known is the state of everything, with details for those who may see them
 // only.
 func (s *Server) known(detailed bool) report.Overview {
-	now := s.o.History.Snapshot()
+	now := s.o.History.Snapshot().At(time.Now())
 	if !detailed {
 		return now.Public()
 	}

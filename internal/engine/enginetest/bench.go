@@ -148,10 +148,11 @@ func (s Stack) Load(t testing.TB, text string) render.Project {
 		t.Fatal(err)
 	}
 	l := render.New(render.Options{Root: s.Root, HostRoot: s.Root, HostHome: "/root", Repository: s.Repository, Hasher: s.Hasher})
-	ps, err := l.Load(context.Background(), tree{s.Root})
+	loaded, err := l.Load(context.Background(), tree{s.Root})
 	if err != nil {
 		t.Fatal(err)
 	}
+	ps := loaded.Projects
 	i := slices.IndexFunc(ps, func(p render.Project) bool { return p.Name == s.Name })
 	if i < 0 || ps[i].Invalid != "" {
 		t.Fatalf("the stack does not load: %v", ps)
