@@ -21,6 +21,7 @@ type noting struct {
 func (n noting) ContainerCreate(ctx context.Context, c *container.Config, h *container.HostConfig, nc *network.NetworkingConfig, p *ocispec.Platform, name string) (container.CreateResponse, error) {
 	defer n.sight.doubtVolumes() // it makes those that it mounts
 	made, err := n.APIClient.ContainerCreate(ctx, c, h, nc, p, name)
+	n.sight.named(name, made.ID)
 	n.sight.doubt(made.ID)
 	return made, err
 }

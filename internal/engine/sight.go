@@ -51,6 +51,9 @@ type sight struct {
 	heard time.Time
 	// doubts are what may have changed since it was listed.
 	doubts doubts
+	// made are the ids of containers that we made, by the names they were made
+	// with: the SDK renames those that replace others by their names.
+	made map[string]string
 
 	// What follows is used by one snapshot at a time.
 	snapshot   sync.Mutex
@@ -104,12 +107,31 @@ func (s *sight) hear(m events.Message) {
 	}
 }
 
-// doubt notes that containers may have changed. An empty id is none; what is no
-// full id, but a name that the engine takes as well, can be any of them.
+// keptNames is how many names of containers are remembered at most.
+const keptNames = 1000
+
+// named notes what container was made with a name.
+func (s *sight) named(name, id string) {
+	if name == "" || id == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.made == nil || len(s.made) >= keptNames {
+		s.made = map[string]string{}
+	}
+	s.made[name] = id
+}
+
+// doubt notes that containers may have changed. An empty id is none. The engine
+// takes names as well: one that is not of a container that we made can be of any.
 func (s *sight) doubt(ids ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, id := range ids {
+		if full, ok := s.made[id]; ok {
+			id = full
+		}
 		switch {
 		case id == "":
 		case len(id) != 64:

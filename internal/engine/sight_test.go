@@ -21,6 +21,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 )
@@ -103,6 +104,10 @@ func (f *told) VolumeList(context.Context, volume.ListOptions) (volume.ListRespo
 }
 
 func (f *told) Ping(context.Context) (types.Ping, error) { return types.Ping{}, nil }
+
+func (f *told) ContainerCreate(context.Context, *container.Config, *container.HostConfig, *network.NetworkingConfig, *ocispec.Platform, string) (container.CreateResponse, error) {
+	return container.CreateResponse{ID: idOf(7)}, nil
+}
 
 func (f *told) ContainerStart(context.Context, string, container.StartOptions) error { return nil }
 
@@ -258,7 +263,11 @@ func TestOnlyWhatChangedIsAskedFor(t *testing.T) {
 		{"what the daemon did itself, before the event comes", func(_ *told, e *Engine) {
 			_ = e.api.ContainerStart(context.Background(), idOf(1), container.StartOptions{})
 		}, "containers(1)"},
-		{"the same by a name", func(_ *told, e *Engine) {
+		{"the same by the name that it was made with", func(_ *told, e *Engine) {
+			_, _ = e.api.ContainerCreate(context.Background(), nil, nil, nil, nil, "3c0ffee00000_web-app-1")
+			_ = e.api.ContainerStart(context.Background(), "3c0ffee00000_web-app-1", container.StartOptions{})
+		}, "containers(1) volumes"},
+		{"the same by another name", func(_ *told, e *Engine) {
 			_ = e.api.ContainerStart(context.Background(), "web-app-1", container.StartOptions{})
 		}, everything},
 		{"ten minutes went by", func(*told, *Engine) { time.Sleep(sightAge) }, everything},

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/atomicfile"
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
@@ -18,8 +19,8 @@ import (
 // journalFormat is the newest format of a journal that this release knows.
 const journalFormat = 1
 
-// journal remembers stacks between checks and starts: one JSON file, written
-// whole. It holds history and pauses, nothing that correctness rests on. testdata
+// journal remembers stacks between checks and starts: one JSON file with a line
+// for each stack, written whole. It holds history and pauses, nothing that correctness rests on. testdata
 // has it as each format is.
 type journal struct {
 	path string
@@ -31,10 +32,13 @@ type journal struct {
 	V      int               `json:"v"`
 	Stacks map[string]*entry `json:"stacks"`
 	Images map[string]asked  `json:"images,omitempty"`
+	// lines are the entries as they were last written, but for those that may have
+	// changed since: most do not from one operation to the next.
+	lines map[string][]byte
 	// version counts changes.
 	version uint64
 	dirty   bool
-	failed bool // the last save did, and that was said
+	failed  bool // the last save did, and that was said
 }
 
 // entry is what is remembered of one stack.
@@ -105,6 +109,7 @@ func openJournal(path string, log *slog.Logger) *journal {
 // at gives the entry of a stack, to be changed; save writes it.
 func (j *journal) at(stack string) *entry {
 	j.touch()
+	delete(j.lines, stack)
 	e := j.Stacks[stack]
 	if e == nil {
 		e = &entry{}
@@ -131,6 +136,7 @@ func (j *journal) forget(keep func(stack string) bool) {
 	n := len(j.Stacks)
 	maps.DeleteFunc(j.Stacks, func(name string, _ *entry) bool { return !keep(name) })
 	if len(j.Stacks) != n {
+		maps.DeleteFunc(j.lines, func(name string, _ []byte) bool { return j.Stacks[name] == nil })
 		j.touch()
 	}
 }
@@ -195,15 +201,47 @@ func (j *journal) write() error {
 		j.aside = ""
 	}
 	j.V = journalFormat
-	return writeWhole(j.path, j)
-}
-
-// writeWhole replaces a file at once: a kill leaves the old or the new one.
-func writeWhole(path string, v any) error {
-	b, err := json.MarshalIndent(v, "", " ")
+	b, err := j.encode()
 	if err != nil {
 		return err
 	}
+	return writeWhole(j.path, b)
+}
+
+// encode gives the journal as JSON.
+func (j *journal) encode() ([]byte, error) {
+	if j.lines == nil {
+		j.lines = map[string][]byte{}
+	}
+	b := fmt.Appendf(nil, `{"v":%d,"stacks":{`, j.V)
+	for i, name := range slices.Sorted(maps.Keys(j.Stacks)) {
+		line := j.lines[name]
+		if line == nil {
+			var err error
+			if line, err = json.Marshal(map[string]*entry{name: j.Stacks[name]}); err != nil {
+				return nil, err
+			}
+			line = line[1 : len(line)-1] // without the braces
+			j.lines[name] = line
+		}
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(b, '\n'), line...)
+	}
+	b = append(b, '}')
+	if len(j.Images) > 0 {
+		images, err := json.Marshal(j.Images)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(b, ",\n\"images\":"...), images...)
+	}
+	return append(b, "}\n"...), nil
+}
+
+// writeWhole replaces a file at once: a kill leaves the old or the new one.
+func writeWhole(path string, b []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}

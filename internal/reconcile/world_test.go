@@ -3,6 +3,7 @@ package reconcile
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -40,7 +41,7 @@ type world struct {
 	editsStop bool
 	observed  int // how often
 	fetched   int
-	trees     int            // open ones
+	trees     int // open ones
 	versions  map[string]uint64
 	moving    bool           // a checkout runs
 	active    map[string]int // operations by stack
@@ -570,6 +571,19 @@ func (d *daemon) stop() {
 	if d.trees != 0 {
 		d.t.Errorf("%d staged trees were not closed", d.trees)
 	}
+	if j := d.r.journal; !j.failed {
+		got, want := asJSON(d.t, openJournal(d.o.Journal, j.log).Stacks), asJSON(d.t, j.Stacks)
+		d.expect("the journal on disk", got, want)
+	}
+}
+
+func asJSON(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // look triggers, and waits until all is quiet.

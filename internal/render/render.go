@@ -163,7 +163,7 @@ type Loader struct {
 	cache    map[string][]*entry // by file, the newest first
 	round    int                 // counts calls of Load
 	last     last
-	loads    atomic.Int64        // counts stacks that were loaded
+	loads    atomic.Int64 // counts stacks that were loaded
 	// library is held while compose-go's own loader runs: it keeps a list of files
 	// without a lock.
 	library  sync.Mutex
