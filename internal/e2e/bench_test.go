@@ -528,6 +528,13 @@ func (d *benchDaemon) cost(b *testing.B) benchCost {
 			c.looks += n
 		}
 	}
+	c.cpu = d.cpu(b)
+	return c
+}
+
+// cpu is what the daemon has used of it, in ms.
+func (d *benchDaemon) cpu(b *testing.B) (ms float64) {
+	b.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", d.cmd.Process.Pid))
 	if err != nil {
 		b.Skip("this takes Linux's /proc")
@@ -540,9 +547,9 @@ func (d *benchDaemon) cost(b *testing.B) benchCost {
 		if err != nil {
 			b.Fatal(err)
 		}
-		c.cpu += 10 * ticks
+		ms += 10 * ticks
 	}
-	return c
+	return ms
 }
 
 // rss is the daemon's resident memory in MB of 1,000,000 bytes.
