@@ -18,12 +18,14 @@ import (
 // can't be what anybody wants.
 
 // mend clears what a killed or a person's action left and the SDK stumbles
-// over: containers half-way through being replaced, paused or dead ones.
-func (e *Engine) mend(ctx context.Context, name string) error {
+// over: containers half-way through being replaced, paused or dead ones. It gives
+// the project as it is then.
+func (e *Engine) mend(ctx context.Context, name string) (plan.Running, error) {
 	r, err := e.project(ctx, name)
 	if err != nil {
-		return err
+		return r, err
 	}
+	mended := false
 	taken := map[string]bool{}
 	for _, c := range r.Containers {
 		taken[c.Name] = true
@@ -37,12 +39,18 @@ func (e *Engine) mend(ctx context.Context, name string) error {
 			err = e.api.ContainerUnpause(ctx, c.ID)
 		case c.State == "dead":
 			err = e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true})
+		default:
+			continue
 		}
+		mended = true
 		if err != nil && !errdefs.IsNotFound(err) {
-			return explain(ctx, fmt.Errorf("mend container %s: %w", c.Name, err))
+			return r, fmt.Errorf("mend container %s: %w", c.Name, err)
 		}
 	}
-	return nil
+	if mended {
+		return e.project(ctx, name)
+	}
+	return r, nil
 }
 
 // mendReplacing ends a replacement that was cut off. The SDK creates the new

@@ -43,10 +43,7 @@ func notSelf(stack string) error {
 // down removes a project's containers and networks by their labels, so that
 // it works when no file is left.
 func (e *Engine) down(ctx context.Context, name string, leave []string) error {
-	if err := e.mend(ctx, name); err != nil {
-		return err
-	}
-	r, err := e.project(ctx, name)
+	r, err := e.mend(ctx, name)
 	if err != nil {
 		return explain(ctx, err)
 	}

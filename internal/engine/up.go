@@ -55,14 +55,11 @@ func (e *Engine) up(ctx context.Context, p render.Project, orders plan.Orders) e
 	if err := e.allowed(ctx, p.Stack, orders); err != nil {
 		return explain(ctx, err)
 	}
-	if err := e.mend(ctx, project.Name); err != nil {
-		return err
-	}
-	if err := e.makeWay(ctx, p.Stack, orders); err != nil {
+	r, err := e.mend(ctx, project.Name)
+	if err != nil {
 		return explain(ctx, err)
 	}
-	r, err := e.project(ctx, project.Name)
-	if err != nil {
+	if r, err = e.makeWay(ctx, p.Stack, r, orders); err != nil {
 		return explain(ctx, err)
 	}
 	if p, project = without(p, project, r); len(p.Services) > 0 {

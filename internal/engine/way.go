@@ -92,33 +92,34 @@ func (e *Engine) attached(ctx context.Context, network string) ([]container.Summ
 // makeWay removes orphans, and networks that are to be made anew. The SDK does
 // so as well, but the networks first, which fails while an orphan is on them,
 // and for ever after it was killed between disconnecting a container and removing
-// the network.
-func (e *Engine) makeWay(ctx context.Context, s plan.Stack, orders plan.Orders) error {
-	r, err := e.project(ctx, s.Name)
-	if err != nil {
-		return err
-	}
+// the network. It is given the project as it is, and gives it as it is then.
+func (e *Engine) makeWay(ctx context.Context, s plan.Stack, r plan.Running, orders plan.Orders) (plan.Running, error) {
 	for _, name := range orders.Orphans {
 		if err := e.removeOrphans(ctx, containersOf(r, name)); err != nil {
-			return err
+			return r, err
 		}
 	}
 	networks, err := e.api.NetworkList(ctx, network.ListOptions{Filters: projectFilter(s.Name)})
 	if err != nil {
-		return fmt.Errorf("list the networks of %s: %w", s.Name, err)
+		return r, fmt.Errorf("list the networks of %s: %w", s.Name, err)
 	}
 	if err := e.removeDoubles(ctx, networks, r); err != nil {
-		return err
+		return r, err
 	}
+	anew := false
 	for _, n := range networks {
 		if !slices.Contains(orders.Networks, n.Name) || !redefines(s, n) { // an earlier try may have made it anew
 			continue
 		}
+		anew = true
 		if err := e.removeNetwork(ctx, n, r); err != nil {
-			return err
+			return r, err
 		}
 	}
-	return nil
+	if anew || len(orders.Orphans) > 0 {
+		return e.project(ctx, s.Name)
+	}
+	return r, nil
 }
 
 // removeOrphans removes the containers of a service that is no more.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -115,6 +116,9 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 		return err
 	}
 	p.Digest = digestOf(p.Stack)
+	if !slices.ContainsFunc(slices.Collect(maps.Values(p.build.Services)), func(s types.ServiceConfig) bool { return s.Build != nil }) {
+		p.build = nil // nobody will ask for it
+	}
 	return nil
 }
 

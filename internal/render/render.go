@@ -113,7 +113,7 @@ type Project struct {
 func (p Project) Compose() (*types.Project, error) { return p.handOut(p.compose) }
 
 // BuildContext gives a copy with paths that this process can read, to build images
-// from.
+// from. There is none of a stack that builds no image.
 func (p Project) BuildContext() (*types.Project, error) { return p.handOut(p.build) }
 
 // handOut copies one of the two and says which commit it is of: what is kept may
@@ -147,7 +147,7 @@ func (p Project) Only(services []string) Project {
 // copyOf is deep: WithServicesTransform begins with a deep copy of everything.
 func copyOf(p *types.Project) (*types.Project, error) {
 	if p == nil {
-		return nil, errors.New("the stack is invalid or ignored and has no project")
+		return nil, errors.New("the stack has none: it is invalid or ignored, or it builds nothing")
 	}
 	return p.WithServicesTransform(func(_ string, s types.ServiceConfig) (types.ServiceConfig, error) { return s, nil })
 }

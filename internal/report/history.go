@@ -60,7 +60,8 @@ type Overview struct {
 	// OfflineSince is when the first of the looks began that could not ask the
 	// remote, up to the newest; zero when the newest could.
 	OfflineSince time.Time
-	// Checks are the last ten that ended, newest first.
+	// Checks are the last ten that ended, newest first. They have no Stacks, but
+	// the Final picture.
 	Checks []Check
 	// Success is when the last successful check ended.
 	Success time.Time
@@ -70,12 +71,13 @@ type Overview struct {
 	Pulls []Pull
 }
 
-// Public is what strangers may read: an Overview without any Detail.
+// Public is what strangers may read: an Overview without any Detail, whose checks
+// have no pictures.
 func (o Overview) Public() Overview {
 	o.Stacks = public(o.Stacks)
 	o.Checks = slices.Clone(o.Checks)
 	for i, c := range o.Checks {
-		c.Stacks, c.Final = public(c.Stacks), public(c.Final)
+		c.Final = nil
 		c.Operations = slices.Clone(c.Operations)
 		for j := range c.Operations {
 			c.Operations[j].Detail = ""
@@ -163,6 +165,7 @@ func (h *History) Updated(s Stack) {
 // more about readiness, and its picture lacks the stacks that are new since:
 // what it did to single stacks has been told by Updated.
 func (h *History) Ended(c Check) {
+	c.Stacks = nil // a picture of 500 stacks is large
 	h.change(func(o *Overview) {
 		o.Checks = slices.Insert(slices.Clone(o.Checks), 0, c)
 		o.Checks = o.Checks[:min(len(o.Checks), kept)]
