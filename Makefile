@@ -41,8 +41,11 @@ e2e: engine ## the real binary, git server, registry, engine and image
 	$(GO_TEST) -parallel 4 -tags engine ./internal/e2e/... # they wait more than they work
 
 .PHONY: bench
-bench: engine ## the benchmarks, those beside the raw engine too; one package at a time, as they measure
-	go test -p 1 -tags engine -timeout 60m -run '^$$' -bench . -benchmem ./...
+bench: engine ## the benchmarks beside the raw engine and git, one table, and the drawing that the README shows
+	@mkdir -p bin && rm -f bin/bench.txt
+	BENCH_TABLE=$(CURDIR)/bin/bench.txt BENCH_SVG=$(CURDIR)/.github/cost.svg \
+		go test -p 1 -tags engine -timeout 60m -run '^$$' -bench . -benchmem ./... # one at a time, as they measure
+	@cat bin/bench.txt
 
 .PHONY: demo
 demo: engine build ## a daemon with stacks to play with; Ctrl-C cleans up

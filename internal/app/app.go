@@ -119,6 +119,7 @@ func (a *App) build(ctx context.Context, o Options) error {
 
 // Run works until ctx ends, then stops cleanly.
 func (a *App) Run(ctx context.Context) error {
+	growLess()
 	forgetStart()
 	a.log.Info("listening", "address", a.server.Addr())
 	g, ctx := errgroup.WithContext(ctx)

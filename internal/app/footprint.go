@@ -4,11 +4,28 @@ import (
 	"bufio"
 	"io"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
+
+// By how many hundredths of what is in use the heap may grow before garbage is
+// collected. The daemon makes little garbage and is idle most of the time, so that
+// half of Go's own default costs next to no CPU, and saves a fifth of the memory.
+const (
+	growth       = 50
+	growthFromGo = 100
+)
+
+// growLess has garbage collected earlier than Go does by itself, unless GOGC says
+// otherwise.
+func growLess() {
+	if before := debug.SetGCPercent(growth); before != growthFromGo {
+		debug.SetGCPercent(before)
+	}
+}
 
 // forgetStart gives back the memory of what only the start needed of the program's
 // file. The compose SDK brings hundreds of packages along whose initialisation

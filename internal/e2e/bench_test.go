@@ -38,133 +38,15 @@ import (
 	"github.com/korbiniankuhn/gitops-compose/internal/repo/gittest"
 )
 
-// What the daemon may cost, see BenchmarkFirstSync and the others.
 const (
-	benchStacks       = 40
-	benchParallel     = 4
-	benchMostRatio    = 1.2 // of the first sync to the raw engine
-	benchMostCPU      = 20.0
-	benchMostRequests = 2.0
-	benchMostRSS      = 60.0
-	benchMostGrowth   = 1.05 // of memory from 200 checks to 1,000
-
 	benchImage  = "gitops-compose-bench:1"
 	benchLabel  = "gitops-compose-bench" // on all that is made here
 	benchSecret = "open-sesame"
+
+	// benchRemovals is how many containers are removed at a time: engine 20.10 has
+	// hung when it was told to remove a hundred at once.
+	benchRemovals = 4
 )
-
-// BenchmarkFirstSync measures the time from the start of the daemon, which has
-// no clone yet, until the container of the last of 40 stacks was started;
-// beside the raw engine, told to create 40 networks and containers and to start
-// them, four at a time. The rounds take turns, and the best of each counts: what
-// else the machine does only ever adds.
-func BenchmarkFirstSync(b *testing.B) {
-	e := newBenchEngine(b)
-	binary := benchBinary(b)
-	h := newBenchHost(b, e, benchStacks)
-	ours, raw := time.Hour, time.Hour
-	for b.Loop() {
-		for range 3 {
-			r := e.rawSync(b)
-			e.clear(b)
-			d := h.start(b, binary, benchStacks)
-			b.Logf("a round: the daemon %s, raw engine %s", d.synced, r)
-			d.settled(b)
-			d.stop(b)
-			e.clear(b)
-			ours, raw = min(ours, d.synced), min(raw, r)
-		}
-	}
-	ratio := ours.Seconds() / raw.Seconds()
-	benchReport(b, "s", ours.Seconds(), raw.Seconds()*benchMostRatio)
-	b.ReportMetric(raw.Seconds(), "raw-s")
-	b.ReportMetric(ratio, "ratio")
-	b.Logf("%-40s %8s %8s %6s", "name", "ours", "raw", "ratio")
-	b.Logf("%-40s %7.2fs %7.2fs %6.2f  at most %.1f: %s", "first sync, 40 stacks", ours.Seconds(), raw.Seconds(), ratio, benchMostRatio, benchVerdict(ratio, benchMostRatio))
-}
-
-// BenchmarkNothingToDo measures checks that find nothing to do: the daemon's
-// CPU, requests to the remote, calls of the engine's API. The last are counted
-// for 4 stacks and for 40: their number must not grow.
-func BenchmarkNothingToDo(b *testing.B) {
-	e := newBenchEngine(b)
-	binary := benchBinary(b)
-	const checks = 200
-	measure := func(stacks int) (cost benchCost) {
-		h := newBenchHost(b, e, stacks)
-		d := h.start(b, binary, stacks)
-		d.settled(b)
-		d.checks(b, 10)
-		h.byPath() // that of the first sync
-		before := d.cost(b)
-		d.checks(b, checks)
-		cost = d.cost(b).since(before)
-		b.Logf("engine calls by path, %d stacks, %.0f looks: %v", stacks, cost.looks, h.byPath())
-		d.stop(b)
-		e.clear(b)
-		return cost
-	}
-	var few, many benchCost
-	for b.Loop() {
-		few, many = measure(benchParallel), measure(benchStacks)
-	}
-	benchReport(b, "cpu-ms/check", many.cpu, benchMostCPU)
-	benchReport(b, "requests/check", many.requests, benchMostRequests)
-	benchReport(b, "engine-calls/check", many.calls, few.calls)
-	b.Logf("%-40s %8s %8s %6s", "name", "ours", "limit", "ratio")
-	for _, r := range []struct {
-		name        string
-		ours, limit float64
-	}{
-		{"CPU of a check, 4 stacks, ms", few.cpu, benchMostCPU},
-		{"CPU of a check, 40 stacks, ms", many.cpu, benchMostCPU},
-		{"requests to the remote, 40 stacks", many.requests, benchMostRequests},
-		{"engine calls, 40 stacks; limit: 4 stacks", many.calls, few.calls},
-	} {
-		// A look that came in between is not whole on both sides.
-		b.Logf("%-40s %8.2f %8.2f %6.2f  %s", r.name, r.ours, r.limit, r.ours/r.limit, benchVerdict(r.ours, r.limit*1.01))
-	}
-}
-
-// BenchmarkMemory measures the daemon's resident memory after 200 checks and
-// after 1,000, at 40 stacks.
-func BenchmarkMemory(b *testing.B) {
-	e := newBenchEngine(b)
-	binary := benchBinary(b)
-	var first, last float64
-	for b.Loop() {
-		h := newBenchHost(b, e, benchStacks)
-		d := h.start(b, binary, benchStacks)
-		d.settled(b)
-		for _, n := range []int{200, 200, 200, 200, 200} {
-			d.checks(b, n)
-			last = d.rss(b)
-			if first == 0 {
-				first = last
-			}
-			b.Logf("%.1f MB", last)
-		}
-		d.stop(b)
-		e.clear(b)
-	}
-	benchReport(b, "rss-MB", last, benchMostRSS)
-	b.Logf("%-40s %8s %8s %6s", "name", "ours", "limit", "ratio")
-	b.Logf("%-40s %8.1f %8.1f %6.2f  %s", "MB resident after 1,000 checks", last, benchMostRSS, last/benchMostRSS, benchVerdict(last, benchMostRSS))
-	b.Logf("%-40s %8.1f %8.1f %6.2f  %s", "the same; limit: after 200, and 5 %", last, first*benchMostGrowth, last/first, benchVerdict(last, first*benchMostGrowth))
-}
-
-func benchVerdict(value, limit float64) string {
-	if value <= limit {
-		return "PASS"
-	}
-	return "OVER THE LIMIT"
-}
-
-func benchReport(b *testing.B, unit string, value, limit float64) {
-	b.ReportMetric(0, "ns/op") // the time of all of it says nothing
-	b.ReportMetric(value, unit)
-	b.ReportMetric(limit, "max-"+unit)
-}
 
 // benchBinary builds the daemon as make build does.
 func benchBinary(b *testing.B) string {
@@ -219,12 +101,12 @@ func newBenchEngine(b *testing.B) benchEngine {
 }
 
 // rawSync does by hand what the first sync comes to.
-func (e benchEngine) rawSync(b *testing.B) time.Duration {
+func (e benchEngine) rawSync(b *testing.B, stacks, parallel int) time.Duration {
 	b.Helper()
 	started := time.Now()
 	g, ctx := errgroup.WithContext(context.Background())
-	g.SetLimit(benchParallel)
-	for i := range benchStacks {
+	g.SetLimit(parallel)
+	for i := range stacks {
 		g.Go(func() error { return e.rawStack(ctx, i, benchImage) })
 	}
 	if err := g.Wait(); err != nil {
@@ -260,7 +142,7 @@ func (e benchEngine) clear(b *testing.B) {
 		b.Fatal(err)
 	}
 	var g errgroup.Group
-	g.SetLimit(benchParallel)
+	g.SetLimit(benchRemovals)
 	for _, c := range list {
 		g.Go(func() error { return e.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true}) })
 	}
@@ -285,6 +167,7 @@ type benchHost struct {
 	engine   benchEngine
 	url      string
 	socket   string
+	parallel int // of MAX_PARALLEL_STACKS; 0 for the default
 	requests atomic.Int64
 	mu       sync.Mutex
 	paths    map[string]int
@@ -417,6 +300,9 @@ func (h *benchHost) start(b *testing.B, binary string, stacks int) *benchDaemon 
 		"REPOSITORY_PATH=" + filepath.Join(b.TempDir(), "clone"), "REPOSITORY_URL=" + h.url,
 		"CHECK_INTERVAL_IN_SECONDS=-1", "WEBHOOK_SECRET=" + benchSecret, "LOG_LEVEL=warn",
 		"PPROF_ADDRESS=" + os.Getenv("BENCH_PPROF"), // to look at what costs, while it runs
+	}
+	if h.parallel > 0 {
+		d.cmd.Env = append(d.cmd.Env, fmt.Sprintf("MAX_PARALLEL_STACKS=%d", h.parallel))
 	}
 	d.cmd.Stderr = d.said
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
@@ -553,14 +439,17 @@ func (d *benchDaemon) cpu(b *testing.B) (ms float64) {
 }
 
 // rss is the daemon's resident memory in MB of 1,000,000 bytes.
-func (d *benchDaemon) rss(b *testing.B) float64 {
+func (d *benchDaemon) rss(b *testing.B) float64 { return d.memory(b, "VmRSS") }
+
+// memory is what the kernel knows by a name, in MB of 1,000,000 bytes.
+func (d *benchDaemon) memory(b *testing.B, name string) float64 {
 	b.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.cmd.Process.Pid))
 	if err != nil {
 		b.Skip("this takes Linux's /proc")
 	}
 	lines := strings.Split(string(status), "\n")
-	i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "VmRSS:") })
+	i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, name+":") })
 	kib, err := strconv.ParseFloat(strings.Fields(lines[i])[1], 64)
 	if err != nil {
 		b.Fatal(err)

@@ -1,0 +1,63 @@
+//go:build engine
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+)
+
+const (
+	firstSyncStacks   = 100
+	firstSyncParallel = 4 // the default of MAX_PARALLEL_STACKS
+
+	firstSyncMostRatio = 1.1    // of the raw engine
+	firstSyncMostCPU   = 1000.0 // ms
+	firstSyncMostRSS   = 110.0  // MB
+)
+
+// BenchmarkFirstSync measures the time from the start of the daemon, which has
+// no clone yet, until the container of the last of 100 stacks was started; beside
+// the raw engine, told to create 100 networks and containers and to start them,
+// as many at a time. The rounds take turns, and the better of each counts: what
+// else the machine does only ever adds.
+//
+// With BENCH_CURVE set, it does so with 1, 2, 4, 8 and 16 at a time: what the
+// default of MAX_PARALLEL_STACKS is chosen from.
+func BenchmarkFirstSync(b *testing.B) {
+	e := newBenchEngine(b)
+	binary := benchBinary(b)
+	parallel, rounds := []int{firstSyncParallel}, 2
+	if os.Getenv("BENCH_CURVE") != "" {
+		parallel, rounds = []int{1, 2, 4, 8, 16}, 1
+	}
+	h := newBenchHost(b, e, firstSyncStacks)
+	var rows []row
+	for b.Loop() {
+		rows = nil
+		for _, p := range parallel {
+			h.parallel = p
+			ours, raw := time.Hour, time.Hour
+			var cpu, peak float64
+			for range rounds {
+				raw = min(raw, e.rawSync(b, firstSyncStacks, p))
+				e.clear(b)
+				d := h.start(b, binary, firstSyncStacks)
+				ours = min(ours, d.synced)
+				cpu, peak = d.cpu(b), d.memory(b, "VmHWM")
+				d.settled(b)
+				d.stop(b)
+				e.clear(b)
+			}
+			rows = append(rows, row{fmt.Sprintf("first sync, %d at a time; raw engine", p), firstSyncStacks, "s", ours.Seconds(), raw.Seconds(), firstSyncMostRatio})
+			if p == firstSyncParallel {
+				rows = append(rows,
+					row{"CPU of the first sync; limit", firstSyncStacks, "ms", cpu, firstSyncMostCPU, 1},
+					row{"peak of memory in the first sync; limit", firstSyncStacks, "MB", peak, firstSyncMostRSS, 1})
+			}
+		}
+	}
+	tabulate(b, rows...)
+}
