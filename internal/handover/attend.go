@@ -23,21 +23,24 @@ const (
 // one's turn.
 func (w *worker) attend(ctx context.Context, as role) error {
 	w.since = time.Now()
-	for {
+	for wait := pause; ; {
 		rec, err := read(w.dir)
 		if err != nil || rec == nil || rec.Step == Done {
 			return err
 		}
-		if err := w.turn(ctx, as); err != nil && !errors.Is(err, errTaken) {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
+		switch err := w.turn(ctx, as); {
+		case err == nil, errors.Is(err, errTaken):
+			wait = pause
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		default:
 			if w.news("stuck", err) {
 				w.log.Warn("the hand-over is stuck for the moment", "err", err)
 			}
 			w.since = time.Now() // nothing could be seen of the others meanwhile
+			wait = min(2*wait, longPause)
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 	}

@@ -279,3 +279,45 @@ func TestWhoeverIsStartedResolvesWhatSeveralKillsLeft(t *testing.T) {
 		})
 	}
 }
+
+// Who removes the daemon's containers in the middle of a hand-over is left with no
+// daemon, and with nothing else either: helpers end, and say what they have to say
+// once.
+func TestAHandOverWhoseContainersAreRemovedEnds(t *testing.T) {
+	seed, share := testenv.Sample(t, 5)
+	projects := loadProjects(t)
+	for _, s := range []scenario{
+		{policy: "unless-stopped", next: good}, {policy: "unless-stopped", next: ends}, {policy: "always", next: silent},
+	} {
+		t.Run(fmt.Sprintf("%s, %s", s.policy, s.next), func(t *testing.T) {
+			t.Parallel()
+			runs := 0
+			for i, m := range mishaps(survey(t, projects, s), nil, emptied) {
+				if (i+seed)%share != 0 || m.when == later {
+					continue
+				}
+				runs++
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t, projects, s.policy, s.next, m, uint64(i))
+					defer w.close()
+					time.Sleep(10 * time.Minute)
+					for _, c := range w.left() { // a new container may have been made since
+						if strings.HasPrefix(c, "gitops-compose-") {
+							w.complain("left: %s", c)
+						}
+					}
+					w.mu.Lock()
+					for text, n := range w.warned {
+						if n > 2 {
+							w.wrong = append(w.wrong, fmt.Sprintf("said %d times: %s", n, text))
+						}
+					}
+					w.mu.Unlock()
+					s.mishap = m
+					w.tell(t, s)
+				})
+			}
+			t.Logf("%d runs", runs)
+		})
+	}
+}

@@ -39,6 +39,11 @@ type Engine interface {
 const (
 	// pause is how often what others do is looked at.
 	pause = 200 * time.Millisecond
+	// longPause is what that grows to while nothing can be done.
+	longPause = 30 * time.Second
+	// outagePause is what the pause before a step is tried again grows to while the
+	// engine can't be reached: a daemon may be stopped meanwhile.
+	outagePause = 2 * time.Second
 	// tries is how often a step is tried before it counts as failed. An engine
 	// that can't be reached is waited for instead.
 	tries = 3
@@ -68,7 +73,7 @@ type worker struct {
 	// since is when it began to look at what others do: before that they may
 	// have been stopped together with it.
 	since time.Time
-	said  string // what it warned of last
+	said  map[string]string // what it warned of last, by what that was about
 	// ready says of a new daemon whether it has nothing more to prove; nil if it
 	// is none.
 	ready func() bool
@@ -149,17 +154,21 @@ func (w *worker) backward(ctx context.Context) error {
 // step does one step and writes it down. An engine that can't be reached is
 // waited for.
 func (w *worker) step(ctx context.Context, step Step, do func(context.Context) error) error {
+	wait := pause
 	for try := 1; ; try++ {
 		err := do(ctx)
 		var f *fault
 		switch {
 		case err == nil:
-			w.log.Info("hand-over", "op", string(step))
+			if _, again := w.rec.At[step]; !again {
+				w.log.Info("hand-over", "op", string(step))
+			}
 			return w.rec.save(w.dir, step)
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case engine.Unreachable(err):
 			try = 0
+			wait = min(2*wait, outagePause)
 		case errors.As(err, &f):
 			return err
 		case w.rec.back() || w.rec.reached(Ready): // there is no other way to go
@@ -172,18 +181,23 @@ func (w *worker) step(ctx context.Context, step Step, do func(context.Context) e
 		if w.news(string(step), err) {
 			w.log.Warn("a step of the hand-over failed and is repeated", "op", string(step), "err", err)
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
 }
 
 // news says whether a warning, which may come again and again, is another one
-// than the last.
+// than the last about the same.
 func (w *worker) news(about string, err error) bool {
-	said := about + ": " + err.Error()
-	defer func() { w.said = said }()
-	return said != w.said
+	if w.said[about] == err.Error() {
+		return false
+	}
+	if w.said == nil {
+		w.said = map[string]string{}
+	}
+	w.said[about] = err.Error()
+	return true
 }
 
 func (w *worker) begin(ctx context.Context) error {
@@ -341,10 +355,8 @@ func (w *worker) revive(ctx context.Context) error {
 		switch {
 		case err != nil:
 			return err
-		case !there && w.rec.New.ID != "":
-			return w.engine.Start(ctx, w.rec.New.ID)
 		case !there:
-			return nil
+			return w.startNew(ctx)
 		case old.Name != w.rec.Old.Name || old.Policy != w.rec.Old.Restart:
 			since = time.Now()
 			if err := w.restore(ctx); err != nil {
@@ -360,6 +372,22 @@ func (w *worker) revive(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// startNew starts the new container, which is all there is. Somebody may have
+// removed that one as well: then there is no daemon, and nothing left to be done.
+func (w *worker) startNew(ctx context.Context) error {
+	if w.rec.New.ID != "" {
+		_, there, err := w.engine.Live(ctx, w.rec.New.ID)
+		if err != nil {
+			return err
+		}
+		if there {
+			return w.engine.Start(ctx, w.rec.New.ID)
+		}
+	}
+	w.log.Warn("both containers of the daemon were removed, so no daemon is left; start it again with docker compose up -d in its folder")
 	return nil
 }
 

@@ -66,6 +66,7 @@ const (
 	byHand  how = "is killed by hand" // and stays so
 	outage  how = "dies with all others, and the engine starts again"
 	deleted how = "goes on when the record is deleted"
+	emptied how = "sees somebody remove all containers of the daemon"
 )
 
 func (f mishap) String() string {
@@ -107,6 +108,7 @@ type world struct {
 	hit       bool
 	trace     []string
 	wrong     []string
+	warned    map[string]int // how often something was
 	outcomes  []Outcome
 	refused   bool // v2 is
 	blamed    bool // v2 was, for what went wrong
@@ -121,7 +123,7 @@ func (w *world) dir() string { return filepath.Join(w.clone, ".git", "gitops-com
 func newWorld(t *testing.T, projects map[string]render.Project, policy string, next version, f *mishap, seed uint64) *world {
 	w := &world{
 		t: t, clone: folder(t), policy: policy, projects: projects, next: next, fault: f, begun: time.Now(),
-		rand: rand.New(rand.NewPCG(seed, 1)), running: map[string]*process{}, images: map[string]string{}, seen: map[string]int{},
+		rand: rand.New(rand.NewPCG(seed, 1)), running: map[string]*process{}, images: map[string]string{}, warned: map[string]int{}, seen: map[string]int{},
 	}
 	w.fake = enginetest.NewFake("r", w.clone)
 	w.ok(os.MkdirAll(w.dir(), 0o700))
@@ -518,8 +520,18 @@ func (p *process) strike(f *mishap) {
 	case deleted:
 		_ = os.Remove(filepath.Join(w.dir(), recordFile))
 		return
+	case emptied:
+		w.empty()
 	}
 	p.live()
+}
+
+// empty removes the daemon's containers, old and new, as docker rm -f does.
+func (w *world) empty() {
+	for _, c := range w.daemons() {
+		w.fake.Kill(w.t, c.ID)
+		w.ok(w.fake.Within("").Remove(context.Background(), c.ID))
+	}
 }
 
 func (w *world) killByHand(name string) {
@@ -548,6 +560,11 @@ func (l logger) WithGroup(string) slog.Handler          { return l }
 func (l logger) Handle(_ context.Context, r slog.Record) error {
 	text := r.Message
 	r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
+	if r.Level >= slog.LevelWarn {
+		l.p.w.mu.Lock()
+		l.p.w.warned[l.p.name+": "+text]++
+		l.p.w.mu.Unlock()
+	}
 	l.p.w.note("%s: %s", l.p.name, text)
 	if r.Message == "hand-over" || r.Message == "the hand-over is taken back" {
 		l.p.reached("log " + strings.SplitN(text, "cause=", 2)[0])
