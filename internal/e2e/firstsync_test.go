@@ -34,6 +34,7 @@ func BenchmarkFirstSync(b *testing.B) {
 		parallel, rounds = []int{1, 2, 4, 8, 16}, 1
 	}
 	h := newBenchHost(b, e, firstSyncStacks)
+	h.socket = e.DaemonHost() // as the raw engine is spoken to
 	var rows []row
 	for b.Loop() {
 		rows = nil

@@ -18,6 +18,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/client"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/repo/gittest"
 )
@@ -129,12 +130,25 @@ type growingHost struct {
 	stacks      int
 	changes     int
 	raw         string // the raw container
+	hand        client.APIClient
+}
+
+// byHand makes a client that speaks to the engine as the daemon does.
+func (h *growingHost) byHand(b *testing.B) {
+	b.Helper()
+	api, err := client.NewClientWithOpts(client.WithHost(h.socket), client.WithAPIVersionNegotiation())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { api.Close() })
+	h.hand = api
 }
 
 func newGrowingHost(b *testing.B, e benchEngine) *growingHost {
 	b.Helper()
 	h := &growingHost{}
 	h.benchHost, h.work = newBenchHostAt(b, e)
+	h.byHand(b)
 	h.write(b, 0, 0)
 	gittest.Push(b, h.work, "The first stack")
 	h.stacks = 1
@@ -271,7 +285,7 @@ func (h *growingHost) replace(b *testing.B) {
 	grace := 0
 	labels := map[string]string{benchLabel: "raw"}
 	create := func(name string) string {
-		c, err := h.engine.ContainerCreate(ctx,
+		c, err := h.hand.ContainerCreate(ctx,
 			&container.Config{Image: benchImage, Cmd: []string{"/bin/busybox", "sleep", "2147483647"}, Labels: labels, StopTimeout: &grace, Env: []string{fmt.Sprintf("CHANGE=%d", h.changes)}},
 			&container.HostConfig{NetworkMode: "none"}, nil, nil, name)
 		if err != nil {
@@ -281,21 +295,21 @@ func (h *growingHost) replace(b *testing.B) {
 	}
 	if h.raw == "" {
 		h.raw = create(name)
-		if err := h.engine.ContainerStart(ctx, h.raw, container.StartOptions{}); err != nil {
+		if err := h.hand.ContainerStart(ctx, h.raw, container.StartOptions{}); err != nil {
 			b.Fatal(err)
 		}
 		return
 	}
 	for _, err := range []error{
-		h.engine.ContainerStop(ctx, h.raw, container.StopOptions{}),
-		h.engine.ContainerRemove(ctx, h.raw, container.RemoveOptions{}),
+		h.hand.ContainerStop(ctx, h.raw, container.StopOptions{}),
+		h.hand.ContainerRemove(ctx, h.raw, container.RemoveOptions{}),
 	} {
 		if err != nil {
 			b.Fatal(err)
 		}
 	}
 	h.raw = create(name)
-	if err := h.engine.ContainerStart(ctx, h.raw, container.StartOptions{}); err != nil {
+	if err := h.hand.ContainerStart(ctx, h.raw, container.StartOptions{}); err != nil {
 		b.Fatal(err)
 	}
 }
