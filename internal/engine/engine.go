@@ -59,6 +59,8 @@ type Engine struct {
 	api   client.APIClient
 	sight *sight
 	pulls pulls
+
+	watchers watchers
 }
 
 // Connect makes a client from Docker's own environment variables and sees

@@ -60,6 +60,7 @@ func (e *Engine) listen(ctx context.Context, ch chan<- string) {
 			if m.Type != events.ContainerEventType || project == "" || !slices.Contains(looksFor(), plain(m.Action)) {
 				continue
 			}
+			e.watchers.tell(project)
 			select {
 			case ch <- project:
 			default:

@@ -86,6 +86,13 @@ func (s *sight) listening() {
 	s.heard = time.Now()
 }
 
+// hears says whether events are heard.
+func (s *sight) hears() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.heard.IsZero()
+}
+
 // deaf notes that events are not heard any more.
 func (s *sight) deaf() {
 	s.mu.Lock()

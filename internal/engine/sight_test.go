@@ -24,6 +24,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
 
 // told is an engine that has lists and tells events, as it is made to.
@@ -424,4 +425,43 @@ func TestASnapshotOfWhatIsUnchangedHasTheSameVersion(t *testing.T) {
 			t.Error("the same version, and a container was started")
 		}
 	})
+}
+
+func (f *told) ContainerInspect(context.Context, string) (container.InspectResponse, error) {
+	return container.InspectResponse{ContainerJSONBase: &container.ContainerJSONBase{State: &container.State{Running: true, StartedAt: time.Now().Add(-time.Hour).Format(time.RFC3339Nano)}}}, nil
+}
+
+func TestWhoWaitsForAStackGoesByTheEventsThatAreHeardAnyway(t *testing.T) {
+	for _, hears := range []bool{true, false} {
+		t.Run(fmt.Sprint("heard: ", hears), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newTold()
+				f.put(1, container.StateCreated)
+				e := New(f, Options{})
+				if hears {
+					e = newHearing(t, f)
+				}
+				p := render.Project{Stack: plan.Stack{Name: "web1", Services: []plan.Service{{Name: "app", Scale: 1}}}}
+				began, done := time.Now(), make(chan error)
+				go func() { done <- e.Settle(t.Context(), p) }()
+				time.Sleep(firstAge + time.Second)
+				synctest.Wait()
+				f.mu.Lock()
+				if n := len(f.streams); n != 1 {
+					t.Errorf("%d streams of events, want 1", n)
+				}
+				f.put(1, container.StateRunning)
+				f.mu.Unlock()
+				m := event(events.ContainerEventType, events.ActionStart, idOf(1))
+				m.Actor.Attributes[api.ProjectLabel] = "web1"
+				f.tell(m)
+				if err := <-done; err != nil || time.Since(began) != firstAge+time.Second {
+					t.Errorf("settled after %s: %v", time.Since(began), err)
+				}
+				if n := len(e.watchers.of); n != 0 {
+					t.Errorf("%d still wait", n)
+				}
+			})
+		})
+	}
 }

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/docker/docker/api/types/events"
@@ -27,8 +29,12 @@ const (
 )
 
 // watch signals, with a buffer of one, that something happened to a project's
-// containers.
+// containers. Where Events are heard it goes by those: a stream for each stack that
+// comes up is dear. A signal may be missed.
 func (e *Engine) watch(ctx context.Context, name string) (changes <-chan struct{}, stop func()) {
+	if e.sight.hears() {
+		return e.watchers.add(name)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	args := projectFilter(name)
 	args.Add("type", string(events.ContainerEventType))
@@ -41,10 +47,7 @@ func (e *Engine) watch(ctx context.Context, name string) (changes <-chan struct{
 		for {
 			select {
 			case <-messages:
-				select {
-				case ch <- struct{}{}:
-				default:
-				}
+				signal(ch)
 			case err := <-errs: // looking again after a while goes on
 				e.o.Logger.Debug("the engine's events ended", "stack", name, "err", err)
 				return
@@ -56,6 +59,45 @@ func (e *Engine) watch(ctx context.Context, name string) (changes <-chan struct{
 	return ch, cancel
 }
 
+func signal(ch chan<- struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// watchers are those who wait for something to happen to a project.
+type watchers struct {
+	mu sync.Mutex
+	of map[string][]chan struct{}
+}
+
+func (w *watchers) add(project string) (changes <-chan struct{}, stop func()) {
+	ch := make(chan struct{}, 1)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.of == nil {
+		w.of = map[string][]chan struct{}{}
+	}
+	w.of[project] = append(w.of[project], ch)
+	return ch, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.of[project] = slices.DeleteFunc(w.of[project], func(c chan struct{}) bool { return c == ch })
+		if len(w.of[project]) == 0 {
+			delete(w.of, project)
+		}
+	}
+}
+
+func (w *watchers) tell(project string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, ch := range w.of[project] {
+		signal(ch)
+	}
+}
+
 // Settle returns when every service runs, or is done, and every healthcheck is
 // healthy; or with an error when that can't be any more, or the context's time
 // is over.
@@ -63,10 +105,16 @@ func (e *Engine) Settle(ctx context.Context, p render.Project) error {
 	s := p.Stack
 	changes, stop := e.watch(ctx, s.Name)
 	defer stop()
-	timer := time.NewTimer(lookAgain)
+	timer := time.NewTimer(firstAge) // before that there is as a rule nothing to be seen
 	defer timer.Stop()
 	last := verdict{again: lookAgain}
 	for {
+		select {
+		case <-changes:
+		case <-timer.C:
+		case <-ctx.Done():
+			return e.withLogs(ctx, s.Name, overdue(last.pending, context.Cause(ctx)), last.service)
+		}
 		v, err := e.judge(ctx, s)
 		if err != nil {
 			v = last
@@ -81,12 +129,6 @@ func (e *Engine) Settle(ctx context.Context, p render.Project) error {
 			return nil
 		}
 		timer.Reset(v.again)
-		select {
-		case <-changes:
-		case <-timer.C:
-		case <-ctx.Done():
-			return e.withLogs(ctx, s.Name, overdue(v.pending, context.Cause(ctx)), v.service)
-		}
 	}
 }
 
