@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -14,14 +13,9 @@ import (
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
 
-const (
-	// steady is how much longer a stack is watched that ended soon after it had
-	// been brought up before.
-	steady = 10 * time.Second
-	// everybody is more than operations can ever run: whoever acquires it from
-	// the gate is alone.
-	everybody = 1 << 30
-)
+// steady is how much longer a stack is watched that ended soon after it had been
+// brought up before.
+const steady = 10 * time.Second
 
 // executor walks the operations of plans: each begins when those that it comes
 // after have ended. It decides nothing. All of it but what run does is used by
@@ -29,8 +23,7 @@ const (
 type executor struct {
 	o       *Options
 	slots   *semaphore.Weighted // stacks that are applied at the same time
-	gate    *semaphore.Weighted // operations touch containers, or a checkout runs
-	head    atomic.Value        // string: the commit that the clone is at
+	gate    *gate
 	results chan *task
 	tasks   []*task // those that have not ended, in the order of their plans
 	patient *alarm  // until an operation is waited for no longer
@@ -65,7 +58,7 @@ func (t *task) missed() bool { return t.needs.ID != "" || t.stale }
 
 func newExecutor(o *Options) *executor {
 	return &executor{
-		o: o, slots: semaphore.NewWeighted(int64(o.Parallel)), gate: semaphore.NewWeighted(everybody),
+		o: o, slots: semaphore.NewWeighted(int64(o.Parallel)), gate: newGate(),
 		results: make(chan *task), patient: newAlarm(),
 	}
 }
@@ -108,7 +101,7 @@ func (e *executor) alone() bool {
 // add takes over the operations of a check.
 func (e *executor) add(c *check) {
 	v := c.view
-	e.head.Store(v.heads.Local) // no checkout runs: a look waits for that
+	e.gate.at(v.heads.Local) // no checkout runs: a look waits for that
 	for _, op := range v.plan.Ops {
 		t := &task{Op: op, check: c, project: v.projects[op.Stack]}
 		t.project.Services = due(t.project.Services, v.state.Observed)
@@ -215,8 +208,6 @@ func (e *executor) begin(ctx context.Context, t *task) {
 	}()
 }
 
-var errStale = errors.New("the clone has moved on since this was planned")
-
 // end takes in that a task has ended.
 func (e *executor) end(t *task) {
 	t.ended = true
@@ -238,7 +229,7 @@ func (e *executor) run(ctx context.Context, t *task) error {
 	switch t.Kind {
 	case plan.Stop:
 		return e.inSlot(ctx, func(func()) error {
-			return e.touching(ctx, t, func() error { return e.o.Engine.Stop(ctx, t.Op) })
+			return e.gate.touch(ctx, t, func() error { return e.o.Engine.Stop(ctx, t.Op) })
 		})
 	case plan.Checkout:
 		return e.checkout(ctx, t)
@@ -267,25 +258,11 @@ func (e *executor) inSlot(ctx context.Context, do func(release func()) error) er
 	return do(release)
 }
 
-// touching runs do at a time when no checkout runs, if the clone is where the
-// operation was planned for.
-func (e *executor) touching(ctx context.Context, t *task, do func() error) error {
-	if err := e.gate.Acquire(ctx, 1); err != nil {
-		return err
-	}
-	defer e.gate.Release(1)
-	head, _ := e.head.Load().(string)
-	if head != t.check.To && (t.Kind != plan.Stop || head != t.check.From) {
-		return errStale
-	}
-	return do()
-}
-
 func (e *executor) up(ctx context.Context, t *task, release func()) error {
 	// The stack's time begins when its turn has come.
 	ctx, cancel := context.WithTimeoutCause(ctx, e.o.DeployTimeout, fmt.Errorf("not up within %s (DEPLOY_TIMEOUT_IN_SECONDS)", e.o.DeployTimeout))
 	defer cancel()
-	err := e.touching(ctx, t, func() error { return e.o.Engine.Up(ctx, t.project, t.Op) })
+	err := e.gate.touch(ctx, t, func() error { return e.o.Engine.Up(ctx, t.project, t.Op) })
 	release() // waiting for health costs nothing and may last
 	if err == nil {
 		began := time.Now()
@@ -317,27 +294,18 @@ func (e *executor) settle(ctx context.Context, t *task) error {
 	return e.o.Engine.Settle(ctx, t.project)
 }
 
-// checkout takes the clone to the new head, alone as far as patience goes. What a
-// stack sees of the new files when that is over is mended at the next look.
+// checkout takes the clone to the new head. What a stack that was in the way for
+// longer than patience goes sees of the new files is mended at the next look.
 func (e *executor) checkout(ctx context.Context, t *task) error {
-	patient, cancel := context.WithDeadline(ctx, t.check.At.Add(plan.Patience))
+	patience, cancel := context.WithDeadline(ctx, t.check.At.Add(plan.Patience))
 	defer cancel()
-	if e.gate.TryAcquire(everybody) || e.gate.Acquire(patient, everybody) == nil {
-		defer e.gate.Release(everybody)
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	// When patience was over before it is alone, nothing is begun at least.
-	e.head.Store("")
-	// A checkout survives being killed, but is not to be cut short.
-	err := e.o.Source.Checkout(context.WithoutCancel(ctx), t.check.To)
-	if err != nil {
-		e.head.Store(t.check.From)
-		return err
-	}
-	e.head.Store(t.check.To)
-	return nil
+	return e.gate.move(patience, t.check.To, t.check.view.state.Wanted, func() error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		// A checkout survives being killed, but is not to be cut short.
+		return e.o.Source.Checkout(context.WithoutCancel(ctx), t.check.To)
+	})
 }
 
 // overtake notes that another look was taken: what waits to replace the daemon

@@ -6,6 +6,7 @@
 //	gather.go      all that a plan depends on, as a value
 //	same.go        looks that find nothing new
 //	executor.go    the operations of plans, each in its turn
+//	gate.go        what keeps them and a checkout apart
 //	ledger.go      what is remembered, counted, said and shown
 //	self.go        the daemon's own hand-over
 //	images.go      tags that are watched at their registries

@@ -53,7 +53,7 @@ func TestShutdown(t *testing.T) {
 		d.expect("runs", d.runs(), "web=web1")
 	})
 	bubble(t, "nothing is begun after it", func(t *testing.T) {
-		w := newWorld(t, stack("web"), stack("old"))
+		w := newWorld(t, stack("web"), files(stack("old")))
 		d := start(t, w)
 		w.did()
 		w.on("down old", takes(5*time.Second))

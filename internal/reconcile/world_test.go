@@ -80,6 +80,14 @@ func version(v int, s plan.Stack) plan.Stack {
 	return s
 }
 
+// files is a stack that uses files of the clone.
+func files(s plan.Stack) plan.Stack {
+	s.Services = slices.Clone(s.Services)
+	s.Services[0].Bare = "without its files"
+	s.Services[0].Mounts = []plan.Mount{{Target: "/conf", Type: plan.MountClone, Source: s.Name + "/conf"}}
+	return s
+}
+
 func invalid(s plan.Stack) plan.Stack { s.Invalid = "no image"; return s }
 func ignored(s plan.Stack) plan.Stack { s.Mode = plan.Ignored; return s }
 
@@ -319,7 +327,7 @@ func (w *world) Pull(ctx context.Context, p render.Project) error {
 
 func (w *world) Up(ctx context.Context, p render.Project, _ plan.Op) error {
 	w.mu.Lock()
-	if p.Commit != w.local || w.moving { // a checkout may overtake it later, when patience is over
+	if p.Commit != w.local || w.moving { // a checkout may overtake it later
 		w.t.Errorf("%s is brought up at %s from a clone at %s", p.Name, p.Commit, w.local)
 	}
 	if w.editsStop && len(p.Edited) > 0 {
@@ -337,7 +345,7 @@ func (w *world) Up(ctx context.Context, p render.Project, _ plan.Op) error {
 		w.running[p.Name] = plan.Running{
 			Project: p.Name, File: p.File, Ours: true, Labelled: true, Networks: p.Networks,
 			Containers: []plan.Container{{
-				ID: p.Digest, Name: p.Name + "-app-1", Service: svc.Name, State: state, Hash: svc.Hash, Image: "id of " + svc.Image, Reference: svc.Image,
+				ID: p.Digest, Name: p.Name + "-app-1", Service: svc.Name, State: state, Hash: svc.Hash, Image: "id of " + svc.Image, Reference: svc.Image, Mounts: svc.Mounts,
 			}},
 		}
 		w.tell(p.Name)
