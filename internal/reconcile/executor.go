@@ -18,16 +18,20 @@ import (
 const steady = 10 * time.Second
 
 // executor walks the operations of plans: each begins when those that it comes
-// after have ended. It decides nothing. All of it but what run does is used by
-// the loop only.
+// after have ended, and there is a slot for it. It decides nothing. All of it but
+// what run does is used by the loop only.
 type executor struct {
-	o       *Options
-	slots   *semaphore.Weighted // stacks that are applied at the same time
-	gate    *gate
-	results chan *task
-	tasks   []*task // those that have not ended, in the order of their plans
-	patient *alarm  // until an operation is waited for no longer
-	handing context.CancelCauseFunc
+	o *Options
+	// slots are for stacks that are applied at the same time. Those that failed
+	// before have their own, so that however many they are and however long each
+	// takes, they delay no other.
+	slots, retries *semaphore.Weighted
+	freed          chan struct{} // a buffer of one: there is another free slot
+	gate           *gate
+	results        chan *task
+	tasks          []*task // those that have not ended, in the order of their plans
+	patient        *alarm  // until an operation is waited for no longer
+	handing        context.CancelCauseFunc
 }
 
 // task is an operation that has not ended, or the result of one that has.
@@ -35,8 +39,9 @@ type task struct {
 	plan.Op
 	check   *check
 	project render.Project
-	// begun is when all that it came after had ended; zero before.
-	begun time.Time
+	// retry says that the same failed before.
+	retry bool
+	begun time.Time // zero before
 	ended bool
 	// took is the doing, settled the waiting after it; see report.Operation.
 	took, settled time.Duration
@@ -58,8 +63,8 @@ func (t *task) missed() bool { return t.needs.ID != "" || t.stale }
 
 func newExecutor(o *Options) *executor {
 	return &executor{
-		o: o, slots: semaphore.NewWeighted(int64(o.Parallel)), gate: newGate(),
-		results: make(chan *task), patient: newAlarm(),
+		o: o, slots: semaphore.NewWeighted(int64(o.Parallel)), retries: semaphore.NewWeighted(int64(max(o.Parallel/2, 1))),
+		freed: make(chan struct{}, 1), gate: newGate(), results: make(chan *task), patient: newAlarm(),
 	}
 }
 
@@ -104,6 +109,7 @@ func (e *executor) add(c *check) {
 	e.gate.at(v.heads.Local) // no checkout runs: a look waits for that
 	for _, op := range v.plan.Ops {
 		t := &task{Op: op, check: c, project: v.projects[op.Stack]}
+		t.retry = failedBefore(t, v.state.Memory[op.Stack])
 		t.project.Services = due(t.project.Services, v.state.Observed)
 		if op.Services != nil && op.Kind != plan.Stop {
 			t.project = t.project.Only(op.Services)
@@ -115,6 +121,14 @@ func (e *executor) add(c *check) {
 		c.open++
 		e.tasks = append(e.tasks, t)
 	}
+}
+
+// failedBefore says whether the same failed when it was last tried.
+func failedBefore(t *task, r plan.Record) bool {
+	if t.Kind == plan.Stop && t.Services == nil {
+		return r.Failed == plan.StopDigest
+	}
+	return r.Failed != "" && r.Failed == t.project.Digest
 }
 
 // due decides for each service whether its image is pulled.
@@ -135,13 +149,14 @@ func (e *executor) advance(ctx context.Context) (missed []*task) {
 			if t.ended || !t.begun.IsZero() || !e.turn(t) {
 				continue
 			}
-			again = true
 			if t.missed() {
-				t.ended = true
+				t.ended, again = true, true
 				missed = append(missed, t)
 				continue
 			}
-			e.begin(ctx, t)
+			if release, free := e.slot(t); free {
+				e.begin(ctx, t, release)
+			}
 		}
 	}
 	e.forget()
@@ -175,10 +190,38 @@ func (e *executor) turn(t *task) bool {
 			return true
 		}
 	}
-	// A daemon that is replaced leaves nothing half done, so it waits for others'
-	// operations, too: it is planned again when they have ended.
-	t.stale = t.Kind == plan.HandOver && (len(e.tasks) > 1 || t.check.overtaken)
+	switch t.Kind {
+	case plan.HandOver:
+		// A daemon that is replaced leaves nothing half done, so it waits for others'
+		// operations, too: it is planned again when they have ended.
+		t.stale = len(e.tasks) > 1 || t.check.overtaken
+	case plan.Stop, plan.Up:
+		// It is planned again at once, however long the others take that it would
+		// wait for.
+		t.stale = !e.gate.fits(t)
+	}
 	return true
+}
+
+// slot gives an operation that takes one a slot, if there is one.
+func (e *executor) slot(t *task) (release func(), free bool) {
+	slots := e.slots
+	switch {
+	case t.Kind != plan.Stop && t.Kind != plan.Up:
+		return func() {}, true
+	case t.retry:
+		slots = e.retries
+	}
+	if !slots.TryAcquire(1) {
+		return nil, false
+	}
+	return sync.OnceFunc(func() {
+		slots.Release(1)
+		select {
+		case e.freed <- struct{}{}:
+		default:
+		}
+	}), true
 }
 
 func (e *executor) forget() {
@@ -191,7 +234,7 @@ func (e *executor) forget() {
 	e.tasks = left
 }
 
-func (e *executor) begin(ctx context.Context, t *task) {
+func (e *executor) begin(ctx context.Context, t *task, release func()) {
 	t.begun = time.Now()
 	if t.Kind == plan.HandOver {
 		ctx, e.handing = context.WithCancelCause(ctx)
@@ -199,7 +242,8 @@ func (e *executor) begin(ctx context.Context, t *task) {
 	}
 	t.check.began(t)
 	go func() {
-		err := e.run(ctx, t)
+		err := e.run(ctx, t, release)
+		release()
 		t.took = time.Since(t.begun) - t.settled
 		t.stale = errors.Is(err, errStale)
 		t.cut = err != nil && errors.Is(context.Cause(ctx), errShutdown)
@@ -225,12 +269,11 @@ func (e *executor) letGo() {
 	}
 }
 
-func (e *executor) run(ctx context.Context, t *task) error {
+// run does what an operation is. It may give back its slot early.
+func (e *executor) run(ctx context.Context, t *task, release func()) error {
 	switch t.Kind {
 	case plan.Stop:
-		return e.inSlot(ctx, func(func()) error {
-			return e.gate.touch(ctx, t, func() error { return e.o.Engine.Stop(ctx, t.Op) })
-		})
+		return e.gate.touch(ctx, t, func() error { return e.o.Engine.Stop(ctx, t.Op) })
 	case plan.Checkout:
 		return e.checkout(ctx, t)
 	case plan.Pull:
@@ -238,7 +281,7 @@ func (e *executor) run(ctx context.Context, t *task) error {
 		// images are here. The engine limits what is pulled at once.
 		return e.o.Engine.Pull(ctx, t.project)
 	case plan.Up:
-		return e.inSlot(ctx, func(release func()) error { return e.up(ctx, t, release) })
+		return e.up(ctx, t, release)
 	case plan.HandOver:
 		return e.o.HandOver.Over(ctx, t.project, Own{
 			Service: t.Services[0], Version: t.Version, Commit: t.check.To, Cause: t.Cause.String(), Timeout: e.o.DeployTimeout,
@@ -246,16 +289,6 @@ func (e *executor) run(ctx context.Context, t *task) error {
 	default:
 		return fmt.Errorf("operation %s is not known", t.Kind)
 	}
-}
-
-// inSlot runs do when a slot is free, which it may give back early.
-func (e *executor) inSlot(ctx context.Context, do func(release func()) error) error {
-	if err := e.slots.Acquire(ctx, 1); err != nil {
-		return err
-	}
-	release := sync.OnceFunc(func() { e.slots.Release(1) })
-	defer release()
-	return do(release)
 }
 
 func (e *executor) up(ctx context.Context, t *task, release func()) error {

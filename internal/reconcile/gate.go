@@ -41,6 +41,13 @@ func (g *gate) at(head string) {
 	g.head = head
 }
 
+// fits says whether an operation was planned for where the clone is.
+func (g *gate) fits(t *task) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return t.fits(g.head)
+}
+
 // fits says whether a task was planned for a commit. A stop may come before the
 // checkout of its plan.
 func (t *task) fits(head string) bool {

@@ -93,7 +93,8 @@ type Options struct {
 	AllowEmpty bool
 	// KeepEdits lets stacks go on whose files were changed by hand in the clone.
 	KeepEdits bool
-	// Parallel is how many stacks are applied at the same time.
+	// Parallel is how many stacks are applied at the same time. Half as many that
+	// failed before are tried again beside them.
 	Parallel int
 	// DeployTimeout is how long a stack may take from its first container to
 	// running and healthy.
@@ -244,6 +245,8 @@ func (r *Reconciler) wait(ctx, operations context.Context) (trigger string) {
 			}
 			r.heard(project)
 		case <-r.executor.patient.ring():
+			r.advance(operations)
+		case <-r.executor.freed:
 			r.advance(operations)
 		case t := <-r.executor.results:
 			r.end(operations, t)

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -62,6 +63,23 @@ func TestSlowStacks(t *testing.T) {
 		pass(10 * time.Minute)
 		d.expect("runs", d.runs(), "web=web3")
 		d.stop()
+	})
+	bubble(t, "the half minute begins when the stop does, if it does so in time", func(t *testing.T) {
+		for first, want := range map[time.Duration]time.Duration{20 * time.Second: 50 * time.Second, time.Minute: 30 * time.Second} {
+			w := newWorld(t, stack("before"), files(stack("old")), stack("web"))
+			d := start(t, w, func(o *Options) { o.Parallel = 1 })
+			w.on("down before", takes(first))
+			w.on("down old", takes(10*time.Minute))
+			w.push("c2", version(2, stack("web")))
+			d.look()
+			pass(want - time.Second)
+			d.expect("head", w.head(), "c1")
+			pass(2 * time.Second)
+			d.expect("head", w.head(), "c2")
+			pass(time.Hour)
+			d.expect("runs", d.runs(), "web=web2")
+			d.stop()
+		}
 	})
 	bubble(t, "an Up of an earlier check delays the next commit by half a minute where it uses files that this changes", func(t *testing.T) {
 		w := newWorld(t, stack("web"), files(stack("db")))
@@ -203,5 +221,47 @@ func TestSlowStacks(t *testing.T) {
 		d.expect("up", fmt.Sprint(len(strings.Fields(d.runs()))), "8")
 		pass(time.Hour)
 		d.stop()
+	})
+	bubble(t, "a stack that becomes healthy is none of them", func(t *testing.T) {
+		w := newWorld(t, stack("a"), stack("b"))
+		w.images["a:1"], w.images["b:1"] = true, true
+		w.on("up a", takes(time.Second))
+		w.on("settle a", takes(time.Minute))
+		d := start(t, w, func(o *Options) { o.Parallel = 1 })
+		d.expect("runs", d.runs(), "")
+		pass(2 * time.Second)
+		d.expect("runs", d.runs(), "a=a1 b=b1")
+		d.stop()
+	})
+	bubble(t, "half as many that failed before are tried again beside them", func(t *testing.T) {
+		for parallel, want := range map[int]int{1: 1, 2: 1, 4: 2, 5: 2} {
+			w := newWorld(t)
+			var at, most int // under the world's lock
+			count := func(n int) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				at += n
+				most = max(most, at)
+			}
+			var all []plan.Stack
+			for i := range 10 {
+				s := stack(fmt.Sprint("s", i))
+				all = append(all, s)
+				w.on("up "+s.Name, fails("port is taken"))
+			}
+			w.commits["c1"] = all
+			d := start(t, w, func(o *Options) { o.Parallel = parallel })
+			for _, s := range all {
+				w.on("up "+s.Name, func(ctx context.Context) error {
+					count(1)
+					defer count(-1)
+					return takes(10 * time.Second)(ctx)
+				})
+			}
+			pass(time.Hour)
+			d.expect("up", fmt.Sprint(len(strings.Fields(d.runs()))), "10")
+			d.expect("at once", fmt.Sprint(most), fmt.Sprint(want))
+			d.stop()
+		}
 	})
 }
