@@ -106,7 +106,11 @@ func (e *executor) alone() bool {
 // add takes over the operations of a check.
 func (e *executor) add(c *check) {
 	v := c.view
-	e.gate.at(v.heads.Local) // no checkout runs: a look waits for that
+	var wants []plan.Stack
+	if v.heads.Local == v.heads.Remote {
+		wants = v.state.Wanted
+	}
+	e.gate.at(v.heads.Local, wants) // no checkout runs: a look waits for that
 	for _, op := range v.plan.Ops {
 		t := &task{Op: op, check: c, project: v.projects[op.Stack]}
 		t.retry = failedBefore(t, v.state.Memory[op.Stack])
@@ -295,8 +299,12 @@ func (e *executor) up(ctx context.Context, t *task, release func()) error {
 	// The stack's time begins when its turn has come.
 	ctx, cancel := context.WithTimeoutCause(ctx, e.o.DeployTimeout, fmt.Errorf("not up within %s (DEPLOY_TIMEOUT_IN_SECONDS)", e.o.DeployTimeout))
 	defer cancel()
-	err := e.gate.touch(ctx, t, func() error { return e.o.Engine.Up(ctx, t.project, t.Op) })
-	release() // waiting for health costs nothing and may last
+	err := e.gate.enter(ctx, t, false)
+	if err == nil {
+		u := &turn{gate: e.gate, task: t, rest: release}
+		err = e.o.Engine.Up(ctx, t.project, t.Op, u)
+		u.Rest() // waiting for health costs nothing and may last
+	}
 	if err == nil {
 		began := time.Now()
 		err = e.settle(ctx, t)

@@ -27,19 +27,22 @@ func TestWhatIsSlowOrFailsDelaysNobodyElse(t *testing.T) {
 		// changes is the stack that commits change; z if it is empty.
 		changes string
 	}{
-		"a pull of ten minutes":                                 {goesOn: do(pulling)},
-		"a pull of ten minutes for a stack that moves":          {goesOn: do(moving)},
-		"a stack that takes five minutes to become healthy":     {goesOn: do(starting(1))},
-		"more of these than are brought up at once":             {goesOn: do(starting(9))},
-		"a stop of ten minutes":                                 {goesOn: do(stopping)},
-		"an Up of ten minutes":                                  {goesOn: do(creating)},
-		"fifty stacks in back-off":                              {goesOn: do(refused)},
-		"fifty stacks that end soon after each start":           {goesOn: do(dying)},
-		"fifty retries of a minute that are due at once":        {goesOn: do(retried)},
-		"those, where one stack is brought up at a time":        {goesOn: do(retried), parallel: 1},
-		"those, where the commit mends one that is yet to come": {goesOn: do(retried), changes: "retried49"},
-		"fifty stops of a minute that are tried again":          {goesOn: do(clinging)},
-		"all but the slow Up":                                   {goesOn: do(pulling, moving, starting(9), stopping, refused, dying, retried)},
+		"a pull of ten minutes":                                      {goesOn: do(pulling)},
+		"a pull of ten minutes for a stack that moves":               {goesOn: do(moving)},
+		"a stack that takes five minutes to become healthy":          {goesOn: do(starting(1))},
+		"more of these than are brought up at once":                  {goesOn: do(starting(9))},
+		"a service that waits five minutes for another of its stack": {goesOn: do(waiting(1))},
+		"more of those than are brought up at once":                  {goesOn: do(waiting(9))},
+		"a stop of ten minutes":                                      {goesOn: do(stopping)},
+		"an Up of ten minutes":                                       {goesOn: do(creating)},
+		"fifty stacks in back-off":                                   {goesOn: do(refused)},
+		"fifty stacks that end soon after each start":                {goesOn: do(dying)},
+		"fifty retries of a minute that are due at once":             {goesOn: do(retried)},
+		"those, where one stack is brought up at a time":             {goesOn: do(retried), parallel: 1},
+		"those, where the commit mends one that is yet to come":      {goesOn: do(retried), changes: "retried49"},
+		"fifty stops of a minute that are tried again":               {goesOn: do(clinging)},
+		"all but the slow Up":                                        {goesOn: do(pulling, moving, starting(9), waiting(9), stopping, refused, dying, retried)},
+		"all of that, where one stack is brought up at a time":       {goesOn: do(pulling, moving, starting(9), waiting(9), refused, dying, retried), parallel: 1},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s := &scene{world: newWorld(t), t: t, stack: files(stack("z"))}
@@ -154,6 +157,18 @@ func starting(n int) func(*scene) {
 			name := fmt.Sprint("starting", i)
 			s.add(true, files(stack(name)))
 			s.on("settle "+name, takes(5*time.Minute))
+			s.slow = append(s.slow, name)
+		}
+	}
+}
+
+// waiting are stacks of which a service waits for another one before it starts.
+func waiting(n int) func(*scene) {
+	return func(s *scene) {
+		for i := range n {
+			name := fmt.Sprint("waiting", i)
+			s.add(true, files(stack(name)))
+			s.on("wait "+name, takes(5*time.Minute))
 			s.slow = append(s.slow, name)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 )
@@ -20,25 +21,31 @@ import (
 //	and that the commit changes
 //	brings another stack up            goes on: its files stay
 //	stops something                    goes on: it needs no files
+//	waits within an Up                 goes on waiting, and starts nothing more if
+//	                                   the commit changes the stack
 type gate struct {
 	mu     sync.Mutex
 	head   string        // the commit that the clone is at
+	wants  []plan.Stack  // its stacks, if they are known
 	moving chan struct{} // closed when the checkout that is due is over; nil if none is
-	inside map[*task]bool
+	inside map[*task]int // how often each is
 	left   chan struct{} // a buffer of one: somebody is inside no more
 }
 
 func newGate() *gate {
-	return &gate{inside: map[*task]bool{}, left: make(chan struct{}, 1)}
+	return &gate{inside: map[*task]int{}, left: make(chan struct{}, 1)}
 }
 
 var errStale = errors.New("the clone has moved on since this was planned")
 
-// at says where the clone is. No checkout may be due.
-func (g *gate) at(head string) {
+// at says where the clone is, and what that commit wants, nil if it is not known
+// now. No checkout may be due.
+func (g *gate) at(head string, wants []plan.Stack) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.head = head
+	if g.head != head || wants != nil {
+		g.head, g.wants = head, wants
+	}
 }
 
 // fits says whether an operation was planned for where the clone is.
@@ -57,16 +64,17 @@ func (t *task) fits(head string) bool {
 // touch runs what touches containers when no checkout is due, if that still fits
 // where the clone is then.
 func (g *gate) touch(ctx context.Context, t *task, do func() error) error {
-	if err := g.enter(ctx, t); err != nil {
+	if err := g.enter(ctx, t, false); err != nil {
 		return err
 	}
 	defer g.leave(t)
 	return do()
 }
 
-func (g *gate) enter(ctx context.Context, t *task) error {
+// enter is for a task that begins, or enters again.
+func (g *gate) enter(ctx context.Context, t *task, again bool) error {
 	for {
-		moving, err := g.tryEnter(t)
+		moving, err := g.tryEnter(t, again)
 		if moving == nil {
 			return err
 		}
@@ -79,22 +87,24 @@ func (g *gate) enter(ctx context.Context, t *task) error {
 }
 
 // tryEnter enters, if that is not to wait for a checkout.
-func (g *gate) tryEnter(t *task) (moving <-chan struct{}, err error) {
+func (g *gate) tryEnter(t *task, again bool) (moving <-chan struct{}, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
 	case g.moving != nil:
 		return g.moving, nil
-	case !t.fits(g.head):
+	case !t.fits(g.head) && !(again && same(g.wants, t)):
 		return nil, errStale
 	}
-	g.inside[t] = true
+	g.inside[t]++
 	return nil, nil
 }
 
 func (g *gate) leave(t *task) {
 	g.mu.Lock()
-	delete(g.inside, t)
+	if g.inside[t]--; g.inside[t] == 0 {
+		delete(g.inside, t)
+	}
 	g.mu.Unlock()
 	select {
 	case g.left <- struct{}{}:
@@ -119,7 +129,7 @@ func (g *gate) move(patience context.Context, to string, wants []plan.Stack, che
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err == nil {
-		g.head = to
+		g.head, g.wants = to, wants
 	}
 	g.moving = nil
 	close(over)
@@ -144,4 +154,31 @@ func same(wants []plan.Stack, t *task) bool {
 	return slices.ContainsFunc(wants, func(s plan.Stack) bool {
 		return s.Name == t.Stack && s.File == t.File && s.Invalid == "" && s.Digest == t.project.Digest
 	})
+}
+
+// turn is what the Up of a task has while it is inside; see Turn.
+type turn struct {
+	gate   *gate
+	task   *task
+	rested atomic.Bool
+	// rest is what is done once when it is given back.
+	rest func()
+}
+
+func (u *turn) Rest() {
+	if u.rested.CompareAndSwap(false, true) {
+		u.gate.leave(u.task)
+		u.rest()
+	}
+}
+
+func (u *turn) Touch(ctx context.Context, do func() error) error {
+	if !u.rested.Load() {
+		return do()
+	}
+	if err := u.gate.enter(ctx, u.task, true); err != nil {
+		return err
+	}
+	defer u.gate.leave(u.task)
+	return do()
 }
