@@ -37,7 +37,7 @@ type environment struct {
 	HTTPConfigFile string  `env:"HTTP_CONFIG_FILE" input:"true" doc:"TLS and basic auth in the Prometheus exporter-toolkit web configuration format; counts for everything but /webhook and /healthz"`
 	PprofAddress   address `env:"PPROF_ADDRESS" doc:"where /debug/pprof shows profiles of the running daemon, without any protection, like 127.0.0.1:6060; empty: nowhere"`
 
-	MaxParallelStacks count   `env:"MAX_PARALLEL_STACKS" envDefault:"4" doc:"stacks applied at the same time"`
+	MaxParallelStacks count   `env:"MAX_PARALLEL_STACKS" envDefault:"4" doc:"stacks applied at the same time; beside them half as many that failed before are tried again"`
 	DeployTimeout     seconds `env:"DEPLOY_TIMEOUT_IN_SECONDS" envDefault:"300" doc:"how long a stack may take to become running and healthy"`
 	SelfHeal          boolean `env:"SELF_HEAL" envDefault:"true" doc:"also repair what changed on the host without a change in git"`
 	AllowEmpty        boolean `env:"ALLOW_EMPTY" envDefault:"false" doc:"let a head without any stack remove every stack (otherwise held)"`

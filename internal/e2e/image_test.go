@@ -168,7 +168,7 @@ func (h *host) controller(folder string) {
 	if err != nil || len(projects) != 1 || projects[0].Invalid != "" {
 		h.t.Fatalf("load docker-compose.yml: %v, %+v", err, projects)
 	}
-	if err := engine.New(h.api, engine.Options{HostRoot: folder, Logger: log}).Up(ctx, projects[0], plan.Op{}); err != nil {
+	if err := engine.New(h.api, engine.Options{HostRoot: folder, Logger: log}).Up(ctx, projects[0], plan.Op{}, nil); err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -130,7 +130,7 @@ func TestUpGoesOnWhereverItWasKilled(t *testing.T) {
 		m := &mortal{APIClient: p.api, left: n}
 		op, err := enginetest.Ordered(t.Context(), p, project)
 		ok(t, err)
-		err = engine.New(m, engine.Options{Repository: repository, HostRoot: p.root}).Up(t.Context(), project, op)
+		err = engine.New(m, engine.Options{Repository: repository, HostRoot: p.root}).Up(t.Context(), project, op, nil)
 		if m.last == "" {
 			ok(t, err)
 			break

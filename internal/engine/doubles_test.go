@@ -93,7 +93,7 @@ func TestANetworkThatComesTwiceMeanwhileIsMended(t *testing.T) {
 	p.again(name, labels) // two before it comes up, which is mended first; and here, as only a test's own goroutine may skip it
 	p.again(name, labels)
 	e := engine.New(&belated{APIClient: p.api, first: func() { p.again(name, labels) }}, engine.Options{Repository: repository, HostRoot: p.root})
-	ok(t, e.Up(t.Context(), project, plan.Op{}))
+	ok(t, e.Up(t.Context(), project, plan.Op{}, nil))
 	p.same(project)
 	all, err := p.api.NetworkList(t.Context(), network.ListOptions{Filters: filters.NewArgs(filters.Arg("name", name))})
 	ok(t, err)

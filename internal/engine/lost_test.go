@@ -47,7 +47,7 @@ func (p *place) crashed(name, text string, says map[string]func(id string) strin
 		}
 	}
 	e := engine.New(f, engine.Options{Repository: repository, HostRoot: p.root})
-	return before, func() error { return e.Up(context.Background(), project, plan.Op{}) }
+	return before, func() error { return e.Up(context.Background(), project, plan.Op{}, nil) }
 }
 
 func TestAContainerThatAnEngineLostHalfStartedIsReplaced(t *testing.T) {
@@ -94,7 +94,7 @@ func TestAnEngineThatLosesEveryContainerIsNotAskedForEver(t *testing.T) {
 	project := p.load(name, "services: {a: {SLEEP}}")
 	starts := 0
 	e := engine.New(hopeless{p.api, &starts}, engine.Options{Repository: repository, HostRoot: p.root})
-	if err := e.Up(t.Context(), project, plan.Op{}); err == nil || starts != 2 {
+	if err := e.Up(t.Context(), project, plan.Op{}, nil); err == nil || starts != 2 {
 		t.Errorf("%d starts: %v", starts, err)
 	}
 }

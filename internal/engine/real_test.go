@@ -64,7 +64,7 @@ func (p *place) up(project render.Project) {
 	ok(p.t, p.Pull(ctx, project))
 	op, err := enginetest.Ordered(ctx, p, project)
 	ok(p.t, err)
-	ok(p.t, p.Up(ctx, project, op))
+	ok(p.t, p.Up(ctx, project, op, nil))
 	ok(p.t, p.Settle(ctx, project))
 	p.same(project)
 }
@@ -130,7 +130,7 @@ func TestManyStacksComeUpAtTheSameTime(t *testing.T) {
 		wg.Wait()
 	}
 	started := time.Now()
-	all(func(project render.Project) error { return p.Up(t.Context(), project, plan.Op{}) })
+	all(func(project render.Project) error { return p.Up(t.Context(), project, plan.Op{}, nil) })
 	t.Logf("12 stacks of 2 services: %s", time.Since(started))
 	all(func(project render.Project) error { return p.Settle(t.Context(), project) })
 	for _, project := range projects {

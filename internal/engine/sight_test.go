@@ -271,6 +271,13 @@ func TestOnlyWhatChangedIsAskedFor(t *testing.T) {
 		{"the same by another name", func(_ *told, e *Engine) {
 			_ = e.api.ContainerStart(context.Background(), "web-app-1", container.StartOptions{})
 		}, everything},
+		{"what was waited for, and the event comes later", func(f *told, e *Engine) {
+			web := plan.Stack{Name: "web1", Services: []plan.Service{{Name: "app", Scale: 1, Completes: true}}}
+			if err := e.Settle(context.Background(), render.Project{Stack: web}); err != nil {
+				t.Error(err)
+			}
+			f.since()
+		}, "containers(1)"},
 		{"ten minutes went by", func(*told, *Engine) { time.Sleep(sightAge) }, everything},
 		{"the events broke off", func(f *told, _ *Engine) { f.breakOff() }, everything},
 		{"the events have just come back", func(f *told, _ *Engine) { f.breakOff(); time.Sleep(lookAgain + hearing/2) }, everything},

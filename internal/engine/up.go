@@ -9,6 +9,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/docker/compose/v2/pkg/api"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
@@ -24,13 +25,19 @@ import (
 //
 // A container that its engine can't start any more (see lost) is replaced, and a
 // network that comes up twice meanwhile (see doubles) is there once.
-func (e *Engine) Up(ctx context.Context, p render.Project, op plan.Op) error {
+//
+// turn is given back once all is made and what is left waits for health, or for
+// the end of a job, or runs hooks. It may be nil.
+func (e *Engine) Up(ctx context.Context, p render.Project, op plan.Op, turn Turn) error {
+	if turn == nil {
+		turn = always{}
+	}
 	if op.Services != nil {
 		p = p.Only(op.Services)
 	}
 	orders := op.Orders
 	for doubled, replaced := false, map[string]bool{"": true}; ; {
-		err := e.up(ctx, p, orders)
+		err := e.up(ctx, p, orders, turn)
 		if ambiguous(err) && !doubled {
 			doubled = true
 			continue
@@ -47,23 +54,20 @@ func (e *Engine) Up(ctx context.Context, p render.Project, op plan.Op) error {
 }
 
 // up is one try of Up.
-func (e *Engine) up(ctx context.Context, p render.Project, orders plan.Orders) error {
+func (e *Engine) up(ctx context.Context, p render.Project, orders plan.Orders, turn Turn) error {
 	project, err := p.Compose()
 	if err != nil {
 		return err
 	}
-	if err := e.allowed(ctx, p.Stack, orders); err != nil {
-		return explain(ctx, err)
-	}
-	r, err := e.mend(ctx, project.Name)
+	err = turn.Touch(ctx, func() error {
+		project, err = e.create(ctx, p, project, orders)
+		return err
+	})
 	if err != nil {
-		return explain(ctx, err)
+		return err
 	}
-	if r, err = e.makeWay(ctx, p.Stack, r, orders); err != nil {
-		return explain(ctx, err)
-	}
-	if p, project = without(p, project, r); len(p.Services) > 0 {
-		if err := e.converge(ctx, project, orders); err != nil {
+	if len(project.Services) > 0 {
+		if err := e.start(ctx, project, turn); err != nil {
 			return err
 		}
 	}
@@ -71,8 +75,26 @@ func (e *Engine) up(ctx context.Context, p render.Project, orders plan.Orders) e
 	return nil
 }
 
-// converge has the SDK create and start what is to be.
-func (e *Engine) converge(ctx context.Context, project *types.Project, orders plan.Orders) error {
+// create makes what is to be there, and gives what is to be started of it.
+func (e *Engine) create(ctx context.Context, p render.Project, project *types.Project, orders plan.Orders) (*types.Project, error) {
+	if err := e.allowed(ctx, p.Stack, orders); err != nil {
+		return nil, explain(ctx, err)
+	}
+	r, err := e.mend(ctx, project.Name)
+	if err != nil {
+		return nil, explain(ctx, err)
+	}
+	if r, err = e.makeWay(ctx, p.Stack, r, orders); err != nil {
+		return nil, explain(ctx, err)
+	}
+	if p, project = without(p, project, r); len(p.Services) == 0 {
+		return project, nil
+	}
+	return e.converge(ctx, project, orders)
+}
+
+// converge has the SDK create what is to be.
+func (e *Engine) converge(ctx context.Context, project *types.Project, orders plan.Orders) (*types.Project, error) {
 	for name, s := range project.Services {
 		s = ready(s)
 		if slices.Contains(orders.Adopt, name) {
@@ -90,25 +112,54 @@ func (e *Engine) converge(ctx context.Context, project *types.Project, orders pl
 	}
 	sdk, err := e.sdk(io.Discard)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := sdk.Create(ctx, project, options); err != nil {
-		return explain(ctx, err)
+		return nil, explain(ctx, err)
 	}
 	r, err := e.project(ctx, project.Name)
 	if err != nil {
-		return explain(ctx, err)
+		return nil, explain(ctx, err)
 	}
 	if err := e.halt(ctx, r, orders.Halt); err != nil {
-		return explain(ctx, err)
+		return nil, explain(ctx, err)
 	}
 	if done := ended(r, orders.Done); len(done) > 0 {
 		project = project.WithServicesDisabled(done...)
+	}
+	return project, nil
+}
+
+// start has the SDK start what does not run, each service when those that it
+// depends on are as it wants them.
+func (e *Engine) start(ctx context.Context, project *types.Project, turn Turn) error {
+	if lasts(project) {
+		turn.Rest()
+	}
+	sdk, err := e.sdkOn(inTurn{e.api, turn}, io.Discard)
+	if err != nil {
+		return err
 	}
 	if err := sdk.Start(ctx, project.Name, api.StartOptions{Project: project}); err != nil {
 		return e.withLogs(ctx, project.Name, e.orphaned(ctx, project.Name, explain(ctx, err)))
 	}
 	return nil
+}
+
+// lasts says whether a start may last for what is no work of the engine's: a
+// service waits for another one to be healthy or done, or runs hooks.
+func lasts(project *types.Project) bool {
+	for _, s := range project.Services {
+		for _, on := range s.DependsOn {
+			if on.Condition != types.ServiceConditionStarted {
+				return true
+			}
+		}
+		if len(s.PostStart) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // ready takes out of a service what the SDK is not to see to.
@@ -162,4 +213,26 @@ func ended(r plan.Running, services []string) []string {
 	return slices.DeleteFunc(slices.Clone(services), func(name string) bool {
 		return slices.ContainsFunc(containersOf(r, name), func(c plan.Container) bool { return c.State != "exited" || c.ExitCode != 0 })
 	})
+}
+
+// Turn is the right to touch containers; see reconcile.Turn, which is the same.
+type Turn = interface {
+	Rest()
+	Touch(ctx context.Context, do func() error) error
+}
+
+// always is the turn of whoever is disturbed by nobody.
+type always struct{}
+
+func (always) Rest()                                          {}
+func (always) Touch(_ context.Context, do func() error) error { return do() }
+
+// inTurn is a client for what starts containers after its turn was given back.
+type inTurn struct {
+	client.APIClient
+	turn Turn
+}
+
+func (c inTurn) ContainerStart(ctx context.Context, id string, o container.StartOptions) error {
+	return c.turn.Touch(ctx, func() error { return c.APIClient.ContainerStart(ctx, id, o) })
 }

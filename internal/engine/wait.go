@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -108,6 +109,9 @@ func (e *Engine) Settle(ctx context.Context, p render.Project) error {
 	timer := time.NewTimer(firstAge) // before that there is as a rule nothing to be seen
 	defer timer.Stop()
 	last := verdict{again: lookAgain}
+	// What is seen here is news to the next snapshot, if the event comes after it.
+	seen := map[string]bool{}
+	defer func() { e.sight.doubt(slices.Collect(maps.Keys(seen))...) }()
 	for {
 		select {
 		case <-changes:
@@ -116,6 +120,9 @@ func (e *Engine) Settle(ctx context.Context, p render.Project) error {
 			return e.withLogs(ctx, s.Name, overdue(last.pending, context.Cause(ctx)), last.service)
 		}
 		v, err := e.judge(ctx, s)
+		for _, id := range v.seen {
+			seen[id] = true
+		}
 		if err != nil {
 			v = last
 		}
@@ -151,6 +158,8 @@ type verdict struct {
 	service string
 	// again is when to look again at the latest.
 	again time.Duration
+	// seen are the ids of the project's containers.
+	seen []string
 }
 
 func (e *Engine) judge(ctx context.Context, s plan.Stack) (verdict, error) {
@@ -159,15 +168,20 @@ func (e *Engine) judge(ctx context.Context, s plan.Stack) (verdict, error) {
 	if err != nil {
 		return all, explain(ctx, err)
 	}
+	for _, c := range r.Containers {
+		all.seen = append(all.seen, c.ID)
+	}
 	for _, svc := range s.Services {
 		of := containersOf(r, svc.Name)
 		if len(of) < svc.Scale { // Up made them all, and nobody else will
-			return verdict{failed: fmt.Errorf("%s has %d of %d containers: some were removed while it came up", svc.Name, len(of), svc.Scale), service: svc.Name}, nil
+			all.failed, all.service = fmt.Errorf("%s has %d of %d containers: some were removed while it came up", svc.Name, len(of), svc.Scale), svc.Name
+			return all, nil
 		}
 		for _, c := range of {
 			v := e.judgeContainer(ctx, svc, c)
 			if v.failed != nil {
-				return v, nil
+				all.failed, all.service = v.failed, v.service
+				return all, nil
 			}
 			if v.pending != "" {
 				all.pending, all.service = v.pending, svc.Name

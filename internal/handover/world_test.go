@@ -134,7 +134,7 @@ func newWorld(t *testing.T, projects map[string]render.Project, policy string, n
 		w.images[id] = v
 	}
 	w.fake.Run(w)
-	w.ok(w.fake.Up(t.Context(), w.project("v1"), plan.Op{}))
+	w.ok(w.fake.Up(t.Context(), w.project("v1"), plan.Op{}, nil))
 	w.old = w.fake.Listed()[0]
 	return w
 }

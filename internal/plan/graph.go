@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Patience is how long a checkout waits for an operation that touches
-// containers: for a stop before it, see After.AtMost, and from the look on for
-// those of earlier checks. One that is slow holds up the other stacks for no
-// longer; the stack that takes its place waits for it all the same.
+// Patience is how long a checkout waits for an operation on a stack whose files
+// it moves: for a stop before it, see After.AtMost, and from the look on for an Up
+// of an earlier check. One that is slow holds up the other stacks for no longer;
+// the stack that takes its place waits for it all the same.
 const Patience = 30 * time.Second
 
 // order makes operations of what was decided, and says what comes after what:
@@ -18,7 +18,8 @@ const Patience = 30 * time.Second
 //	---------        -----------
 //	stop             the stops of projects on its networks, however they end
 //	                 the pulls of the stacks that take its place
-//	checkout         the stops, however they end, each for at most half a minute
+//	checkout         the stops of what uses files of the clone, however they end,
+//	                 each for at most half a minute, unless they wait for a pull
 //	pull             the checkout, if no stop waits for it, or if it builds
 //	up               the checkout, its pull
 //	                 the pulls of the stacks that take something over from it
@@ -201,14 +202,13 @@ func (b *builder) addCheckout(g *graph) {
 	g.ids = slices.Insert(g.ids, stops, checkout.ID)
 	first := map[ID]bool{} // pulls that stops wait for
 	for _, id := range g.ids[:stops] {
-		waits := false
-		for _, a := range g.ops[id].After {
-			if pull := g.ops[a.ID]; pull.Kind == Pull {
-				waits = waits || builds(b.wanted[pull.Stack])
+		op := g.ops[id]
+		for _, a := range op.After {
+			if g.ops[a.ID].Kind == Pull {
 				first[a.ID] = true
 			}
 		}
-		if !waits {
+		if b.usesFiles(b.running[op.Stack]) && !g.awaitsPull(id, map[ID]bool{}) { // which is nobody else's business
 			g.after(checkout, After{ID: id, Ended: true, AtMost: Patience})
 		}
 	}
@@ -222,6 +222,24 @@ func (b *builder) addCheckout(g *graph) {
 			g.after(op, After{ID: checkout.ID})
 		}
 	}
+}
+
+// awaitsPull says whether an operation comes after a pull, through others too.
+func (g *graph) awaitsPull(id ID, seen map[ID]bool) bool {
+	seen[id] = true
+	return slices.ContainsFunc(g.ops[id].After, func(a After) bool {
+		return g.ops[a.ID].Kind == Pull || !seen[a.ID] && g.awaitsPull(a.ID, seen)
+	})
+}
+
+// usesFiles says whether what runs of a project may use files that a checkout
+// moves: it mounts something of the clone, and its stack, as the clone has it,
+// uses what git tracks. If the clone does not have it, its files are gone.
+func (b *builder) usesFiles(r Running) bool {
+	s, known := b.ix.before[b.fileOf(r)]
+	return known && (s.Invalid != "" || s.UsesFiles()) && slices.ContainsFunc(r.Containers, func(c Container) bool {
+		return slices.ContainsFunc(c.Mounts, func(m Mount) bool { return m.Type == MountClone })
+	})
 }
 
 func (b *builder) addUps(g *graph) {

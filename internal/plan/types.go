@@ -10,6 +10,7 @@ package plan
 
 import (
 	"cmp"
+	"slices"
 	"time"
 )
 
@@ -57,6 +58,11 @@ type Stack struct {
 	// Edited are tracked files of the stack that were changed by hand in the
 	// clone, relative to the repository's root.
 	Edited []string `json:",omitempty"`
+}
+
+// UsesFiles says whether a service uses files that git tracks.
+func (s Stack) UsesFiles() bool {
+	return slices.ContainsFunc(s.Services, func(v Service) bool { return v.Bare != "" })
 }
 
 // Service is what a stack wants of one service.

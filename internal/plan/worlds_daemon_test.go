@@ -266,7 +266,7 @@ func (r *robot) proceed() bool {
 		case j.begun.IsZero() && r.turn(j):
 			r.begin(j)
 		case !j.begun.IsZero():
-			if j.Kind == Checkout && r.touching() && r.now.Sub(j.look.at) < Patience {
+			if j.Kind == Checkout && r.inTheWay(j.look) && r.now.Sub(j.look.at) < Patience {
 				continue
 			}
 			if _, more := j.advance(); more {
@@ -282,8 +282,13 @@ func (r *robot) proceed() bool {
 	return false
 }
 
-func (r *robot) touching() bool {
-	return slices.ContainsFunc(r.jobs, func(j *job) bool { return j.touches && !j.begun.IsZero() })
+// inTheWay says whether a checkout moves files that an Up uses.
+func (r *robot) inTheWay(checkout *look) bool {
+	return slices.ContainsFunc(r.jobs, func(j *job) bool {
+		return j.Kind == Up && !j.begun.IsZero() && j.stack.UsesFiles() && !slices.ContainsFunc(checkout.state.Wanted, func(s Stack) bool {
+			return s.Name == j.Stack && s.File == j.File && s.Invalid == "" && s.Digest == j.stack.Digest
+		})
+	})
 }
 
 // turn says whether a job's turn has come, be it only to be missed.

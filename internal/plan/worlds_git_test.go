@@ -112,6 +112,9 @@ func (p part) service(u unit) Service {
 	if p.data == ownFolder || p.data == trackedFolder {
 		folder = u.dir
 	}
+	if p.data == trackedFolder {
+		svc.Bare = "without its files"
+	}
 	svc.Hash = fmt.Sprint(svc.Image, svc.Ports, svc.ContainerName, p.data, folder, u.needs, u.env, p.newData)
 	return svc
 }

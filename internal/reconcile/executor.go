@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -14,27 +13,25 @@ import (
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
 
-const (
-	// steady is how much longer a stack is watched that ended soon after it had
-	// been brought up before.
-	steady = 10 * time.Second
-	// everybody is more than operations can ever run: whoever acquires it from
-	// the gate is alone.
-	everybody = 1 << 30
-)
+// steady is how much longer a stack is watched that ended soon after it had been
+// brought up before.
+const steady = 10 * time.Second
 
 // executor walks the operations of plans: each begins when those that it comes
-// after have ended. It decides nothing. All of it but what run does is used by
-// the loop only.
+// after have ended, and there is a slot for it. It decides nothing. All of it but
+// what run does is used by the loop only.
 type executor struct {
-	o       *Options
-	slots   *semaphore.Weighted // stacks that are applied at the same time
-	gate    *semaphore.Weighted // operations touch containers, or a checkout runs
-	head    atomic.Value        // string: the commit that the clone is at
-	results chan *task
-	tasks   []*task // those that have not ended, in the order of their plans
-	patient *alarm  // until an operation is waited for no longer
-	handing context.CancelCauseFunc
+	o *Options
+	// slots are for stacks that are applied at the same time. Those that failed
+	// before have their own, so that however many they are and however long each
+	// takes, they delay no other.
+	slots, retries *semaphore.Weighted
+	freed          chan struct{} // a buffer of one: there is another free slot
+	gate           *gate
+	results        chan *task
+	tasks          []*task // those that have not ended, in the order of their plans
+	patient        *alarm  // until an operation is waited for no longer
+	handing        context.CancelCauseFunc
 }
 
 // task is an operation that has not ended, or the result of one that has.
@@ -42,8 +39,9 @@ type task struct {
 	plan.Op
 	check   *check
 	project render.Project
-	// begun is when all that it came after had ended; zero before.
-	begun time.Time
+	// retry says that the same failed before.
+	retry bool
+	begun time.Time // zero before
 	ended bool
 	// took is the doing, settled the waiting after it; see report.Operation.
 	took, settled time.Duration
@@ -65,8 +63,8 @@ func (t *task) missed() bool { return t.needs.ID != "" || t.stale }
 
 func newExecutor(o *Options) *executor {
 	return &executor{
-		o: o, slots: semaphore.NewWeighted(int64(o.Parallel)), gate: semaphore.NewWeighted(everybody),
-		results: make(chan *task), patient: newAlarm(),
+		o: o, slots: semaphore.NewWeighted(int64(o.Parallel)), retries: semaphore.NewWeighted(int64(max(o.Parallel/2, 1))),
+		freed: make(chan struct{}, 1), gate: newGate(), results: make(chan *task), patient: newAlarm(),
 	}
 }
 
@@ -108,9 +106,14 @@ func (e *executor) alone() bool {
 // add takes over the operations of a check.
 func (e *executor) add(c *check) {
 	v := c.view
-	e.head.Store(v.heads.Local) // no checkout runs: a look waits for that
+	var wants []plan.Stack
+	if v.heads.Local == v.heads.Remote {
+		wants = v.state.Wanted
+	}
+	e.gate.at(v.heads.Local, wants) // no checkout runs: a look waits for that
 	for _, op := range v.plan.Ops {
 		t := &task{Op: op, check: c, project: v.projects[op.Stack]}
+		t.retry = failedBefore(t, v.state.Memory[op.Stack])
 		t.project.Services = due(t.project.Services, v.state.Observed)
 		if op.Services != nil && op.Kind != plan.Stop {
 			t.project = t.project.Only(op.Services)
@@ -122,6 +125,14 @@ func (e *executor) add(c *check) {
 		c.open++
 		e.tasks = append(e.tasks, t)
 	}
+}
+
+// failedBefore says whether the same failed when it was last tried.
+func failedBefore(t *task, r plan.Record) bool {
+	if t.Kind == plan.Stop && t.Services == nil {
+		return r.Failed == plan.StopDigest
+	}
+	return r.Failed != "" && r.Failed == t.project.Digest
 }
 
 // due decides for each service whether its image is pulled.
@@ -142,13 +153,14 @@ func (e *executor) advance(ctx context.Context) (missed []*task) {
 			if t.ended || !t.begun.IsZero() || !e.turn(t) {
 				continue
 			}
-			again = true
 			if t.missed() {
-				t.ended = true
+				t.ended, again = true, true
 				missed = append(missed, t)
 				continue
 			}
-			e.begin(ctx, t)
+			if release, free := e.slot(t); free {
+				e.begin(ctx, t, release)
+			}
 		}
 	}
 	e.forget()
@@ -182,10 +194,38 @@ func (e *executor) turn(t *task) bool {
 			return true
 		}
 	}
-	// A daemon that is replaced leaves nothing half done, so it waits for others'
-	// operations, too: it is planned again when they have ended.
-	t.stale = t.Kind == plan.HandOver && (len(e.tasks) > 1 || t.check.overtaken)
+	switch t.Kind {
+	case plan.HandOver:
+		// A daemon that is replaced leaves nothing half done, so it waits for others'
+		// operations, too: it is planned again when they have ended.
+		t.stale = len(e.tasks) > 1 || t.check.overtaken
+	case plan.Stop, plan.Up:
+		// It is planned again at once, however long the others take that it would
+		// wait for.
+		t.stale = !e.gate.fits(t)
+	}
 	return true
+}
+
+// slot gives an operation that takes one a slot, if there is one.
+func (e *executor) slot(t *task) (release func(), free bool) {
+	slots := e.slots
+	switch {
+	case t.Kind != plan.Stop && t.Kind != plan.Up:
+		return func() {}, true
+	case t.retry:
+		slots = e.retries
+	}
+	if !slots.TryAcquire(1) {
+		return nil, false
+	}
+	return sync.OnceFunc(func() {
+		slots.Release(1)
+		select {
+		case e.freed <- struct{}{}:
+		default:
+		}
+	}), true
 }
 
 func (e *executor) forget() {
@@ -198,7 +238,7 @@ func (e *executor) forget() {
 	e.tasks = left
 }
 
-func (e *executor) begin(ctx context.Context, t *task) {
+func (e *executor) begin(ctx context.Context, t *task, release func()) {
 	t.begun = time.Now()
 	if t.Kind == plan.HandOver {
 		ctx, e.handing = context.WithCancelCause(ctx)
@@ -206,7 +246,8 @@ func (e *executor) begin(ctx context.Context, t *task) {
 	}
 	t.check.began(t)
 	go func() {
-		err := e.run(ctx, t)
+		err := e.run(ctx, t, release)
+		release()
 		t.took = time.Since(t.begun) - t.settled
 		t.stale = errors.Is(err, errStale)
 		t.cut = err != nil && errors.Is(context.Cause(ctx), errShutdown)
@@ -214,8 +255,6 @@ func (e *executor) begin(ctx context.Context, t *task) {
 		e.results <- t
 	}()
 }
-
-var errStale = errors.New("the clone has moved on since this was planned")
 
 // end takes in that a task has ended.
 func (e *executor) end(t *task) {
@@ -234,12 +273,11 @@ func (e *executor) letGo() {
 	}
 }
 
-func (e *executor) run(ctx context.Context, t *task) error {
+// run does what an operation is. It may give back its slot early.
+func (e *executor) run(ctx context.Context, t *task, release func()) error {
 	switch t.Kind {
 	case plan.Stop:
-		return e.inSlot(ctx, func(func()) error {
-			return e.touching(ctx, t, func() error { return e.o.Engine.Stop(ctx, t.Op) })
-		})
+		return e.gate.touch(ctx, t, func() error { return e.o.Engine.Stop(ctx, t.Op) })
 	case plan.Checkout:
 		return e.checkout(ctx, t)
 	case plan.Pull:
@@ -247,7 +285,7 @@ func (e *executor) run(ctx context.Context, t *task) error {
 		// images are here. The engine limits what is pulled at once.
 		return e.o.Engine.Pull(ctx, t.project)
 	case plan.Up:
-		return e.inSlot(ctx, func(release func()) error { return e.up(ctx, t, release) })
+		return e.up(ctx, t, release)
 	case plan.HandOver:
 		return e.o.HandOver.Over(ctx, t.project, Own{
 			Service: t.Services[0], Version: t.Version, Commit: t.check.To, Cause: t.Cause.String(), Timeout: e.o.DeployTimeout,
@@ -257,36 +295,16 @@ func (e *executor) run(ctx context.Context, t *task) error {
 	}
 }
 
-// inSlot runs do when a slot is free, which it may give back early.
-func (e *executor) inSlot(ctx context.Context, do func(release func()) error) error {
-	if err := e.slots.Acquire(ctx, 1); err != nil {
-		return err
-	}
-	release := sync.OnceFunc(func() { e.slots.Release(1) })
-	defer release()
-	return do(release)
-}
-
-// touching runs do at a time when no checkout runs, if the clone is where the
-// operation was planned for.
-func (e *executor) touching(ctx context.Context, t *task, do func() error) error {
-	if err := e.gate.Acquire(ctx, 1); err != nil {
-		return err
-	}
-	defer e.gate.Release(1)
-	head, _ := e.head.Load().(string)
-	if head != t.check.To && (t.Kind != plan.Stop || head != t.check.From) {
-		return errStale
-	}
-	return do()
-}
-
 func (e *executor) up(ctx context.Context, t *task, release func()) error {
 	// The stack's time begins when its turn has come.
 	ctx, cancel := context.WithTimeoutCause(ctx, e.o.DeployTimeout, fmt.Errorf("not up within %s (DEPLOY_TIMEOUT_IN_SECONDS)", e.o.DeployTimeout))
 	defer cancel()
-	err := e.touching(ctx, t, func() error { return e.o.Engine.Up(ctx, t.project, t.Op) })
-	release() // waiting for health costs nothing and may last
+	err := e.gate.enter(ctx, t, false)
+	if err == nil {
+		u := &turn{gate: e.gate, task: t, rest: release}
+		err = e.o.Engine.Up(ctx, t.project, t.Op, u)
+		u.Rest() // waiting for health costs nothing and may last
+	}
 	if err == nil {
 		began := time.Now()
 		err = e.settle(ctx, t)
@@ -317,27 +335,18 @@ func (e *executor) settle(ctx context.Context, t *task) error {
 	return e.o.Engine.Settle(ctx, t.project)
 }
 
-// checkout takes the clone to the new head, alone as far as patience goes. What a
-// stack sees of the new files when that is over is mended at the next look.
+// checkout takes the clone to the new head. What a stack that was in the way for
+// longer than patience goes sees of the new files is mended at the next look.
 func (e *executor) checkout(ctx context.Context, t *task) error {
-	patient, cancel := context.WithDeadline(ctx, t.check.At.Add(plan.Patience))
+	patience, cancel := context.WithDeadline(ctx, t.check.At.Add(plan.Patience))
 	defer cancel()
-	if e.gate.TryAcquire(everybody) || e.gate.Acquire(patient, everybody) == nil {
-		defer e.gate.Release(everybody)
-	}
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	// When patience was over before it is alone, nothing is begun at least.
-	e.head.Store("")
-	// A checkout survives being killed, but is not to be cut short.
-	err := e.o.Source.Checkout(context.WithoutCancel(ctx), t.check.To)
-	if err != nil {
-		e.head.Store(t.check.From)
-		return err
-	}
-	e.head.Store(t.check.To)
-	return nil
+	return e.gate.move(patience, t.check.To, t.check.view.state.Wanted, func() error {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		// A checkout survives being killed, but is not to be cut short.
+		return e.o.Source.Checkout(context.WithoutCancel(ctx), t.check.To)
+	})
 }
 
 // overtake notes that another look was taken: what waits to replace the daemon

@@ -79,8 +79,8 @@ func (w *tagged) Pull(ctx context.Context, p render.Project) error {
 	return err
 }
 
-func (w *tagged) Up(ctx context.Context, p render.Project, op plan.Op) error {
-	if err := w.world.Up(ctx, p, op); err != nil {
+func (w *tagged) Up(ctx context.Context, p render.Project, op plan.Op, turn Turn) error {
+	if err := w.world.Up(ctx, p, op, turn); err != nil {
 		return err
 	}
 	w.mu.Lock()

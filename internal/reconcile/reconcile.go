@@ -6,6 +6,7 @@
 //	gather.go      all that a plan depends on, as a value
 //	same.go        looks that find nothing new
 //	executor.go    the operations of plans, each in its turn
+//	gate.go        what keeps them and a checkout apart
 //	ledger.go      what is remembered, counted, said and shown
 //	self.go        the daemon's own hand-over
 //	images.go      tags that are watched at their registries
@@ -35,13 +36,27 @@ type Engine interface {
 	// Pull brings a stack's images here and touches no container.
 	Pull(ctx context.Context, p render.Project) error
 	// Up creates, replaces and starts what differs, as the operation's orders
-	// say, and nothing else. It needs Pull before.
-	Up(ctx context.Context, p render.Project, op plan.Op) error
+	// say, and nothing else. It needs Pull before. While a service waits for
+	// another one, it gives its turn back.
+	Up(ctx context.Context, p render.Project, op plan.Op, turn Turn) error
 	// Settle waits until what Up started runs and is healthy, or is done.
 	Settle(ctx context.Context, p render.Project) error
 	// Stop removes a project by its name, or stops some of its services; what is
 	// not there is no error.
 	Stop(ctx context.Context, op plan.Op) error
+}
+
+// Turn is what an Up touches containers in: as long as it has it, no checkout
+// moves files that they are made from. It has it when it begins. As an alias it
+// is the engine's too, which does not know this package.
+type Turn = interface {
+	// Rest gives it back, for what may last and touches nothing: one service waits
+	// for another.
+	Rest()
+	// Touch has it again while do runs, if it was given back. Where the clone has
+	// moved on to another version of the stack, do does not run, and the error is to
+	// be handed on.
+	Touch(ctx context.Context, do func() error) error
 }
 
 // Reporter hears what happens. Its methods are called by one goroutine and
@@ -92,7 +107,8 @@ type Options struct {
 	AllowEmpty bool
 	// KeepEdits lets stacks go on whose files were changed by hand in the clone.
 	KeepEdits bool
-	// Parallel is how many stacks are applied at the same time.
+	// Parallel is how many stacks are applied at the same time. Half as many that
+	// failed before are tried again beside them.
 	Parallel int
 	// DeployTimeout is how long a stack may take from its first container to
 	// running and healthy.
@@ -243,6 +259,8 @@ func (r *Reconciler) wait(ctx, operations context.Context) (trigger string) {
 			}
 			r.heard(project)
 		case <-r.executor.patient.ring():
+			r.advance(operations)
+		case <-r.executor.freed:
 			r.advance(operations)
 		case t := <-r.executor.results:
 			r.end(operations, t)

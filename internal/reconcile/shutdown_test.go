@@ -53,7 +53,7 @@ func TestShutdown(t *testing.T) {
 		d.expect("runs", d.runs(), "web=web1")
 	})
 	bubble(t, "nothing is begun after it", func(t *testing.T) {
-		w := newWorld(t, stack("web"), stack("old"))
+		w := newWorld(t, stack("web"), files(stack("old")))
 		d := start(t, w)
 		w.did()
 		w.on("down old", takes(5*time.Second))
@@ -61,5 +61,14 @@ func TestShutdown(t *testing.T) {
 		d.look()
 		d.stop()
 		d.expect("did", w.did(), "down old")
+	})
+	bubble(t, "what waits for a slot is not begun after it", func(t *testing.T) {
+		w := newWorld(t, stack("a"), stack("b"))
+		w.on("up a", takes(5*time.Second))
+		w.on("pull b", takes(time.Second))
+		d := start(t, w, func(o *Options) { o.Parallel = 1 })
+		pass(2 * time.Second)
+		d.stop()
+		d.expect("runs", d.runs(), "a=a1")
 	})
 }

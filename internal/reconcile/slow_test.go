@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -45,8 +46,8 @@ func TestSlowStacks(t *testing.T) {
 		d.expect("picture", d.last(), "db=running/synced slow=running/synced web=running/synced")
 		d.stop()
 	})
-	bubble(t, "a slow stop delays the next commit by half a minute", func(t *testing.T) {
-		w := newWorld(t, stack("web"), stack("old"))
+	bubble(t, "a slow stop delays its commit by half a minute where it uses files that this takes away", func(t *testing.T) {
+		w := newWorld(t, stack("web"), files(stack("old")))
 		d := start(t, w)
 		w.on("down old", takes(10*time.Minute))
 		w.push("c2", version(2, stack("web")))
@@ -56,41 +57,95 @@ func TestSlowStacks(t *testing.T) {
 		pass(2 * time.Second)
 		d.expect("head", w.head(), "c2")
 		d.expect("runs", d.runs(), "old=old1 web=web2")
+		w.push("c3", version(3, stack("web")))
+		d.look()
+		d.expect("runs", d.runs(), "old=old1 web=web3")
 		pass(10 * time.Minute)
-		d.expect("runs", d.runs(), "web=web2")
+		d.expect("runs", d.runs(), "web=web3")
 		d.stop()
 	})
 	bubble(t, "the half minute begins when the stop does, if it does so in time", func(t *testing.T) {
-		for pull, want := range map[time.Duration]time.Duration{20 * time.Second: 50 * time.Second, time.Minute: 30 * time.Second} {
-			w := newWorld(t, stack("old"), stack("web"))
-			d := start(t, w)
-			w.on("pull new", takes(pull))
+		for first, want := range map[time.Duration]time.Duration{20 * time.Second: 50 * time.Second, time.Minute: 30 * time.Second} {
+			w := newWorld(t, stack("before"), files(stack("old")), stack("web"))
+			d := start(t, w, func(o *Options) { o.Parallel = 1 })
+			w.on("down before", takes(first))
 			w.on("down old", takes(10*time.Minute))
-			renamed := stack("new")
-			renamed.File = "old/compose.yaml"
-			w.push("c2", renamed, version(2, stack("web")))
+			w.push("c2", version(2, stack("web")))
 			d.look()
 			pass(want - time.Second)
 			d.expect("head", w.head(), "c1")
 			pass(2 * time.Second)
 			d.expect("head", w.head(), "c2")
 			pass(time.Hour)
-			d.expect("runs", d.runs(), "new=new1 web=web2")
+			d.expect("runs", d.runs(), "web=web2")
 			d.stop()
 		}
 	})
-	bubble(t, "an earlier check's operation delays the next commit by half a minute, too", func(t *testing.T) {
-		w := newWorld(t, stack("web"), stack("db"))
+	bubble(t, "an Up of an earlier check delays the next commit by half a minute where it uses files that this changes", func(t *testing.T) {
+		w := newWorld(t, stack("web"), files(stack("db")))
 		d := start(t, w)
 		w.on("up db", takes(10*time.Minute))
-		w.push("c2", stack("web"), version(2, stack("db")))
+		w.push("c2", stack("web"), version(2, files(stack("db"))))
 		d.look()
-		w.push("c3", version(3, stack("web")), version(2, stack("db")))
+		w.push("c3", version(3, stack("web")), version(3, files(stack("db"))))
 		d.look()
 		pass(29 * time.Second)
 		d.expect("head", w.head(), "c2")
 		pass(2 * time.Second)
 		d.expect("head", w.head(), "c3")
+		d.stop()
+	})
+	bubble(t, "it delays the commit until it has ended, if that is sooner", func(t *testing.T) {
+		w := newWorld(t, stack("web"), files(stack("db")))
+		d := start(t, w)
+		w.on("up db", takes(10*time.Second))
+		w.push("c2", stack("web"), version(2, files(stack("db"))))
+		d.look()
+		w.push("c3", version(3, stack("web")), version(3, files(stack("db"))))
+		d.look()
+		pass(9 * time.Second)
+		d.expect("runs", d.runs(), "db=db1 web=web1")
+		pass(2 * time.Second)
+		d.expect("runs", d.runs(), "db=db2 web=web3")
+		pass(10 * time.Second)
+		d.expect("runs", d.runs(), "db=db3 web=web3")
+		d.stop()
+	})
+	bubble(t, "a service that waits for another starts all the same after a commit that does not change its stack", func(t *testing.T) {
+		w := newWorld(t, files(stack("db")), stack("web"))
+		d := start(t, w)
+		w.did()
+		w.on("wait db", takes(time.Minute))
+		w.push("c2", version(2, files(stack("db"))), stack("web"))
+		d.look()
+		w.on("checkout", takes(20*time.Second))
+		w.push("c3", version(2, files(stack("db"))), version(3, stack("web")))
+		pass(50 * time.Second)
+		d.look()
+		d.expect("did", w.did(), "checkout c2, pull db, up db c2")
+		pass(19 * time.Second) // what it waited for is there, and the checkout not over
+		d.expect("runs", d.runs(), "db=db2(created) web=web1")
+		pass(2 * time.Second)
+		if did := w.did(); !strings.Contains(did, "start db") || strings.Contains(did, "up db") {
+			t.Errorf("did %s", did)
+		}
+		d.expect("runs", d.runs(), "db=db2 web=web3")
+		d.stop()
+	})
+	bubble(t, "a service that waits for another does not start after a commit that changes its stack, which is brought up anew", func(t *testing.T) {
+		w := newWorld(t, files(stack("db")), stack("web"))
+		d := start(t, w)
+		w.did()
+		w.on("wait db", takes(time.Minute))
+		w.push("c2", version(2, files(stack("db"))), stack("web"))
+		d.look()
+		w.push("c3", version(3, files(stack("db"))), stack("web"))
+		d.look()
+		d.expect("did", w.did(), "checkout c2, pull db, up db c2, checkout c3")
+		pass(time.Hour)
+		d.expect("did", w.did(), "pull db, up db c3, start db")
+		d.expect("counts", d.counts(), "started db, started web, updated db")
+		d.expect("picture", d.last(), "db=running/synced web=running/synced")
 		d.stop()
 	})
 	bubble(t, "a stack that was removed while its pull ran does not come up any more", func(t *testing.T) {
@@ -123,12 +178,12 @@ func TestSlowStacks(t *testing.T) {
 		d.stop()
 	})
 	bubble(t, "nothing is begun while a checkout runs that could not wait any longer", func(t *testing.T) {
-		w := newWorld(t, stack("x"), stack("y"))
+		w := newWorld(t, files(stack("x")), stack("y"))
 		w.on("up x", takes(2*time.Minute))
 		w.on("pull y", takes(plan.Patience+10*time.Second))
 		d := start(t, w)
 		w.on("checkout", takes(20*time.Second))
-		w.push("c2", version(2, stack("x")), stack("y"))
+		w.push("c2", version(2, files(stack("x"))), stack("y"))
 		d.look()
 		pass(time.Hour)
 		d.expect("runs", d.runs(), "x=x2 y=y1")
@@ -203,5 +258,47 @@ func TestSlowStacks(t *testing.T) {
 		d.expect("up", fmt.Sprint(len(strings.Fields(d.runs()))), "8")
 		pass(time.Hour)
 		d.stop()
+	})
+	bubble(t, "a stack that becomes healthy is none of them", func(t *testing.T) {
+		w := newWorld(t, stack("a"), stack("b"))
+		w.images["a:1"], w.images["b:1"] = true, true
+		w.on("up a", takes(time.Second))
+		w.on("settle a", takes(time.Minute))
+		d := start(t, w, func(o *Options) { o.Parallel = 1 })
+		d.expect("runs", d.runs(), "")
+		pass(2 * time.Second)
+		d.expect("runs", d.runs(), "a=a1 b=b1")
+		d.stop()
+	})
+	bubble(t, "half as many that failed before are tried again beside them", func(t *testing.T) {
+		for parallel, want := range map[int]int{1: 1, 2: 1, 4: 2, 5: 2} {
+			w := newWorld(t)
+			var at, most int // under the world's lock
+			count := func(n int) {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				at += n
+				most = max(most, at)
+			}
+			var all []plan.Stack
+			for i := range 10 {
+				s := stack(fmt.Sprint("s", i))
+				all = append(all, s)
+				w.on("up "+s.Name, fails("port is taken"))
+			}
+			w.commits["c1"] = all
+			d := start(t, w, func(o *Options) { o.Parallel = parallel })
+			for _, s := range all {
+				w.on("up "+s.Name, func(ctx context.Context) error {
+					count(1)
+					defer count(-1)
+					return takes(10 * time.Second)(ctx)
+				})
+			}
+			pass(time.Hour)
+			d.expect("up", fmt.Sprint(len(strings.Fields(d.runs()))), "10")
+			d.expect("at once", fmt.Sprint(most), fmt.Sprint(want))
+			d.stop()
+		}
 	})
 }

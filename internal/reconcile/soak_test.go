@@ -65,7 +65,7 @@ func soak(t *testing.T, rng *rand.Rand, heal bool) {
 		w.on(what, trouble(what))
 	}
 	for _, name := range pool {
-		for _, what := range []string{"pull", "up", "settle", "down"} {
+		for _, what := range []string{"pull", "up", "wait", "settle", "down"} {
 			w.on(what+" "+name, trouble(what))
 		}
 	}
@@ -269,6 +269,9 @@ func (h *history) stacks() []plan.Stack {
 			}
 		}
 		s := stack(k.name, needs...)
+		if k.moves {
+			s = files(s)
+		}
 		s.File, s.Digest = k.dir+"/compose.yaml", fmt.Sprint(k.image, ":", k.version, needs)
 		s.Blob = fmt.Sprint(k.image, k.version, k.name, needs)
 		s.Services[0].Hash, s.Services[0].Image = s.Digest, fmt.Sprint(k.image, ":", k.version)

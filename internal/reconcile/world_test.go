@@ -80,6 +80,14 @@ func version(v int, s plan.Stack) plan.Stack {
 	return s
 }
 
+// files is a stack that uses files of the clone.
+func files(s plan.Stack) plan.Stack {
+	s.Services = slices.Clone(s.Services)
+	s.Services[0].Bare = "without its files"
+	s.Services[0].Mounts = []plan.Mount{{Target: "/conf", Type: plan.MountClone, Source: s.Name + "/conf"}}
+	return s
+}
+
 func invalid(s plan.Stack) plan.Stack { s.Invalid = "no image"; return s }
 func ignored(s plan.Stack) plan.Stack { s.Mode = plan.Ignored; return s }
 
@@ -317,9 +325,11 @@ func (w *world) Pull(ctx context.Context, p render.Project) error {
 	})
 }
 
-func (w *world) Up(ctx context.Context, p render.Project, _ plan.Op) error {
+// Up has its effect at once, or, with a hook for what its service waits for ("wait
+// web"), starts it after that.
+func (w *world) Up(ctx context.Context, p render.Project, _ plan.Op, turn Turn) error {
 	w.mu.Lock()
-	if p.Commit != w.local || w.moving { // a checkout may overtake it later, when patience is over
+	if p.Commit != w.local || w.moving { // a checkout may overtake it later
 		w.t.Errorf("%s is brought up at %s from a clone at %s", p.Name, p.Commit, w.local)
 	}
 	if w.editsStop && len(p.Edited) > 0 {
@@ -331,28 +341,48 @@ func (w *world) Up(ctx context.Context, p render.Project, _ plan.Op) error {
 			return fmt.Errorf("network %s not found", req.Name)
 		}
 	}
+	waits := w.hooks["wait "+p.Name] != nil
 	w.mu.Unlock()
 	make := func(state string) {
 		svc := p.Services[0]
 		w.running[p.Name] = plan.Running{
 			Project: p.Name, File: p.File, Ours: true, Labelled: true, Networks: p.Networks,
 			Containers: []plan.Container{{
-				ID: p.Digest, Name: p.Name + "-app-1", Service: svc.Name, State: state, Hash: svc.Hash, Image: "id of " + svc.Image, Reference: svc.Image,
+				ID: p.Digest, Name: p.Name + "-app-1", Service: svc.Name, State: state, Hash: svc.Hash, Image: "id of " + svc.Image, Reference: svc.Image, Mounts: svc.Mounts,
 			}},
 		}
 		w.tell(p.Name)
 	}
 	err := w.operation(ctx, "up "+p.Name, p.Name, func() {
 		w.alone(p)
-		make("running")
+		make(map[bool]string{true: "created", false: "running"}[waits])
 		w.note("up %s %s", p.Name, p.Commit)
 	})
+	if err == nil && waits {
+		turn.Rest()
+		err = w.operation(ctx, "wait "+p.Name, p.Name, func() {})
+		if err == nil {
+			err = turn.Touch(ctx, func() error { w.starts(p, make); return nil })
+		}
+	}
 	if errors.Is(err, errHalf) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		make("created")
 	}
 	return err
+}
+
+// starts starts what an Up has made before, which must be from files that are
+// still those.
+func (w *world) starts(p render.Project, make func(state string)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.moving || !slices.ContainsFunc(w.commits[w.local], func(s plan.Stack) bool { return s.Name == p.Name && s.File == p.File && s.Digest == p.Digest }) {
+		w.t.Errorf("%s is started as of %s from a clone at %s", p.Name, p.Commit, w.local)
+	}
+	make("running")
+	w.note("start %s", p.Name)
 }
 
 // errHalf as the error of an Up says that it made the container, and did not

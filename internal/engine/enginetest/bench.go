@@ -165,7 +165,7 @@ func (b *bench) up(p render.Project) plan.Running {
 	b.Helper()
 	ctx := b.ctx()
 	b.ok(b.Pull(ctx, p))
-	b.ok(b.Up(ctx, p, b.ordered(p)))
+	b.ok(b.Up(ctx, p, b.ordered(p), nil))
 	b.ok(b.Settle(ctx, p))
 	if ds := b.differences(p); len(ds) > 0 {
 		b.Fatalf("after Up there is still something to do: %v", ds)

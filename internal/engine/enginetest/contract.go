@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -204,7 +205,7 @@ func upCases() map[string]func(*bench) {
 		"a changed definition of a volume is refused and nothing is lost": func(b *bench) {
 			before := b.up(b.stack("services: {a: {SLEEP, volumes: ['data:/data']}}\nvolumes: {data: {}}"))
 			p := b.stack("services: {a: {SLEEP, environment: {X: y}, volumes: ['data:/data']}}\nvolumes: {data: {labels: {x: y}}}")
-			b.fails(b.Up(b.ctx(), p, b.ordered(p)), "volume", b.name+"_data")
+			b.fails(b.Up(b.ctx(), p, b.ordered(p), nil), "volume", b.name+"_data")
 			if got := b.differ(before, b.running()); got != "" {
 				b.Errorf("recreated: %s", got)
 			}
@@ -222,7 +223,7 @@ func upCases() map[string]func(*bench) {
 		},
 		"an external network that is missing is an error": func(b *bench) {
 			p := b.stack("services: {a: {SLEEP, networks: [x]}}\nnetworks: {x: {external: true, name: NAMEx}}")
-			b.fails(b.Up(b.ctx(), p, b.ordered(p)), b.name+"x")
+			b.fails(b.Up(b.ctx(), p, b.ordered(p), nil), b.name+"x")
 			b.MakeNetwork(b, b.name+"x", nil)
 			b.up(p)
 		},
@@ -232,14 +233,14 @@ func upCases() map[string]func(*bench) {
 		},
 		"Up after an error goes on": func(b *bench) {
 			p := b.stack("services: {a: {SLEEP}, b: {image: NAME, pull_policy: never}}")
-			b.fails(b.Up(b.ctx(), p, b.ordered(p)))
+			b.fails(b.Up(b.ctx(), p, b.ordered(p), nil))
 			b.up(b.stack(two))
 		},
 		"Up that is cancelled says so and is healed by the next": func(b *bench) {
 			ctx, cancel := context.WithCancel(b.ctx())
 			cancel()
 			p := b.stack(two)
-			if err := b.Up(ctx, p, plan.Op{}); !errors.Is(err, context.Canceled) {
+			if err := b.Up(ctx, p, plan.Op{}, nil); !errors.Is(err, context.Canceled) {
 				b.Errorf("error %v", err)
 			}
 			b.up(p)
@@ -247,19 +248,70 @@ func upCases() map[string]func(*bench) {
 	}
 }
 
+// dependent is a stack of which a service waits for the other one.
+const dependent = "services: {a: {SLEEP, healthcheck: {test: [CMD, /bin/busybox, 'true'], interval: 1s}}, b: {SLEEP, depends_on: {a: {condition: service_healthy}}}}"
+
+// someTurn is a turn that is had a number of times.
+type someTurn struct {
+	b       *bench
+	mu      sync.Mutex
+	touches int
+	told    string
+}
+
+var errNoTurn = errors.New("the turn is another's")
+
+func (t *someTurn) Rest() {
+	states := t.b.states()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.told += "rest with " + states + "; "
+}
+
+func (t *someTurn) Touch(_ context.Context, do func() error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.touches--; t.touches < 0 {
+		return errNoTurn
+	}
+	t.told += "touch; "
+	return do()
+}
+
 func orderCases() map[string]func(*bench) {
 	return map[string]func(*bench){
 		"a dependency is healthy before what depends on it starts": func(b *bench) {
-			r := b.up(b.stack("services: {a: {SLEEP, healthcheck: {test: [CMD, /bin/busybox, 'true'], interval: 1s}}, b: {SLEEP, depends_on: {a: {condition: service_healthy}}}}"))
+			r := b.up(b.stack(dependent))
 			for _, c := range r.Containers {
 				if c.Service == "a" && c.Health != "healthy" {
 					b.Errorf("a is %s", c.Health)
 				}
 			}
 		},
+		"an Up gives its turn back before a service waits for another, and has it again for each start": func(b *bench) {
+			p := b.stack(dependent)
+			turn := &someTurn{b: b, touches: 3}
+			b.ok(b.Up(b.ctx(), p, b.ordered(p), turn))
+			if want := "touch; rest with a created, b created; touch; touch; "; turn.told != want {
+				b.Errorf("got %s want %s", turn.told, want)
+			}
+			if states := b.states(); states != "a running, b running" {
+				b.Errorf("%s", states)
+			}
+		},
+		"an Up that does not get its turn again starts nothing more, and says why": func(b *bench) {
+			p := b.stack(dependent)
+			if err := b.Up(b.ctx(), p, b.ordered(p), &someTurn{b: b, touches: 2}); !errors.Is(err, errNoTurn) {
+				b.Errorf("error %v", err)
+			}
+			if states := b.states(); states != "a running, b created" {
+				b.Errorf("%s", states)
+			}
+			b.up(p)
+		},
 		"what depends on a job that fails is not started": func(b *bench) {
 			p := b.stack("services: {job: {RUN, command: [/bin/busybox, sh, -c, 'echo no luck; exit 3']}, b: {SLEEP, depends_on: {job: {condition: service_completed_successfully}}}}")
-			err := b.Up(b.ctx(), p, b.ordered(p))
+			err := b.Up(b.ctx(), p, b.ordered(p), nil)
 			b.fails(err, "job")
 			b.said(err, "exit 3", "job says: no luck")
 			for _, c := range b.running().Containers {
@@ -368,7 +420,7 @@ func settleCases() map[string]func(*bench) {
 	settle := func(b *bench, text string, limit time.Duration) error {
 		b.Helper()
 		p := b.stack(text)
-		b.ok(b.Up(b.ctx(), p, b.ordered(p)))
+		b.ok(b.Up(b.ctx(), p, b.ordered(p), nil))
 		ctx, cancel := context.WithTimeoutCause(b.ctx(), limit, errors.New("time is over"))
 		defer cancel()
 		return b.Settle(ctx, p)
@@ -385,7 +437,7 @@ func settleCases() map[string]func(*bench) {
 		},
 		"Settle tells of a container that was stopped and that the engine won't start again": func(b *bench) {
 			p := b.stack("services: {a: {SLEEP, restart: always, healthcheck: {test: [CMD, /bin/busybox, 'false'], interval: 100s}}}")
-			b.ok(b.Up(b.ctx(), p, b.ordered(p)))
+			b.ok(b.Up(b.ctx(), p, b.ordered(p), nil))
 			b.Kill(b, b.id(b.running(), "a"))
 			b.fails(b.Settle(b.ctx(), p), "a", "137")
 		},

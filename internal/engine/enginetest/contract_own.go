@@ -47,7 +47,7 @@ func ownCases() map[string]func(*bench) {
 				b.Helper()
 				op, err := Ordered(b.ctx(), d, p)
 				b.ok(err)
-				b.ok(d.Up(b.ctx(), p, op))
+				b.ok(d.Up(b.ctx(), p, op, nil))
 			}
 			up(p)
 			if got := b.differ(before, b.running()); got != "b c" {
@@ -67,7 +67,7 @@ func ownCases() map[string]func(*bench) {
 		"Up touches no service that it is not asked for": func(b *bench) {
 			before := b.up(b.stack("services: {a: {SLEEP}, b: {SLEEP}}"))
 			p := b.stack("services: {a: {SLEEP, environment: {X: y}}, b: {SLEEP, environment: {X: y}}}")
-			b.ok(b.Up(b.ctx(), p, plan.Op{Services: []string{"b"}}))
+			b.ok(b.Up(b.ctx(), p, plan.Op{Services: []string{"b"}}, nil))
 			if got := b.differ(before, b.running()); got != "b" {
 				b.Errorf("%s have another container", got)
 			}
@@ -107,7 +107,7 @@ func ownCases() map[string]func(*bench) {
 		},
 		"LastLines gives the end of a log": func(b *bench) {
 			p := b.stack("services: {bad: {RUN, command: [/bin/busybox, sh, -c, 'echo my last words; exit 3']}}")
-			b.ok(b.Up(b.ctx(), p, plan.Op{}))
+			b.ok(b.Up(b.ctx(), p, plan.Op{}, nil))
 			b.fails(b.Settle(b.ctx(), p), "bad")
 			if got := b.Within("").LastLines(b.ctx(), b.id(b.running(), "bad")); !strings.Contains(got, "my last words") {
 				b.Errorf("%q", got)

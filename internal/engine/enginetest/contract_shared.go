@@ -33,14 +33,14 @@ func sharedCases() map[string]func(*bench) {
 			had := b.Volumes(b, other.id(other.up(q), "c"))
 
 			p := b.stack(redefined)
-			b.fails(b.Up(b.ctx(), p, b.ordered(p)), b.name+"_default", other.name+"-c-1")
+			b.fails(b.Up(b.ctx(), p, b.ordered(p), nil), b.name+"_default", other.name+"-c-1")
 			untouched(b, before, starts)
 
 			b.ok(b.Stop(b.ctx(), plan.Op{Stack: other.name, Services: []string{"c"}}))
 			if got := b.differ(before, b.broken(p)); got != "a b" {
 				b.Errorf("recreated: %s", got)
 			}
-			b.ok(b.Up(b.ctx(), q, plan.Op{Orders: plan.Orders{Recreate: []string{"c"}}}))
+			b.ok(b.Up(b.ctx(), q, plan.Op{Orders: plan.Orders{Recreate: []string{"c"}}}, nil))
 			if ds := other.differences(q); len(ds) > 0 {
 				b.Errorf("still something to do: %v", ds)
 			}
@@ -80,13 +80,13 @@ func sharedCases() map[string]func(*bench) {
 			p := b.stack(redefined)
 			op, err := Ordered(b.ctx(), d, p)
 			b.ok(err)
-			b.fails(d.Up(b.ctx(), p, op), b.name+"_default", b.name+"-b-1")
+			b.fails(d.Up(b.ctx(), p, op, nil), b.name+"_default", b.name+"-b-1")
 			untouched(b, before, starts)
 		},
 		"a network is not replaced if that was not ordered": func(b *bench) {
 			before := b.up(b.stack(two))
 			starts := b.Started(b, b.id(before, "a"))
-			b.fails(b.Up(b.ctx(), b.stack(redefined), plan.Op{}), b.name+"_default")
+			b.fails(b.Up(b.ctx(), b.stack(redefined), plan.Op{}, nil), b.name+"_default")
 			untouched(b, before, starts)
 		},
 		"a network of another project is not replaced": func(b *bench) {
@@ -94,7 +94,7 @@ func sharedCases() map[string]func(*bench) {
 			starts := b.Started(b, b.id(before, "a"))
 			other := b.second()
 			q := other.stack("services: {c: {SLEEP}}\nnetworks: {default: {name: " + b.name + "_default, labels: {x: y}}}")
-			b.fails(b.Up(b.ctx(), q, other.ordered(q)), b.name+"_default", b.name)
+			b.fails(b.Up(b.ctx(), q, other.ordered(q), nil), b.name+"_default", b.name)
 			untouched(b, before, starts)
 		},
 		"a network that the stack does not have any more is removed": func(b *bench) {
@@ -115,13 +115,13 @@ func sharedCases() map[string]func(*bench) {
 				b.Errorf("networks %s", got)
 			}
 			b.Kill(b, c)
-			b.ok(b.Up(b.ctx(), b.stack(next), plan.Op{Orders: plan.Orders{Spare: []string{b.name + "_default"}}}))
-			b.ok(b.Up(b.ctx(), q, plan.Op{}))
+			b.ok(b.Up(b.ctx(), b.stack(next), plan.Op{Orders: plan.Orders{Spare: []string{b.name + "_default"}}}, nil))
+			b.ok(b.Up(b.ctx(), q, plan.Op{}, nil))
 			if got := other.states(); got != "c running" {
 				b.Errorf("the guest: %s", got)
 			}
 			b.ok(b.Stop(b.ctx(), plan.Op{Stack: other.name}))
-			b.ok(b.Up(b.ctx(), b.stack(next), plan.Op{Orders: plan.Orders{Spare: []string{b.name + "_default"}}}))
+			b.ok(b.Up(b.ctx(), b.stack(next), plan.Op{Orders: plan.Orders{Spare: []string{b.name + "_default"}}}, nil))
 			if got := fmt.Sprint(networkNames(b.running())); got != "["+b.name+"_new]" {
 				b.Errorf("networks %s", got)
 			}

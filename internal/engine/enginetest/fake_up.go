@@ -11,6 +11,7 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 
+	"github.com/korbiniankuhn/gitops-compose/internal/engine"
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
@@ -21,7 +22,7 @@ import (
 // is no more.
 
 // Up implements Engine.
-func (f *Fake) Up(ctx context.Context, p render.Project, op plan.Op) error {
+func (f *Fake) Up(ctx context.Context, p render.Project, op plan.Op, turn engine.Turn) error {
 	project, err := p.Compose()
 	if err != nil {
 		return err
@@ -30,21 +31,35 @@ func (f *Fake) Up(ctx context.Context, p render.Project, op plan.Op) error {
 		p = p.Only(op.Services)
 	}
 	p, project = f.without(p, project)
-	starts, err := f.create(ctx, project, p, op.Orders)
+	if turn == nil {
+		turn = always{}
+	}
+	var starts []string
+	err = turn.Touch(ctx, func() error {
+		starts, err = f.create(ctx, project, p, op.Orders)
+		return err
+	})
 	if err != nil {
 		return err
 	}
+	turn.Rest()
 	for _, name := range starts {
 		if err := f.await(ctx, project.Services[name].DependsOn, p.Name); err != nil {
 			return err
 		}
-		if err := f.start(name, p.Name); err != nil {
+		if err := turn.Touch(ctx, func() error { return f.start(name, p.Name) }); err != nil {
 			return err
 		}
 	}
 	f.removeSpare(p.Name, op.Orders.Spare)
 	return nil
 }
+
+// always is the turn of whoever is disturbed by nobody.
+type always struct{}
+
+func (always) Rest()                                          {}
+func (always) Touch(_ context.Context, do func() error) error { return do() }
 
 // create makes everything but starts nothing. It gives the services that may be
 // started, in order.

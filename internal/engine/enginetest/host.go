@@ -15,7 +15,7 @@ import (
 type Engine interface {
 	Observe(ctx context.Context) (plan.Observed, error)
 	Pull(ctx context.Context, p render.Project) error
-	Up(ctx context.Context, p render.Project, op plan.Op) error
+	Up(ctx context.Context, p render.Project, op plan.Op, turn engine.Turn) error
 	Settle(ctx context.Context, p render.Project) error
 	Stop(ctx context.Context, op plan.Op) error
 }
