@@ -167,7 +167,7 @@ type benchHost struct {
 	engine   benchEngine
 	url      string
 	socket   string
-	parallel int    // of MAX_PARALLEL_STACKS; 0 for the default
+	parallel int // of MAX_PARALLEL_STACKS; 0 for the default
 	requests atomic.Int64
 	mu       sync.Mutex
 	paths    map[string]int

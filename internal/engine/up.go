@@ -77,14 +77,18 @@ func (e *Engine) up(ctx context.Context, p render.Project, orders plan.Orders, t
 
 // create makes what is to be there, and gives what is to be started of it.
 func (e *Engine) create(ctx context.Context, p render.Project, project *types.Project, orders plan.Orders) (*types.Project, error) {
-	if err := e.allowed(ctx, p.Stack, orders); err != nil {
+	networks, err := e.networksLike(ctx, p.Stack)
+	if err == nil {
+		err = e.allowed(ctx, p.Stack, networks, orders)
+	}
+	if err != nil {
 		return nil, explain(ctx, err)
 	}
 	r, err := e.mend(ctx, project.Name)
 	if err != nil {
 		return nil, explain(ctx, err)
 	}
-	if r, err = e.makeWay(ctx, p.Stack, r, orders); err != nil {
+	if r, err = e.makeWay(ctx, p.Stack, r, networks, orders); err != nil {
 		return nil, explain(ctx, err)
 	}
 	if p, project = without(p, project, r); len(p.Services) == 0 {
@@ -116,6 +120,9 @@ func (e *Engine) converge(ctx context.Context, project *types.Project, orders pl
 	}
 	if err := sdk.Create(ctx, project, options); err != nil {
 		return nil, explain(ctx, err)
+	}
+	if len(orders.Halt) == 0 && len(orders.Done) == 0 {
+		return project, nil
 	}
 	r, err := e.project(ctx, project.Name)
 	if err != nil {

@@ -18,14 +18,29 @@ import (
 // This file is what an Up does before and after the SDK: networks that are made
 // anew, orphans, and networks that are left over.
 
+// networksLike lists the networks that have the name of one that a stack creates,
+// whose ever they are. There may be two of one name, see doubles.
+func (e *Engine) networksLike(ctx context.Context, s plan.Stack) ([]network.Summary, error) {
+	if len(s.Networks) == 0 {
+		return nil, nil
+	}
+	args := filters.NewArgs()
+	for _, n := range s.Networks {
+		args.Add("name", n.Name) // or a part of one
+	}
+	list, err := e.api.NetworkList(ctx, network.ListOptions{Filters: args})
+	if err != nil {
+		return nil, fmt.Errorf("list the networks of %s: %w", s.Name, err)
+	}
+	return slices.DeleteFunc(list, func(n network.Summary) bool {
+		return !slices.ContainsFunc(s.Networks, func(want plan.Resource) bool { return want.Name == n.Name })
+	}), nil
+}
+
 // allowed says why an Up can't do what was ordered, before it does anything. The
 // SDK stops a project's containers before it removes a network whose definition
 // changed, and leaves them stopped when others are on it.
-func (e *Engine) allowed(ctx context.Context, s plan.Stack, orders plan.Orders) error {
-	networks, err := e.api.NetworkList(ctx, network.ListOptions{})
-	if err != nil {
-		return fmt.Errorf("list the networks: %w", err)
-	}
+func (e *Engine) allowed(ctx context.Context, s plan.Stack, networks []network.Summary, orders plan.Orders) error {
 	for _, n := range networks {
 		if !redefines(s, n) {
 			continue
@@ -92,17 +107,15 @@ func (e *Engine) attached(ctx context.Context, network string) ([]container.Summ
 // makeWay removes orphans, and networks that are to be made anew. The SDK does
 // so as well, but the networks first, which fails while an orphan is on them,
 // and for ever after it was killed between disconnecting a container and removing
-// the network. It is given the project as it is, and gives it as it is then.
-func (e *Engine) makeWay(ctx context.Context, s plan.Stack, r plan.Running, orders plan.Orders) (plan.Running, error) {
+// the network. It is given the project as it is and the networks that have names
+// of its, and gives the project as it is then.
+func (e *Engine) makeWay(ctx context.Context, s plan.Stack, r plan.Running, networks []network.Summary, orders plan.Orders) (plan.Running, error) {
 	for _, name := range orders.Orphans {
 		if err := e.removeOrphans(ctx, containersOf(r, name)); err != nil {
 			return r, err
 		}
 	}
-	networks, err := e.api.NetworkList(ctx, network.ListOptions{Filters: projectFilter(s.Name)})
-	if err != nil {
-		return r, fmt.Errorf("list the networks of %s: %w", s.Name, err)
-	}
+	networks = slices.DeleteFunc(slices.Clone(networks), func(n network.Summary) bool { return n.Labels[api.ProjectLabel] != s.Name })
 	if err := e.removeDoubles(ctx, networks, r); err != nil {
 		return r, err
 	}
