@@ -28,7 +28,7 @@ func bigRemote(b testing.TB, commits, files, steps int) string {
 	bare := gittest.Bare(b)
 	// 40 files a folder, 50 folders a folder.
 	name := func(i int) string { return fmt.Sprintf("d%03d/d%02d/f%02d", i/2000, i/40%50, i%40) }
-	fastImport(b, bare, func(w *strings.Builder) {
+	gittest.FastImport(b, bare, func(w *strings.Builder) {
 		commit := func(ref string, n, from int) {
 			fmt.Fprintf(w, "commit refs/heads/%s\nmark :%d\ncommitter a <a@b> %d +0000\ndata 1\nx\n", ref, n, 1_600_000_000+n)
 			if from > 0 {

@@ -176,7 +176,7 @@ func TestLocalNeedsAClone(t *testing.T) {
 func TestReadersDontMindPacksThatComeAndGo(t *testing.T) {
 	const fetches = manyPacks + 4
 	w := newWorld(t)
-	fastImport(t, w.bare, func(b *strings.Builder) {
+	gittest.FastImport(t, w.bare, func(b *strings.Builder) {
 		for i := range fetches {
 			fmt.Fprintf(b, "commit refs/heads/all\nmark :%d\ncommitter a <a@b> %d +0000\ndata 1\nx", i+1, 1_700_000_000+i)
 			if i == 0 {
@@ -318,7 +318,7 @@ func TestNobodyOpensPacksWhileSomeAreTakenAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	const fetches = manyPacks + 2
-	fastImport(t, w.bare, func(b *strings.Builder) {
+	gittest.FastImport(t, w.bare, func(b *strings.Builder) {
 		for i := range fetches {
 			fmt.Fprintf(b, "commit refs/heads/s%d\nmark :%d\ncommitter a <a@b> %d +0000\ndata 1\nx\n", i, i+1, 1_700_000_000+i)
 			if i == 0 {

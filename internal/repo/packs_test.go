@@ -3,7 +3,6 @@ package repo
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,25 +10,13 @@ import (
 	"github.com/korbiniankuhn/gitops-compose/internal/repo/gittest"
 )
 
-// fastImport fills a bare repository from a stream made by feed.
-func fastImport(t testing.TB, bare string, feed func(w *strings.Builder)) {
-	t.Helper()
-	var b strings.Builder
-	feed(&b)
-	cmd := exec.Command("git", "fast-import", "--quiet", "--force")
-	cmd.Dir, cmd.Env, cmd.Stdin = bare, gittest.Env(), strings.NewReader(b.String())
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("git fast-import: %s", out)
-	}
-}
-
 func TestPacksDontPileUp(t *testing.T) {
 	fetches := 150
 	if os.Getenv("REPO_ROUNDS") != "" {
 		fetches = 1000
 	}
 	w := newWorld(t)
-	fastImport(t, w.bare, func(b *strings.Builder) {
+	gittest.FastImport(t, w.bare, func(b *strings.Builder) {
 		for i := range fetches {
 			fmt.Fprintf(b, "commit refs/heads/all\nmark :%d\ncommitter a <a@b> %d +0000\ndata 1\nx", i+1, 1_700_000_000+i)
 			if i == 0 {

@@ -85,6 +85,19 @@ func Write(t testing.TB, dir, path, content string) {
 	}
 }
 
+// FastImport makes commits in bare out of what feed writes, which is the input of
+// git fast-import: for more files or commits than Push could make in a test.
+func FastImport(t testing.TB, bare string, feed func(w *strings.Builder)) {
+	t.Helper()
+	var b strings.Builder
+	feed(&b)
+	cmd := exec.Command("git", "fast-import", "--quiet", "--force")
+	cmd.Dir, cmd.Env, cmd.Stdin = bare, Env(), strings.NewReader(b.String())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("git fast-import: %s", out)
+	}
+}
+
 // Handler serves a bare repository by smart HTTP as /repo.git. With a user it
 // asks for basic authentication.
 func Handler(t testing.TB, bareDir, user, pass string) http.Handler {
