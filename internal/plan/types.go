@@ -80,7 +80,8 @@ type Service struct {
 	// containers are in it. Empty if the service shares nothing, or if it is not
 	// asked for because no container could have it.
 	ByHand string `json:",omitempty"`
-	// Touched is when those files were last written; zero if that can't be told.
+	// Touched is when those files were last written; zero if that can't be told, or
+	// if it is not asked for because no container depends on it: see AgeDecides.
 	Touched time.Time
 	// Image is the image reference as the engine lists it (familiar name with
 	// a tag, or with a digest).
@@ -180,14 +181,27 @@ func (s Service) Version(o Observed) string {
 // was started by hand carries no digest of the files that it uses; they are as
 // it found them if they were last written before it was made.
 func (s Service) Made(c Container) bool {
-	if c.Hash == s.Hash {
+	switch {
+	case c.Hash == s.Hash:
 		return true
+	case s.AgeDecides(c):
+		return !s.Touched.IsZero() && s.Touched.Before(c.Created)
+	default:
+		return s.startedByHand(c) && s.Bare == ""
 	}
+}
+
+// AgeDecides says whether it depends on Touched if a container was made from what
+// the service is now.
+func (s Service) AgeDecides(c Container) bool {
+	return c.Hash != s.Hash && s.Bare != "" && s.startedByHand(c)
+}
+
+// startedByHand says whether a container was made by hand from the service's
+// configuration, whatever the files were that it uses.
+func (s Service) startedByHand(c Container) bool {
 	byHand := cmp.Or(s.ByHand, s.Bare)
-	if byHand == "" || c.Digested || c.Hash != byHand {
-		return false
-	}
-	return s.Bare == "" || !s.Touched.IsZero() && s.Touched.Before(c.Created)
+	return byHand != "" && !c.Digested && c.Hash == byHand
 }
 
 // PullPolicy says when a service's image is pulled before Up.

@@ -11,9 +11,36 @@ import (
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 )
 
-// ByHand is the stack beside what runs of it: plan.Service.ByHand of its
-// services is set where that decides about a container.
+// ByHand is the stack beside what runs of it: plan.Service.ByHand and Touched of
+// its services are set where they decide about a container. Both are dear: one is
+// a hash, the other takes a look at every file that a service mounts. It is for
+// the one goroutine that uses the Loader, while the tree is open.
 func (p Project) ByHand(r plan.Running) (plan.Stack, error) {
+	s, err := p.hashed(r)
+	if err != nil {
+		return s, err
+	}
+	return p.dated(s, r), nil
+}
+
+// dated sets Touched.
+func (p Project) dated(s plan.Stack, r plan.Running) plan.Stack {
+	given := false
+	for _, c := range r.Containers {
+		i := slices.IndexFunc(s.Services, func(svc plan.Service) bool { return svc.Name == c.Service })
+		if i < 0 || c.OneOff || !s.Services[i].AgeDecides(c) {
+			continue
+		}
+		if !given { // which the loader keeps
+			s.Services, given = slices.Clone(s.Services), true
+		}
+		s.Services[i].Touched = p.touched(c.Service)
+	}
+	return s
+}
+
+// hashed sets ByHand.
+func (p Project) hashed(r plan.Running) (plan.Stack, error) {
 	s := p.Stack
 	if p.compose == nil {
 		return s, nil

@@ -24,8 +24,6 @@ type entry struct {
 	// unsure says that it may depend on more, or on what changed while it was
 	// loaded. Then it only serves to confirm the next load.
 	unsure bool
-	// aged is where the times of files were last taken from.
-	aged ages
 	// used is the round of the Loader that last needed it.
 	used int
 }
@@ -70,20 +68,47 @@ type absence struct {
 	paths  []string
 }
 
-// ages is where times of files were taken from. Git's ids do not tell of times:
-// those of another commit, or of another place, are other ones, and so are those
-// of what is changed by hand.
+// ages are the times of what the services of a stack use, by service and as far as
+// they were asked for, and where they were taken from. Git's ids do not tell of
+// times: those of another commit, or of another place, are other ones, and so are
+// those of what is changed by hand.
 type ages struct {
 	commit, dir string
 	edited      bool
+	known       map[string]time.Time
 }
 
-func (l *Loader) agesOf(p Project, tree Tree) ages {
-	a := ages{commit: tree.Commit(), dir: tree.Dir()}
-	for _, paths := range p.aged {
-		a.edited = a.edited || slices.ContainsFunc(paths, tree.Edited)
+// agesIn gives the ages that a project has in a tree. Without another id, times
+// only change with a checkout.
+func (p Project) agesIn(tree Tree) *ages {
+	if len(p.aged) == 0 {
+		return nil
 	}
-	return a
+	edited := false
+	for _, paths := range p.aged {
+		edited = edited || slices.ContainsFunc(paths, tree.Edited)
+	}
+	if a := p.ages; a != nil && !a.edited && !edited && a.commit == tree.Commit() && a.dir == tree.Dir() {
+		return a
+	}
+	return &ages{commit: tree.Commit(), dir: tree.Dir(), edited: edited}
+}
+
+// touched is when what a service uses was last written, as plan.Service has it.
+func (p Project) touched(service string) time.Time {
+	paths := p.aged[service]
+	if len(paths) == 0 {
+		return time.Time{}
+	}
+	at, known := p.ages.known[service]
+	if !known {
+		at = ageOf(p.tree, paths)
+		if p.ages.known == nil {
+			p.ages.known = map[string]time.Time{}
+		}
+		p.ages.known[service] = at
+	}
+	return at
 }
 
 // look compares entries with one tree.
@@ -206,12 +231,9 @@ func (k *look) stillAbsent(a *absence) bool {
 
 // give gives the project as a load of the tree would.
 func (k *look) give(e *entry) Project {
-	if at := k.loader.agesOf(e.project, k.tree); e.aged != at || at.edited {
-		e.aged = at
-		e.project.Services = k.loader.touched(e.project, k.tree)
-	}
+	e.project.ages = e.project.agesIn(k.tree)
 	p := e.project
-	p.Commit = k.tree.Commit()
+	p.Commit, p.tree = k.tree.Commit(), k.tree
 	return p
 }
 
@@ -255,7 +277,7 @@ func folderOf(p string) string {
 // entry makes the entry of a load that has ended. What was written, came or went
 // since it began may have been read before or after that: then it is unsure.
 func (in *inputs) entry(p Project) *entry {
-	e := &entry{project: p, root: in.tree.ID(""), unsure: in.volatile, aged: in.loader.agesOf(p, in.tree)}
+	e := &entry{project: p, root: in.tree.ID(""), unsure: in.volatile}
 	absent := map[string][]string{}
 	for p := range in.paths {
 		if nothing(place(in.tree, p)) {

@@ -17,8 +17,6 @@ import (
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
-
-	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 )
 
 // contents digests, for each service, what it uses and what the configuration
@@ -65,7 +63,7 @@ func (l *Loader) contents(p, built *types.Project, in *inputs) (map[string]conte
 			slices.Sort(c.lines)
 			of := contentOf{digest: sumOf(strings.Join(slices.Compact(c.lines), "\n"))[:32], parts: c.parts}
 			if !c.ageless {
-				of.aged, of.touched = c.aged, ageOf(in.tree, c.aged)
+				of.aged = c.aged
 			}
 			out[name] = of
 		}
@@ -73,12 +71,11 @@ func (l *Loader) contents(p, built *types.Project, in *inputs) (map[string]conte
 	return out, nil
 }
 
-// contentOf is the digest of what a service uses, and when that was last
-// written; zero if it can't be told.
+// contentOf is the digest of what a service uses.
 type contentOf struct {
-	digest  string
-	touched time.Time
-	// aged are the tracked paths that this is the time of, none if it can't be told.
+	digest string
+	// aged are the tracked paths that say when that was last written, none if it
+	// can't be told.
 	aged []string
 	// parts are the ids of what the digest is made of: "bind <path>", "build",
 	// "config <name>", "secret <name>".
@@ -148,21 +145,6 @@ func age(tree Tree, rel string) time.Time {
 		}
 	}
 	return ageOf(tree, below)
-}
-
-// touched gives the services of a project with the times that files have in
-// this tree. Without another id, those only change with a checkout.
-func (l *Loader) touched(p Project, tree Tree) []plan.Service {
-	if len(p.aged) == 0 {
-		return p.Services
-	}
-	services := slices.Clone(p.Services) // which were given away
-	for i, s := range services {
-		if paths := p.aged[s.Name]; paths != nil {
-			services[i].Touched = ageOf(tree, paths)
-		}
-	}
-	return services
 }
 
 // tracked adds git's id of a path, and that of what it is a link to.

@@ -98,7 +98,7 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 		if err != nil {
 			return fmt.Errorf("services.%s: %w", name, err)
 		}
-		svc.Bare, svc.Touched, svc.NewData = bare, content[name].touched, fresh
+		svc.Bare, svc.NewData = bare, fresh
 		svc.ContainerName, svc.Ports, svc.Mounts = s.ContainerName, ports(s), l.mounts(p.compose, s)
 		svc.Fields = parts
 		if aged := content[name].aged; aged != nil {
@@ -308,7 +308,6 @@ func digestOf(s plan.Stack) string {
 	s.Services = slices.Clone(s.Services)
 	for i := range s.Services {
 		svc := &s.Services[i]
-		svc.Touched = time.Time{} // the same content may be written twice
 		svc.ContainerName, svc.Ports, svc.Mounts, svc.NewData, svc.Shares, svc.NetworkOf = "", nil, nil, false, nil, ""
 	}
 	b, err := json.Marshal(s)

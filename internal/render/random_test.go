@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/engine"
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
 
@@ -462,12 +463,26 @@ type shown struct {
 }
 
 func show(p render.Project) shown {
-	s := shown{Stack: p.Stack}
+	s := shown{Stack: beside(p)}
 	if c, err := p.Compose(); err == nil {
 		s.Compose = c
 	}
 	if c, err := p.BuildContext(); err == nil {
 		s.Build = c
+	}
+	return s
+}
+
+// beside is the stack beside containers that a person started, so that the times of
+// files show.
+func beside(p render.Project) plan.Stack {
+	var r plan.Running
+	for _, svc := range p.Services {
+		r.Containers = append(r.Containers, plan.Container{Service: svc.Name, Name: svc.Name, Hash: svc.Bare})
+	}
+	s, err := p.ByHand(r)
+	if err != nil {
+		panic(err) // engine.Hasher has none
 	}
 	return s
 }

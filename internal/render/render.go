@@ -106,6 +106,9 @@ type Project struct {
 	hasher         Hasher
 	// aged are the tracked paths whose times are Touched of a service, by its name.
 	aged map[string][]string
+	// ages are those times in tree, which the project was loaded from.
+	ages *ages
+	tree Tree
 }
 
 // Compose gives a copy of the project as the engine is to get it; the SDK
@@ -239,10 +242,7 @@ func (l *last) holds(k *look, entries []*entry) bool {
 	if l.loaded.Version == 0 || l.commit != k.tree.Commit() || l.dir != k.tree.Dir() || !slices.Equal(l.entries, entries) {
 		return false
 	}
-	return !slices.ContainsFunc(entries, func(e *entry) bool {
-		at := k.loader.agesOf(e.project, k.tree)
-		return at.edited || at != e.aged
-	})
+	return !slices.ContainsFunc(entries, func(e *entry) bool { return e.project.agesIn(k.tree) != e.project.ages })
 }
 
 // loadMissing loads, side by side, the stacks that have no entry yet.
