@@ -2,11 +2,14 @@ package repo
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"io/fs"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -198,55 +201,100 @@ func (r *Repository) staged(ctx context.Context, x *index, head plumbing.Hash, a
 	return list, nil
 }
 
-// changedFiles compares the tracked files with the index: one lstat each.
+// changedFiles compares the tracked files with the index.
 func (r *Repository) changedFiles(ctx context.Context, x *index, also map[string][2]treeEntry) ([]finding, error) {
-	w := &r.work
-	rootFD, err := unix.Open(w.root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	suspects, err := r.work.sight(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	var list []finding
+	for _, s := range suspects {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		states := []treeEntry{{mode: canonicalMode(s.mode), hash: s.hash}}
+		if c, ok := also[s.path]; ok {
+			states = append(states, c[0], c[1])
+		}
+		if why := r.differs(s, states, x); why != "" {
+			list = append(list, finding{s.path, why})
+		}
+	}
+	return list, nil
+}
+
+// suspect is an entry of the index whose file has a stamp that does not prove
+// that it is unchanged.
+type suspect struct {
+	*indexEntry
+	now fileState
+	err error // now is not known
+}
+
+const (
+	// lookers is how many goroutines look at files at most: with more, they wait
+	// for each other in the kernel.
+	lookers = 4
+	// lookedAtOnce is how many files one of them takes at a time.
+	lookedAtOnce = 1024
+)
+
+// sight looks at every tracked file: one lstat each. In a large repository that is
+// the greater part of a check, and most of that is waiting for memory, so that
+// several share the work. The suspects are in the order of the index.
+func (w *worktree) sight(ctx context.Context, x *index) ([]suspect, error) {
+	root, err := unix.Open(w.root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: w.root, Err: err}
 	}
-	defer unix.Close(rootFD)
-	var list []finding
-	folder := "" // the last folder seen to be a real one
-	for i := range x.entries {
-		e := &x.entries[i]
-		if i%1024 == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
+	defer unix.Close(root)
+	parts := slices.Collect(slices.Chunk(x.entries, lookedAtOnce))
+	found, errs := make([][]suspect, len(parts)), make([]error, len(parts))
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range min(runtime.GOMAXPROCS(0), lookers, len(parts)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; int(i) < len(parts) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				found[i], errs[i] = w.suspects(root, x, parts[i])
+			}
+		})
+	}
+	wg.Wait()
+	return slices.Concat(found...), errors.Join(append(errs, ctx.Err())...)
+}
+
+// suspects looks at the files of some entries.
+func (w *worktree) suspects(root int, x *index, entries []indexEntry) ([]suspect, error) {
+	var list []suspect
+	trail := trail{{"", root}}
+	defer trail.leave("")
+	for i := range entries {
+		e := &entries[i]
 		if e.mode == modeSubmodule || e.flags&flagAssumeValid != 0 || e.ext&(extSkipWorktree|extIntentToAdd) != 0 {
 			continue
 		}
-		var s fileState
-		if dir := parent(e.path); dir == folder || w.realFolder(dir) {
-			folder = dir
-			if s, err = lookAt(rootFD, e.path); err != nil {
-				list = append(list, finding{e.path, "unreadable: " + err.Error()})
-				continue
-			}
+		s, err := trail.look(e.path)
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) { // it says nothing of the file
+			return nil, err
 		}
-		now := stampOf(&s.st)
-		if e.stamp.same(now) && w.modeIs(s, canonicalMode(e.mode)) && !x.racy(e) {
-			continue
-		}
-		states := []treeEntry{{mode: canonicalMode(e.mode), hash: e.hash}}
-		if c, ok := also[e.path]; ok {
-			states = append(states, c[0], c[1])
-		}
-		if why := r.differs(e.path, s, states, x); why != "" {
-			list = append(list, finding{e.path, why})
+		if err != nil || !e.stamp.same(stampOf(&s.st)) || !w.modeIs(s, canonicalMode(e.mode)) || x.racy(e) {
+			list = append(list, suspect{e, s, err})
 		}
 	}
 	return list, nil
 }
 
 // differs says in which way a path is none of the states, or "".
-func (r *Repository) differs(path string, s fileState, states []treeEntry, x *index) string {
+func (r *Repository) differs(s suspect, states []treeEntry, x *index) string {
+	if s.err != nil {
+		return "unreadable: " + s.err.Error()
+	}
 	why := "changed"
 	for _, want := range states {
-		if want.mode == 0 && (s.mode == 0 || s.mode == modeFolder) {
+		if want.mode == 0 && (s.now.mode == 0 || s.now.mode == modeFolder) {
 			return ""
 		}
-		ok, err := r.work.holds(path, s, want, x)
+		ok, err := r.work.holds(s.path, s.now, want, x)
 		if err != nil {
 			why = "unreadable: " + err.Error()
 		}
@@ -255,9 +303,9 @@ func (r *Repository) differs(path string, s fileState, states []treeEntry, x *in
 		}
 	}
 	switch {
-	case s.mode == 0:
+	case s.now.mode == 0:
 		return "deleted"
-	case s.mode == modeFolder || s.mode == modeOther:
+	case s.now.mode == modeFolder || s.now.mode == modeOther:
 		return "no longer a file"
 	}
 	return why
@@ -272,18 +320,6 @@ func (w *worktree) realFolder(dir string) bool {
 		}
 	}
 	return true
-}
-
-func lookAt(dirFD int, path string) (fileState, error) {
-	var st unix.Stat_t
-	err := unix.Fstatat(dirFD, path, &st, unix.AT_SYMLINK_NOFOLLOW)
-	if err == unix.ENOENT || err == unix.ENOTDIR {
-		return fileState{}, nil
-	}
-	if err != nil {
-		return fileState{}, fmt.Errorf("lstat: %w", err)
-	}
-	return fileState{st: st, mode: modeOf(&st)}, nil
 }
 
 func parent(path string) string {
