@@ -78,7 +78,7 @@ func (r *Repository) checkout(ctx context.Context, to plumbing.Hash) error {
 
 // clean refuses what the clone must not have, although nothing is to be done.
 func (r *Repository) clean(ctx context.Context, head plumbing.Hash) error {
-	e, err := r.edits(ctx, head, nil)
+	e, err := r.edits(ctx, head, nil, nil)
 	switch {
 	case err != nil:
 		return err

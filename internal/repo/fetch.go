@@ -89,7 +89,7 @@ func (r *Repository) localHeads(ctx context.Context) (Heads, error) {
 	if local.IsZero() {
 		return Heads{}, errors.New("the clone has nothing checked out yet")
 	}
-	h, _, e, err := r.stand(ctx, local, local)
+	h, _, e, err := r.stand(ctx, local, local, nil)
 	if err != nil {
 		return h, err
 	}
@@ -121,7 +121,9 @@ func (r *Repository) fetch(ctx context.Context) (Heads, error) {
 	if err != nil {
 		return Heads{}, err
 	}
+	ahead := r.lookAhead(ctx, local)
 	remote, err := r.update(ctx, local)
+	seen := ahead()
 	if err != nil {
 		return Heads{Local: r.localHead()}, err
 	}
@@ -135,7 +137,7 @@ func (r *Repository) fetch(ctx context.Context) (Heads, error) {
 	if local, err = r.head(); err != nil {
 		return Heads{Remote: text(remote)}, err
 	}
-	heads, local, e, err := r.stand(ctx, local, remote)
+	heads, local, e, err := r.stand(ctx, local, remote, seen)
 	if err != nil {
 		return heads, r.distrust(err)
 	}
@@ -203,15 +205,41 @@ func (r *Repository) localHead() string {
 	return text(local)
 }
 
-// stand compares the clone, whose head is local, with the remote's head. It also
-// returns Heads.Local as a hash.
-func (r *Repository) stand(ctx context.Context, local, remote plumbing.Hash) (Heads, plumbing.Hash, edits, error) {
+// lookAhead looks at the tracked files while the remote is waited for, as there
+// may be many. The function that it returns waits for what was seen, which is nil
+// if that serves nobody.
+func (r *Repository) lookAhead(ctx context.Context, local plumbing.Hash) func() *sighting {
+	if local.IsZero() {
+		return func() *sighting { return nil }
+	}
+	seen := make(chan *sighting, 1)
+	go func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		var s *sighting
+		x, err := r.readIndex()
+		if err == nil {
+			x.tree() // which is wanted next
+			s, err = r.work.sight(ctx, x)
+		}
+		if err != nil {
+			s = nil // whoever wants to know meets it again
+		}
+		seen <- s
+	}()
+	return func() *sighting { return <-seen }
+}
+
+// stand compares the clone, whose head is local, with the remote's head; seen, if
+// any, is what was seen of its files just now. It also returns Heads.Local as a
+// hash.
+func (r *Repository) stand(ctx context.Context, local, remote plumbing.Hash, seen *sighting) (Heads, plumbing.Hash, edits, error) {
 	heads := Heads{Local: text(local), Remote: text(remote)}
 	pending, err := r.pending(local)
 	if err != nil {
 		return heads, local, edits{}, err
 	}
-	e, err := r.edits(ctx, local, pending)
+	e, err := r.edits(ctx, local, pending, seen)
 	if err != nil {
 		return heads, local, e, err
 	}

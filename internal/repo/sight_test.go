@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -114,5 +116,80 @@ func TestTooManyOpenFilesAreNoChange(t *testing.T) {
 	}
 	if !errors.Is(err, unix.EMFILE) || found != nil {
 		t.Errorf("%d suspects, error %v", len(found), err)
+	}
+}
+
+// What was seen while the remote was waited for counts for a moment only, and
+// beside the index that it was seen by.
+func TestAnEarlierSightingCountsForAMoment(t *testing.T) {
+	w := newWorld(t)
+	w.t = t
+	r := w.open()
+	x, err := r.readIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.mtimeSec++ // as if the files had been there for a while
+	seen, err := r.work.sight(t.Context(), x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gittest.Write(t, w.clone, "README", "mine\n")
+	old, other := *seen, *seen
+	old.began = old.began.Add(-sightingLasts)
+	other.index = &index{entries: x.entries}
+	for name, c := range map[string]struct {
+		seen *sighting
+		want int
+	}{
+		"a moment ago": {seen, 0}, "a while ago": {&old, 1}, "by another index": {&other, 1}, "never": {nil, 1},
+	} {
+		if got, err := r.changedFiles(t.Context(), x, nil, c.seen); err != nil || len(got) != c.want {
+			t.Errorf("seen %s: %v, error %v", name, got, err)
+		}
+	}
+}
+
+func TestWhatWasPutRightSinceItWasSeenIsNoChange(t *testing.T) {
+	w := newWorld(t)
+	w.t = t
+	r := w.open()
+	x, err := r.readIndex()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gittest.Write(t, w.clone, "README", "mine, and longer\n")
+	os.Remove(filepath.Join(w.clone, "app/compose.yaml"))
+	seen, err := r.work.sight(t.Context(), x)
+	if err != nil || len(seen.suspects) != 2 {
+		t.Fatalf("suspects are %v, error %v", seen.suspects, err)
+	}
+	gittest.Write(t, w.clone, "README", "hello\n")
+	if got, err := r.changedFiles(t.Context(), x, nil, seen); err != nil || fmt.Sprint(got) != "[{app/compose.yaml deleted}]" {
+		t.Errorf("got %v, error %v", got, err)
+	}
+	gittest.Write(t, w.clone, "app/compose.yaml", "services: {}\n")
+	if got, err := r.changedFiles(t.Context(), x, nil, seen); err != nil || got != nil {
+		t.Errorf("got %v, error %v", got, err)
+	}
+}
+
+// While the remote is waited for, files are looked at; what is changed then, and
+// as long as that takes, is seen all the same.
+func TestWhatChangesWhileTheRemoteIsWaitedForIsSeen(t *testing.T) {
+	w := newWorld(t)
+	w.t = t
+	g := &gate{git: gittest.Handler(t, w.bare, "", ""), holds: "command=ls-refs", came: make(chan struct{}), open: make(chan struct{})}
+	s := httptest.NewServer(g)
+	defer s.Close()
+	w.over(s.URL + "/repo.git")
+	r := w.open()
+	done := fetchAside(t.Context(), r)
+	<-g.came
+	gittest.Write(t, w.clone, "README", "mine\n")
+	<-time.After(sightingLasts)
+	close(g.open)
+	if f := <-done; !IsBlocked(f.err) || !slices.Equal(f.heads.Edited, []string{"README"}) {
+		t.Errorf("got %+v, error %v", f.heads, f.err)
 	}
 }

@@ -218,7 +218,7 @@ func (r *Repository) stage(ctx context.Context, t *Tree) error {
 		return err
 	}
 	if !r.looked {
-		if _, err := r.edits(ctx, head, pending); err != nil {
+		if _, err := r.edits(ctx, head, pending, nil); err != nil {
 			return r.distrust(err)
 		}
 	}

@@ -127,9 +127,9 @@ func (e edits) paths() []string {
 }
 
 // edits compares head, index and work tree. A path that is already as an
-// interrupted checkout (pending) wants it is no change. Its errors say that this
-// can't be told.
-func (r *Repository) edits(ctx context.Context, head plumbing.Hash, pending *journal) (e edits, err error) {
+// interrupted checkout (pending) wants it is no change. seen may be nil. Its
+// errors say that this can't be told.
+func (r *Repository) edits(ctx context.Context, head plumbing.Hash, pending *journal, seen *sighting) (e edits, err error) {
 	x, err := r.readIndex()
 	if err != nil {
 		return e, err
@@ -149,7 +149,7 @@ func (r *Repository) edits(ctx context.Context, head plumbing.Hash, pending *jou
 		if e.staged, err = r.staged(ctx, x, head, states); err != nil {
 			return e, err
 		}
-		if e.files, err = r.changedFiles(ctx, x, states); err != nil {
+		if e.files, err = r.changedFiles(ctx, x, states, seen); err != nil {
 			return e, err
 		}
 	}
@@ -202,25 +202,43 @@ func (r *Repository) staged(ctx context.Context, x *index, head plumbing.Hash, a
 }
 
 // changedFiles compares the tracked files with the index.
-func (r *Repository) changedFiles(ctx context.Context, x *index, also map[string][2]treeEntry) ([]finding, error) {
-	suspects, err := r.work.sight(ctx, x)
-	if err != nil {
-		return nil, err
-	}
-	var list []finding
-	for _, s := range suspects {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+func (r *Repository) changedFiles(ctx context.Context, x *index, also map[string][2]treeEntry, seen *sighting) ([]finding, error) {
+	before := seen.counts(x)
+	if !before {
+		var err error
+		if seen, err = r.work.sight(ctx, x); err != nil {
+			return nil, err
 		}
+	}
+	judge := func(s suspect) string {
 		states := []treeEntry{{mode: canonicalMode(s.mode), hash: s.hash}}
 		if c, ok := also[s.path]; ok {
 			states = append(states, c[0], c[1])
 		}
-		if why := r.differs(s, states, x); why != "" {
+		return r.differs(s, states, x)
+	}
+	var list []finding
+	for _, s := range seen.suspects {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		why := judge(s)
+		if why != "" && before { // and may have been put right since
+			s.now, s.err = r.work.look(s.path)
+			why = judge(s)
+		}
+		if why != "" {
 			list = append(list, finding{s.path, why})
 		}
 	}
 	return list, nil
+}
+
+// sighting is what a look at all tracked files came to.
+type sighting struct {
+	index    *index
+	began    time.Time
+	suspects []suspect // in the order of the index
 }
 
 // suspect is an entry of the index whose file has a stamp that does not prove
@@ -229,6 +247,15 @@ type suspect struct {
 	*indexEntry
 	now fileState
 	err error // now is not known
+}
+
+// sightingLasts is for how long a sighting counts. What is changed after it is
+// seen by the next one.
+const sightingLasts = time.Second
+
+// counts says whether it tells how the files stand now beside an index.
+func (s *sighting) counts(x *index) bool {
+	return s != nil && s.index == x && time.Since(s.began) < sightingLasts
 }
 
 const (
@@ -241,8 +268,9 @@ const (
 
 // sight looks at every tracked file: one lstat each. In a large repository that is
 // the greater part of a check, and most of that is waiting for memory, so that
-// several share the work. The suspects are in the order of the index.
-func (w *worktree) sight(ctx context.Context, x *index) ([]suspect, error) {
+// several share the work.
+func (w *worktree) sight(ctx context.Context, x *index) (*sighting, error) {
+	s := &sighting{index: x, began: time.Now()}
 	root, err := unix.Open(w.root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: w.root, Err: err}
@@ -260,7 +288,8 @@ func (w *worktree) sight(ctx context.Context, x *index) ([]suspect, error) {
 		})
 	}
 	wg.Wait()
-	return slices.Concat(found...), errors.Join(append(errs, ctx.Err())...)
+	s.suspects = slices.Concat(found...)
+	return s, errors.Join(append(errs, ctx.Err())...)
 }
 
 // suspects looks at the files of some entries.
@@ -309,6 +338,14 @@ func (r *Repository) differs(s suspect, states []treeEntry, x *index) string {
 		return "no longer a file"
 	}
 	return why
+}
+
+// look is lstat in git's terms. What lies behind a link is not there.
+func (w *worktree) look(path string) (fileState, error) {
+	if !w.realFolder(parent(path)) {
+		return fileState{}, nil
+	}
+	return look(w.abs(path))
 }
 
 // realFolder tells whether dir and everything above it, below the root, are
