@@ -83,7 +83,8 @@ func Draft(st State, p Policy) (Plan, []Doubt) {
 func newBuilder(st State, p Policy) *builder {
 	b := &builder{
 		ix: newIndex(st), state: st, policy: p, plan: Plan{From: st.Local, To: st.Remote},
-		running: map[string]Running{}, wanted: map[string]Stack{}, diffs: map[string][]Difference{},
+		running: make(map[string]Running, len(st.Observed.Running)),
+		wanted:  make(map[string]Stack, len(st.Wanted)), diffs: make(map[string][]Difference, len(st.Wanted)),
 		held: map[string]Held{}, up: map[string]Op{}, stop: map[string]Op{}, makeRoom: map[string]Op{},
 		heir: map[string]string{}, handsOff: map[string]bool{}, displaced: map[string]bool{}, deps: map[string][]dep{}, stays: map[string]map[string]bool{},
 	}
@@ -323,14 +324,13 @@ func (b *builder) settle() {
 // holdNeedy holds stacks that need a network or a volume which is not there
 // and which a stack provides that will not come up in this plan.
 func (b *builder) holdNeedy() (changed bool) {
-	providers := b.providers()
 	for _, s := range b.state.Wanted {
 		_, comes := b.up[s.Name]
 		if !comes && (b.over == nil || b.over.Stack != s.Name) {
 			continue
 		}
 		for _, req := range s.Requires {
-			p, ok := providers[req]
+			p, ok := b.providers()[req]
 			if _, provided := b.up[p.Name]; !ok || p.Name == s.Name || provided || b.there(req) {
 				continue
 			}
@@ -366,7 +366,7 @@ func (b *builder) there(req Requirement) bool {
 }
 
 func providers(stacks []Stack) map[Requirement]Stack {
-	m := map[Requirement]Stack{}
+	m := make(map[Requirement]Stack, 2*len(stacks)) // most have a network, many a volume
 	for _, s := range stacks {
 		for _, n := range s.Networks {
 			m[Requirement{Kind: "network", Name: n.Name}] = s
@@ -380,6 +380,9 @@ func providers(stacks []Stack) map[Requirement]Stack {
 
 // Cycles marks stacks invalid that need each other in a circle.
 func Cycles(stacks []Stack) {
+	if !slices.ContainsFunc(stacks, func(s Stack) bool { return len(s.Requires) > 0 }) {
+		return
+	}
 	prov := providers(stacks)
 	needs := map[string][]string{}
 	for _, s := range stacks {

@@ -243,7 +243,7 @@ func (b *builder) usesFiles(r Running) bool {
 }
 
 func (b *builder) addUps(g *graph) {
-	providers, rooms := b.providers(), b.rooms()
+	rooms := b.rooms()
 	for _, name := range sortedKeys(b.up) {
 		if _, ok := g.ops[idOf(Pull, name)]; ok {
 			g.ids = append(g.ids, idOf(Pull, name))
@@ -253,7 +253,7 @@ func (b *builder) addUps(g *graph) {
 	for _, name := range sortedKeys(b.up) {
 		op := g.ops[idOf(Up, name)]
 		g.after(op, After{ID: idOf(Pull, name)})
-		for _, up := range b.waitsFor(name, providers, rooms) {
+		for _, up := range b.waitsFor(name, rooms) {
 			g.after(op, After{ID: idOf(Up, up)})
 		}
 		for _, d := range b.deps[name] {
@@ -270,10 +270,10 @@ func (b *builder) addUps(g *graph) {
 }
 
 // waitsFor are the stacks whose Up a stack's Up comes after.
-func (b *builder) waitsFor(name string, providers map[Requirement]Stack, rooms map[string][]string) []string {
+func (b *builder) waitsFor(name string, rooms map[string][]string) []string {
 	var out []string
 	for _, req := range b.wanted[name].Requires {
-		if p, ok := providers[req]; ok && p.Name != name {
+		if p, ok := b.providers()[req]; ok && p.Name != name {
 			out = append(out, p.Name)
 		}
 	}
@@ -303,10 +303,10 @@ func (b *builder) rooms() map[string][]string {
 // breakCircles finds stacks that take things from each other, so that neither
 // can come up before the other has: those services are stopped first.
 func (b *builder) breakCircles() {
-	providers, rooms := b.providers(), b.rooms()
+	rooms := b.rooms()
 	needs := map[string][]string{}
 	for _, name := range sortedKeys(b.up) {
-		needs[name] = b.waitsFor(name, providers, rooms)
+		needs[name] = b.waitsFor(name, rooms)
 	}
 	for _, name := range sortedKeys(b.up) {
 		for i, d := range b.deps[name] {
@@ -338,9 +338,8 @@ func (b *builder) addHandOver(g *graph) {
 		g.after(op, After{ID: idOf(Checkout, "")})
 	}
 	g.after(op, After{ID: pullOver(name)})
-	providers := b.providers()
 	for _, req := range b.wanted[name].Requires {
-		g.after(op, After{ID: idOf(Up, providers[req].Name)})
+		g.after(op, After{ID: idOf(Up, b.providers()[req].Name)})
 	}
 	for _, d := range b.deps[name] {
 		g.after(op, After{ID: idOf(Stop, d.project)})

@@ -23,9 +23,10 @@ type index struct {
 type program struct{ service, repository string }
 
 func newIndex(st State) index {
+	wanted, before, running := len(st.Wanted), len(st.Before), len(st.Observed.Running)
 	ix := index{
-		wanted: map[string]Stack{}, before: map[string]Stack{}, named: map[string]Stack{},
-		files: map[string]string{}, runs: map[string][]string{}, with: map[program][]*Running{},
+		wanted: make(map[string]Stack, wanted), before: make(map[string]Stack, before), named: make(map[string]Stack, before),
+		files: make(map[string]string, running), runs: make(map[string][]string, running), with: make(map[program][]*Running, running),
 	}
 	for _, s := range st.Wanted {
 		ix.wanted[s.File] = s

@@ -277,7 +277,7 @@ func (b *builder) findDeps() {
 	if len(comes) == 0 {
 		return
 	}
-	claims := b.claims()
+	claims := b.claims(comes...)
 	for _, name := range comes {
 		s := b.wanted[name]
 		if b.displaced[name] {
@@ -362,8 +362,16 @@ type claim struct {
 	ip        string // of a port
 }
 
-// claims are what containers of ours have.
-func (b *builder) claims() map[key][]claim {
+// claims are what containers of ours have of what those of some stacks want.
+func (b *builder) claims(stacks ...string) map[key][]claim {
+	wanted := map[key]bool{}
+	for _, name := range stacks {
+		for _, svc := range b.wanted[name].Services {
+			for _, k := range keysOf(svc) {
+				wanted[k] = true
+			}
+		}
+	}
 	m := map[key][]claim{}
 	for _, r := range b.state.Observed.Running {
 		if !r.Ours || r.Ignored {
@@ -373,7 +381,11 @@ func (b *builder) claims() map[key][]claim {
 			if c.OneOff {
 				continue
 			}
-			add := func(k key, ip string) { m[k] = append(m[k], claim{r.Project, c, ip}) }
+			add := func(k key, ip string) {
+				if wanted[k] {
+					m[k] = append(m[k], claim{r.Project, c, ip})
+				}
+			}
 			add(key{"name", c.Name}, "")
 			for _, p := range c.Ports {
 				for _, k := range portKeys(p) {
@@ -595,7 +607,7 @@ func (b *builder) redo(s Stack) {
 		op.Orders.Orphans = slices.DeleteFunc(op.Orders.Orphans, func(name string) bool { return b.stays[s.Name][name] })
 		b.up[s.Name] = op
 	}
-	claims := b.claims()
+	claims := b.claims(s.Name)
 	for _, svc := range s.Services {
 		if b.stays[s.Name][svc.Name] { // a service of that name, and not that one
 			b.withdraw(s.Name)

@@ -20,6 +20,7 @@ func (b *builder) view() {
 			next[op.Stack] = append(next[op.Stack], op.ID)
 		}
 	}
+	b.plan.Views = slices.Grow(b.plan.Views, len(b.state.Wanted))
 	for _, s := range b.state.Wanted {
 		v := View{Name: s.Name, File: s.File, Wanted: &s, Running: b.of(s), Held: held[s.Name+"\x00"+s.File]}
 		if s.Invalid == "" {
