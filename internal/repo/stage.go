@@ -92,7 +92,7 @@ func (t *Tree) ID(path string) string {
 // Edited tells whether a tracked file, or one in a tracked folder, was changed by
 // hand in the clone, as far as was known when the tree was staged.
 func (t *Tree) Edited(path string) bool {
-	return t.edited[strings.Trim(filepath.ToSlash(filepath.Clean("/"+path)), "/")]
+	return len(t.edited) > 0 && t.edited[strings.Trim(filepath.ToSlash(filepath.Clean("/"+path)), "/")]
 }
 
 // withFolders has paths and all folders above them.

@@ -33,12 +33,21 @@ func (e treeEntry) folder() bool { return e.mode == modeFolder }
 // same compares what a checkout would write.
 func (e treeEntry) same(o treeEntry) bool { return e.mode == o.mode && e.hash == o.hash }
 
-// sortName is git's order of tree entries: a folder counts as "name/".
-func (e treeEntry) sortName() string {
-	if e.folder() {
-		return e.name + "/"
+// compare is git's order of tree entries: a folder counts as "name/".
+func (e treeEntry) compare(o treeEntry) int {
+	n := min(len(e.name), len(o.name))
+	if c := strings.Compare(e.name[:n], o.name[:n]); c != 0 {
+		return c // as almost always
 	}
-	return e.name
+	return strings.Compare(e.rest(n), o.rest(n))
+}
+
+// rest is what of an entry counts after the first n bytes of its name.
+func (e treeEntry) rest(n int) string {
+	if e.folder() {
+		return e.name[n:] + "/"
+	}
+	return e.name[n:]
 }
 
 var errTree = errors.New("damaged tree object")
@@ -68,7 +77,7 @@ func parseTree(data []byte) ([]treeEntry, error) {
 	}
 	// As git has them; what some tool left in another order is put into it.
 	if !entries(list).sorted() {
-		slices.SortStableFunc(list, func(a, b treeEntry) int { return strings.Compare(a.sortName(), b.sortName()) })
+		slices.SortStableFunc(list, treeEntry.compare)
 	}
 	return list, nil
 }
@@ -124,9 +133,9 @@ func diffFolder(ctx context.Context, list lister, dir string, from, to plumbing.
 	for len(a) > 0 || len(b) > 0 {
 		var x, y treeEntry
 		switch {
-		case len(b) == 0 || len(a) > 0 && a[0].sortName() < b[0].sortName():
+		case len(b) == 0 || len(a) > 0 && a[0].compare(b[0]) < 0:
 			x, a = a[0], a[1:]
-		case len(a) == 0 || b[0].sortName() < a[0].sortName():
+		case len(a) == 0 || b[0].compare(a[0]) < 0:
 			y, b = b[0], b[1:]
 		default:
 			x, y, a, b = a[0], b[0], a[1:], b[1:]

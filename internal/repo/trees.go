@@ -2,7 +2,6 @@ package repo
 
 import (
 	"slices"
-	"strings"
 	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -16,15 +15,12 @@ const keptEntries = 8192
 type entries []treeEntry
 
 // sorted says whether they are in git's order, as those of all sane tools are.
-func (e entries) sorted() bool {
-	return slices.IsSortedFunc(e, func(a, b treeEntry) int { return strings.Compare(a.sortName(), b.sortName()) })
-}
+func (e entries) sorted() bool { return slices.IsSortedFunc(e, treeEntry.compare) }
 
 // find gives the entry with a name.
 func (e entries) find(name string) (treeEntry, bool) {
-	for _, sortName := range []string{name, name + "/"} { // a file, or a folder
-		i, ok := slices.BinarySearchFunc(e, sortName, func(t treeEntry, want string) int { return strings.Compare(t.sortName(), want) })
-		if ok {
+	for _, want := range []treeEntry{{name: name, mode: modeFile}, {name: name, mode: modeFolder}} {
+		if i, ok := slices.BinarySearchFunc(e, want, treeEntry.compare); ok {
 			return e[i], true
 		}
 	}
