@@ -111,7 +111,7 @@ func (p Project) touched(service string) time.Time {
 	return at
 }
 
-// look compares entries with one tree.
+// look compares entries with one tree. It is for one goroutine.
 type look struct {
 	loader *Loader
 	tree   Tree
@@ -122,6 +122,13 @@ type look struct {
 
 func (l *Loader) newLook(tree Tree) *look {
 	return &look{loader: l, tree: tree, root: tree.ID(""), known: map[string]string{}, began: time.Now()}
+}
+
+// another is a look of the same moment for another goroutine.
+func (k *look) another() *look {
+	other := *k
+	other.known = map[string]string{}
+	return &other
 }
 
 func (k *look) id(p string) string {
@@ -191,15 +198,14 @@ func (k *look) sameIDs(e *entry) (moved []string, ok bool) {
 }
 
 func (k *look) same(s *seen, moved []string) bool {
-	full := place(k.tree, s.path)
-	leads := func() string { return k.loader.target(k.tree, full) }
+	leads := func() string { return k.loader.target(k.tree, place(k.tree, s.path)) }
 	if s.how == byID {
 		if k.tree.Edited(s.path) || slices.Contains(moved, folderOf(s.path)) {
 			return (s.place || !k.tree.Edited(s.path)) && leads() == s.path
 		}
 		return true
 	}
-	now := stampOf(full)
+	now := stampOf(place(k.tree, s.path))
 	if now == s.stamp || s.place && now.file() == s.stamp.file() {
 		return true
 	}

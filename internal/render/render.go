@@ -206,9 +206,10 @@ func (l *Loader) Load(ctx context.Context, tree Tree) (Loaded, error) {
 	files := Discover(tree)
 	look := l.newLook(tree)
 	entries := make([]*entry, len(files))
-	for i, file := range files {
-		entries[i] = look.find(l.cache[file])
-	}
+	sideBySide(len(files), func() func(int) {
+		own := look.another()
+		return func(i int) { entries[i] = own.find(l.cache[files[i]]) }
+	})
 	if err := l.loadMissing(ctx, tree, files, entries); err != nil {
 		return Loaded{}, err
 	}
@@ -247,19 +248,14 @@ func (l *last) holds(k *look, entries []*entry) bool {
 
 // loadMissing loads, side by side, the stacks that have no entry yet.
 func (l *Loader) loadMissing(ctx context.Context, tree Tree, files []string, entries []*entry) error {
-	var wg sync.WaitGroup
-	var next atomic.Int64
-	for range min(runtime.GOMAXPROCS(0), len(files)) {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; int(i) < len(files) && ctx.Err() == nil; i = next.Add(1) - 1 {
-				if entries[i] == nil {
-					l.loads.Add(1)
-					entries[i] = l.load(ctx, tree, files[i])
-				}
+	sideBySide(len(files), func() func(int) {
+		return func(i int) {
+			if entries[i] == nil && ctx.Err() == nil {
+				l.loads.Add(1)
+				entries[i] = l.load(ctx, tree, files[i])
 			}
-		})
-	}
-	wg.Wait()
+		}
+	})
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -269,6 +265,22 @@ func (l *Loader) loadMissing(ctx context.Context, tree Tree, files []string, ent
 		}
 	}
 	return nil
+}
+
+// sideBySide does something for each number below n, by as many goroutines as
+// there are cores; each of them makes its own way to do it.
+func sideBySide(n int, worker func() (do func(int))) {
+	var wg sync.WaitGroup
+	var next atomic.Int64
+	for range min(runtime.GOMAXPROCS(0), n) {
+		wg.Go(func() {
+			do := worker()
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // Discover lists the compose files of a tree: one a folder, by Compose's
