@@ -183,6 +183,7 @@ type Loaded struct {
 
 // New makes a Loader.
 func New(o Options) *Loader {
+	registerRaw()
 	o.Root = filepath.Clean(o.Root)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

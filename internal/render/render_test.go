@@ -571,3 +571,25 @@ services:
 		t.Errorf("the project has %d replicas of a", n)
 	}
 }
+
+func TestAnEnvFileInTheRawFormatIsTakenAsItIsWritten(t *testing.T) {
+	f := newFolder(t).write("web/compose.yaml", `
+services:
+  app:
+    image: a
+    env_file: [{path: raw.env, format: raw}, {path: plain.env}]
+`).write("web/raw.env", "# a comment\nQUOTED=\"a b\"\nDOLLAR=${X}$Y\nBLANK= c \nX\nUNKNOWN\n").write("web/plain.env", "PLAIN=\"a ${X}\"\n").write("web/.env", "X=1\n")
+	env := compose(t, valid(t, f)).Services["app"].Environment
+	var got []string
+	for name, value := range env {
+		if value == nil {
+			t.Fatalf("%s has no value", name)
+		}
+		got = append(got, name+"="+*value)
+	}
+	slices.Sort(got)
+	want := []string{"BLANK= c ", "DOLLAR=${X}$Y", "PLAIN=a 1", `QUOTED="a b"`, "X=1"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
