@@ -461,7 +461,7 @@ func (c *churn) off() error {
 	}
 	for _, st := range s.Stacks {
 		// What has been repaired more than once is remembered for a while.
-		stale := st.Error != "" && !strings.HasPrefix(st.Error, "it does not stay up")
+		stale := st.Error != "" && !strings.HasPrefix(st.Error, "it does not stay up") && !strings.HasPrefix(st.Error, "it had to be repaired")
 		if st.Status != report.Running || st.Sync != report.Synced || stale {
 			return fmt.Errorf("%s is %s, %s: %s %s", st.Name, st.Status, st.Sync, st.Reason, st.Error)
 		}

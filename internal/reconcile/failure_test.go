@@ -315,3 +315,27 @@ func TestAStacksFailure(t *testing.T) {
 		d.stop()
 	})
 }
+
+func TestWhatIsRepairedAgainSaysWhatItIs(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		what func(*plan.Container)
+		want string
+	}{
+		{"a container that ends", func(c *plan.Container) { c.State, c.ExitCode = "exited", 1 }, "it does not stay up: web-app-1 exited (1)"},
+		{"one that a person pauses", func(c *plan.Container) { c.State = "paused" }, "it had to be repaired soon after the last time: web-app-1 is paused"},
+	} {
+		bubble(t, c.name, func(t *testing.T) {
+			w := newWorld(t, stack("web"))
+			d := start(t, w)
+			w.host("web", c.what)
+			d.look()
+			pass(time.Minute)
+			checks := d.ended
+			final := checks[len(checks)-1].Final
+			d.expect("runs", d.runs(), "web=web1")
+			d.expect("error", final[0].Error, c.want)
+			d.stop()
+		})
+	}
+}

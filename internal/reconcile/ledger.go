@@ -388,7 +388,10 @@ func (l *ledger) applied(t *task) (report.Stack, bool) {
 		// It is up, but so it was before: the next repair has to wait.
 		e.Flaps, e.Failures, e.Failed = flaps, flaps, t.project.Digest
 		e.RetryAt = now.Add(backoff(flaps))
-		e.Error = "it does not stay up: " + t.Cause.Detail
+		e.Error = "it had to be repaired soon after the last time: " + t.Cause.Detail
+		if t.Crashed {
+			e.Error = "it does not stay up: " + t.Cause.Detail
+		}
 	}
 	delete(l.failures, t.Stack)
 	delete(l.details, t.Stack)
