@@ -243,7 +243,8 @@ func (e *memoryEngine) Stop(_ context.Context, op plan.Op) error {
 }
 
 func (e *memoryEngine) HasContent(context.Context, string, string) (bool, error) { return true, nil }
-func (e *memoryEngine) VolumeEmpty(context.Context, string) (bool, error)        { return false, nil }
+
+func (e *memoryEngine) VolumeEmpty(context.Context, string) (bool, error) { return false, nil }
 
 // largeDaemon runs a daemon in a process of its own, and has it follow the
 // branches.

@@ -137,6 +137,7 @@ func (e *Engine) read(c container.Summary, at time.Time) sighted {
 		con.Image = c.ImageID
 	}
 	con.Digested = labels[render.LabelContent] != ""
+	con.Former = con.Digested && labels[api.ConfigHashLabel] == con.Hash
 	con.Self = e.o.Self != "" && c.ID == e.o.Self
 	con.Health, con.ExitCode = readStatus(c.Status)
 	con.Replacing = temporary(con.Name, labels[api.ProjectLabel])

@@ -8,6 +8,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,10 +70,18 @@ func (p *place) up(project render.Project) {
 	p.same(project)
 }
 
-func (p *place) same(project render.Project) {
+// differences are what a plan would see.
+func (p *place) differences(project render.Project) []plan.Difference {
 	p.t.Helper()
 	r, o := p.observe(project.Name)
-	if ds := plan.Differences(project.Stack, r, o); len(ds) > 0 {
+	s, err := project.ByHand(r)
+	ok(p.t, err)
+	return plan.Differences(s, r, o)
+}
+
+func (p *place) same(project render.Project) {
+	p.t.Helper()
+	if ds := p.differences(project); len(ds) > 0 {
 		p.t.Fatalf("there is something to do: %v", ds)
 	}
 }
@@ -166,13 +175,10 @@ secrets: {token: {environment: TOKEN}}
 	}
 }
 
-func TestAProjectThatDockerComposeStartedIsAdoptedAsItIs(t *testing.T) {
-	p := newPlace(t)
-	name := p.name()
-	const text = "services: {a: {SLEEP, scale: 2, volumes: ['data:/data', './x:/x'], environment: {X: y}, restart: always}, b: {SLEEP, network_mode: 'service:a'}}\nvolumes: {data: {}}"
-	project := p.load(name, text)
-	ok(t, os.MkdirAll(filepath.Join(p.root, name, "x"), 0o755))
-
+// byHand does what docker compose up does in a stack's folder.
+func (p *place) byHand(name string) {
+	t := p.t
+	t.Helper()
 	dir := filepath.Join(p.root, name)
 	o, err := cli.NewProjectOptions(nil, cli.WithWorkingDirectory(dir), cli.WithDefaultConfigPath, cli.WithName(""), cli.WithResolvedPaths(true), cli.WithoutEnvironmentResolution)
 	ok(t, err)
@@ -180,24 +186,73 @@ func TestAProjectThatDockerComposeStartedIsAdoptedAsItIs(t *testing.T) {
 	ok(t, err)
 	byHand, err = byHand.WithoutUnnecessaryResources().WithServicesEnvironmentResolved(true)
 	ok(t, err)
-	for name, s := range byHand.Services {
+	for service, s := range byHand.Services {
 		s.CustomLabels = map[string]string{
-			api.ProjectLabel: byHand.Name, api.ServiceLabel: name, api.VersionLabel: "2.0", api.OneoffLabel: "False",
+			api.ProjectLabel: byHand.Name, api.ServiceLabel: service, api.VersionLabel: "2.0", api.OneoffLabel: "False",
 			api.WorkingDirLabel: byHand.WorkingDir, api.ConfigFilesLabel: strings.Join(byHand.ComposeFiles, ","),
 		}
-		byHand.Services[name] = s
+		byHand.Services[service] = s
 	}
 	docker, err := command.NewDockerCli(command.WithAPIClient(p.api), command.WithCombinedStreams(io.Discard))
 	ok(t, err)
 	ok(t, docker.Initialize(flags.NewClientOptions()))
 	ok(t, compose.NewComposeService(docker).Up(t.Context(), byHand, api.UpOptions{Start: api.StartOptions{Project: byHand}}))
+}
 
-	before, observed := p.observe(name)
+// What we made is to a person's docker compose up as if it had made it itself,
+// whatever the stack uses of the clone, and the other way round.
+func TestAPersonsUpAfterOursRecreatesNothing(t *testing.T) {
+	p := newPlace(t)
+	name := p.name()
+	ok(t, os.MkdirAll(filepath.Join(p.root, name), 0o755))
+	ok(t, os.WriteFile(filepath.Join(p.root, name, "conf"), []byte("1"), 0o644))
+	const text = `
+services:
+  a: {SLEEP, volumes: ['./conf:/conf:ro', 'data:/data'], environment: {X: y}, restart: always}
+  b: {SLEEP, configs: [c], labels: {x: y}}
+volumes: {data: {}}
+configs: {c: {file: ./conf}}
+`
+	project := p.load(name, text)
+	p.up(project)
+	ids := func() map[string]string {
+		r, _ := p.observe(name)
+		m := map[string]string{}
+		for _, c := range r.Containers {
+			m[c.Service] = c.ID
+		}
+		return m
+	}
+	before := ids()
+	p.byHand(name)
+	if after := ids(); !maps.Equal(before, after) || len(after) != 2 {
+		t.Errorf("the containers were %v and are %v", before, after)
+	}
+	for _, d := range p.differences(project) {
+		t.Errorf("a difference: %s", d.Text)
+	}
+	ok(t, os.WriteFile(filepath.Join(p.root, name, "conf"), []byte("2"), 0o644))
+	p.up(p.load(name, text))
+	if after := ids(); after["a"] == before["a"] || after["b"] == before["b"] {
+		t.Errorf("the file has changed, and the containers were %v and are %v", before, after)
+	}
+}
+
+func TestAProjectThatDockerComposeStartedIsAdoptedAsItIs(t *testing.T) {
+	p := newPlace(t)
+	name := p.name()
+	const text = "services: {a: {SLEEP, scale: 2, volumes: ['data:/data', './x:/x'], environment: {X: y}, restart: always}, b: {SLEEP, network_mode: 'service:a'}}\nvolumes: {data: {}}"
+	project := p.load(name, text)
+	ok(t, os.MkdirAll(filepath.Join(p.root, name, "x"), 0o755))
+
+	p.byHand(name)
+
+	before, _ := p.observe(name)
 	if !before.Ours || before.Labelled || before.File != name+"/compose.yaml" {
 		t.Errorf("observed %+v", before)
 	}
 	// Only b, whose hash says which container it lives with, is made anew.
-	for _, d := range plan.Differences(project.Stack, before, observed) {
+	for _, d := range p.differences(project) {
 		if d.Service != "b" {
 			t.Errorf("a difference: %s", d.Text)
 		}

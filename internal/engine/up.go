@@ -49,7 +49,7 @@ func (e *Engine) Up(ctx context.Context, p render.Project, op plan.Op, turn Turn
 		e.o.Logger.Warn("a container is replaced that the engine can't start any more", "stack", p.Name, "err", err)
 		replaced[service] = true
 		orders.Recreate = []string{service} // the others have been
-		orders.Adopt = slices.DeleteFunc(slices.Clone(orders.Adopt), func(name string) bool { return name == service })
+		orders.Former = slices.DeleteFunc(slices.Clone(orders.Former), func(name string) bool { return name == service })
 	}
 }
 
@@ -101,8 +101,8 @@ func (e *Engine) create(ctx context.Context, p render.Project, project *types.Pr
 func (e *Engine) converge(ctx context.Context, project *types.Project, orders plan.Orders) (*types.Project, error) {
 	for name, s := range project.Services {
 		s = ready(s)
-		if slices.Contains(orders.Adopt, name) {
-			delete(s.Labels, render.LabelContent) // or it would differ by it
+		if slices.Contains(orders.Former, name) {
+			s = render.Former(s) // or it would differ by that
 		}
 		project.Services[name] = s
 	}

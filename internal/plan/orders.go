@@ -16,7 +16,8 @@ import (
 //	does not run, on a network that is gone        recreate
 //	is on a network that is made anew              recreate
 //	follows a younger container                    recreate
-//	was started by hand from what is wanted        adopt
+//	was made by a release whose marks were in
+//	Compose's hash, from what is wanted            former
 //	runs once, and runs or has ended with 0        done
 //	shares a namespace of one that is started,
 //	and is not recreated itself                    halt
@@ -55,8 +56,8 @@ func OrdersFor(s Stack, r Running, o Observed, only []string) Orders {
 		if replaced[svc.Name] {
 			continue
 		}
-		if d.adopted(svc) {
-			orders.Adopt = append(orders.Adopt, svc.Name)
+		if d.former(svc) {
+			orders.Former = append(orders.Former, svc.Name)
 		}
 		if d.done(svc) {
 			orders.Done = append(orders.Done, svc.Name)
@@ -199,11 +200,12 @@ func (d decider) started(name string) bool {
 	return len(of) < svc.Scale || !d.done(svc) && slices.ContainsFunc(of, func(c Container) bool { return !runs(c) })
 }
 
-// adopted says whether the containers of a service were started by hand and are
-// what is wanted but for the label that they could not have.
-func (d decider) adopted(svc Service) bool {
+// former says whether the containers of a service were made by a release whose
+// marks were in Compose's hash. Of some that were and some that were not, Compose
+// replaces those that were.
+func (d decider) former(svc Service) bool {
 	of := d.running[svc.Name]
-	return len(of) > 0 && !slices.ContainsFunc(of, func(c Container) bool { return c.Hash == svc.Hash || !svc.Made(c) })
+	return len(of) > 0 && !slices.ContainsFunc(of, func(c Container) bool { return !c.Former })
 }
 
 // done says whether a service is not started again once it has done its work.

@@ -14,7 +14,7 @@ func (o Orders) words() string {
 		names []string
 	}{
 		{"recreate", o.Recreate},
-		{"adopt", o.Adopt},
+		{"former", o.Former},
 		{"networks", o.Networks},
 		{"orphans", o.Orphans},
 		{"done", o.Done},
@@ -41,6 +41,7 @@ func TestOrders(t *testing.T) {
 	hand := func(bare string) func(*Container) {
 		return func(c *Container) { c.Hash = bare }
 	}
+	former := func(c *Container) { c.Digested, c.Former = true, true }
 	uses := stack("web", app(func(s *Service) { s.Hash, s.Bare, s.Touched = "with files", "bare", noon().Add(-2*time.Hour) }))
 	spareNetwork := func(labelled bool) func(*Running) {
 		return func(r *Running) { r.Networks = append(r.Networks, Resource{Name: "web_old", Labelled: labelled}) }
@@ -96,7 +97,9 @@ func TestOrders(t *testing.T) {
 			runs: running(two, func(r *Running) { r.Containers[1].OneOff = true }),
 		},
 
-		{name: "started by hand from files as they are", stack: uses, runs: running(uses, first(hand("bare"))), want: "adopt app"},
+		{name: "started by hand from files as they are", stack: uses, runs: running(uses, first(hand("bare")))},
+		{name: "made by a release with its marks in the hash", stack: uses, runs: running(uses, first(former)), want: "former app"},
+		{name: "the same from other files", stack: uses, runs: running(uses, first(former), first(hand("other"))), want: "recreate app"},
 		{name: "started by hand from other files", stack: uses, runs: running(uses, first(hand("other"))), want: "recreate app"},
 		{
 			name: "started by hand, from an older image", stack: uses, runs: running(uses, first(hand("bare"))),

@@ -278,8 +278,9 @@ type Container struct {
 	ExitCode int
 	// Hash is the hash of the configuration that it was created from.
 	Hash string
-	// Digested says that it carries the digest of the files that it uses.
-	Digested bool
+	// Digested says that it carries the digest of the files that it uses, Former
+	// that a release made it which had that in Compose's hash.
+	Digested, Former bool
 	// Image is the id of the image that it was created from, Reference what
 	// that was called in the configuration.
 	Image, Reference string
@@ -516,9 +517,9 @@ type Orders struct {
 	// Recreate are services whose containers are replaced although Compose sees
 	// no difference in them.
 	Recreate []string `json:",omitempty"`
-	// Adopt are services that a person started and that are what is wanted, but
-	// for the labels that only we set: they are not replaced for these.
-	Adopt []string `json:",omitempty"`
+	// Former are services that are what is wanted, but made by a release that had
+	// the digest of their files in Compose's hash: they are not replaced for that.
+	Former []string `json:",omitempty"`
 	// Networks are those of the stack whose definition changed: the stack's
 	// containers on them are stopped, and they are made anew.
 	Networks []string `json:",omitempty"`

@@ -2,7 +2,6 @@ package render
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -78,10 +77,8 @@ func (p Project) hashed(r plan.Running) (plan.Stack, error) {
 }
 
 // resolved is a service as Compose hashes it: with the ids of containers in the
-// place of services, and without our label.
+// place of services.
 func resolved(s types.ServiceConfig, first map[string]plan.Container) types.ServiceConfig {
-	s.Labels = maps.Clone(s.Labels)
-	delete(s.Labels, LabelContent)
 	for _, mode := range []*string{&s.NetworkMode, &s.Ipc, &s.Pid} {
 		if name, ok := strings.CutPrefix(*mode, types.ServicePrefix); ok {
 			*mode = types.ContainerPrefix + first[name].ID

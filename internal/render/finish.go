@@ -73,9 +73,8 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 			if bare, err = l.o.Hasher.Service(s); err != nil {
 				return fmt.Errorf("services.%s: %w", name, err)
 			}
-			s.Labels = s.Labels.Add(LabelContent, content[name].digest)
 		}
-		hash, err := l.o.Hasher.Service(s)
+		hash, err := l.o.Hasher.Service(digested(s, content[name].digest))
 		if err != nil {
 			return fmt.Errorf("services.%s: %w", name, err)
 		}
@@ -89,6 +88,9 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 			LabelRepository:                           l.o.Repository,
 			LabelStack:                                p.File,
 			LabelHash:                                 hash,
+		}
+		if digest := content[name].digest; digest != "" {
+			s.CustomLabels[LabelContent] = digest
 		}
 		p.compose.Services[name] = s
 		b := p.build.Services[name]
@@ -120,6 +122,21 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 		p.build = nil // nobody will ask for it
 	}
 	return nil
+}
+
+// digested is a service with the digest of the files that it uses among its
+// labels, so that its hash tells them as well.
+func digested(s types.ServiceConfig, digest string) types.ServiceConfig {
+	if digest != "" {
+		s.Labels = maps.Clone(s.Labels).Add(LabelContent, digest)
+	}
+	return s
+}
+
+// Former is a service as releases before gave it to Compose: with its digest
+// among the labels that are hashed.
+func Former(s types.ServiceConfig) types.ServiceConfig {
+	return digested(s, s.CustomLabels[LabelContent])
 }
 
 // supported refuses what a daemon without a person, a plugin or a terminal

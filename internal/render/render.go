@@ -49,8 +49,9 @@ const (
 	// plan.Service.Hash.
 	LabelHash = "gitops.hash"
 	// LabelContent is a digest of the files that a service uses and that
-	// compose's own hash does not see. As an ordinary label it is part of that
-	// hash, so that a change in content makes exactly that service diverge.
+	// compose's own hash does not see. It is no part of that hash, or a person's
+	// docker compose up would recreate what we made; releases before had it so, see
+	// plan.Orders.Former.
 	LabelContent = "gitops.content"
 )
 

@@ -184,14 +184,20 @@ func (b *bench) ordered(p render.Project) plan.Op {
 // Ordered is the Up of a stack as a plan has it now.
 func Ordered(ctx context.Context, e Engine, p render.Project) (plan.Op, error) {
 	o, err := e.Observe(ctx)
-	return plan.Op{Kind: plan.Up, Stack: p.Name, File: p.File, Orders: plan.OrdersFor(p.Stack, find(o, p.Name), o, nil)}, err
+	if err != nil {
+		return plan.Op{}, err
+	}
+	s, err := p.ByHand(find(o, p.Name))
+	return plan.Op{Kind: plan.Up, Stack: p.Name, File: p.File, Orders: plan.OrdersFor(s, find(o, p.Name), o, nil)}, err
 }
 
 func (b *bench) differences(p render.Project) []plan.Difference {
 	b.Helper()
 	o, err := b.Observe(b.ctx())
 	b.ok(err)
-	return plan.Differences(p.Stack, find(o, p.Name), o)
+	s, err := p.ByHand(find(o, p.Name))
+	b.ok(err)
+	return plan.Differences(s, find(o, p.Name), o)
 }
 
 func (b *bench) running() plan.Running {

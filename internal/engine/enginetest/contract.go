@@ -519,6 +519,37 @@ func observeCases() map[string]func(*bench) {
 				b.Errorf("recreated: %s", got)
 			}
 		},
+		"what a release made whose marks were in the hash is left as it is": func(b *bench) {
+			b.write("conf", "1")
+			const text = "services: {a: {SLEEP, network_mode: none, volumes: ['./conf:/conf']}, b: {SLEEP, network_mode: none, environment: {X: %s}}}"
+			p := b.stack(fmt.Sprintf(text, "y"))
+			o, err := b.Observe(b.ctx())
+			b.ok(err)
+			for _, s := range p.Services {
+				labels := map[string]string{
+					"com.docker.compose.config-hash": s.Hash, "com.docker.compose.image": o.Images[b.image],
+					render.LabelHash: s.Hash, render.LabelRepository: b.setup.Repository, render.LabelStack: p.File,
+				}
+				if s.Bare != "" {
+					labels[render.LabelContent] = "a digest"
+				}
+				byHand(b, s.Name, filepath.Join(b.root, b.name), labels)
+			}
+			if ds := b.differences(p); len(ds) > 0 {
+				b.Errorf("something to do: %v", ds)
+			}
+			before := b.running()
+			after := b.broken(b.stack(fmt.Sprintf(text, "z")))
+			if got := b.differ(before, after); got != "b" {
+				b.Errorf("recreated: %s", got)
+			}
+			b.write("conf", "2")
+			p = b.stack(fmt.Sprintf(text, "z"))
+			b.up(p)
+			if got := b.differ(after, b.running()); got != "a" {
+				b.Errorf("recreated when the file changed: %s", got)
+			}
+		},
 		"a project of another folder is not ours": func(b *bench) {
 			byHand(b, "a", "/somewhere/else", nil)
 			check(b, plan.Running{Origin: "/somewhere/else"})

@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -23,6 +24,7 @@ const (
 	labelProject = "com.docker.compose.project"
 	labelService = "com.docker.compose.service"
 	labelNumber  = "com.docker.compose.container-number"
+	labelConfig  = "com.docker.compose.config-hash"
 )
 
 // Fake is an engine in memory. What a container does it reads off its command:
@@ -323,7 +325,8 @@ func (f *Fake) Make(_ testing.TB, name, image string, labels map[string]string) 
 		Container: plan.Container{
 			ID: f.id(), Name: name, Service: labels[labelService], Number: number, State: "running",
 			OneOff: labels["com.docker.compose.oneoff"] == "True",
-			Hash:   labels["com.docker.compose.config-hash"], Image: f.images[image], Reference: image, Networks: map[string]string{}, Created: time.Now(),
+			Hash:   cmp.Or(labels[render.LabelHash], labels[labelConfig]), Digested: labels[render.LabelContent] != "",
+			Former: labels[render.LabelContent] != "" && labels[labelConfig] == labels[render.LabelHash], Image: f.images[image], Reference: image, Networks: map[string]string{}, Created: time.Now(),
 		},
 		project: labels[labelProject], labels: labels,
 	})

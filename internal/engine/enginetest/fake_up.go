@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,15 +218,17 @@ func (f *Fake) converge(project *types.Project, service string, p render.Project
 	if name, ok := strings.CutPrefix(s.NetworkMode, types.ServicePrefix); ok {
 		leader = f.of(p.Name, name)[0].ID
 	}
-	adopt := slices.Contains(orders.Adopt, service)
+	config := cmp.Or(want.Bare, want.Hash) // what Compose hashes
+	if want.Bare != "" && slices.Contains(orders.Former, service) {
+		config = want.Hash
+	}
 	have := f.of(p.Name, service)
 	for i, c := range have {
 		if i >= want.Scale {
 			f.remove(c)
 			continue
 		}
-		same := c.Hash == want.Hash || adopt && c.Hash == want.Bare
-		differs := !same || c.Image != f.images[want.Image] || c.SharesNetworkOf != leader || !slices.Equal(c.borrows, f.borrows(s, p.Name)) ||
+		differs := c.config() != config || c.Image != f.images[want.Image] || c.SharesNetworkOf != leader || !slices.Equal(c.borrows, f.borrows(s, p.Name)) ||
 			c.State == "running" && f.off(c, want)
 		if differs || slices.Contains(orders.Recreate, service) {
 			f.remove(c)
@@ -237,6 +240,9 @@ func (f *Fake) converge(project *types.Project, service string, p render.Project
 	}
 	return nil
 }
+
+// config is Compose's hash of a container.
+func (c *fakeContainer) config() string { return c.labels[labelConfig] }
 
 // off says whether a container is not on one of its networks.
 func (f *Fake) off(c *fakeContainer, want plan.Service) bool {
@@ -267,6 +273,7 @@ func (f *Fake) make(project *types.Project, want plan.Service, p render.Project,
 	}
 	maps.Copy(c.labels, s.Labels)
 	maps.Copy(c.labels, s.CustomLabels)
+	c.labels[labelConfig] = cmp.Or(want.Bare, want.Hash)
 	for _, n := range want.Networks {
 		c.Networks[n] = f.networks[n].id
 	}
