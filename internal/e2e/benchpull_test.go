@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
+	"github.com/korbiniankuhn/gitops-compose/internal/testenv"
 )
 
 const (
@@ -63,11 +64,11 @@ func BenchmarkFirstPull(b *testing.B) {
 			note("pull part, neighbours", part)
 		}
 	}
-	var rows []row
+	var rows []testenv.Row
 	for _, r := range [][2]string{{"pull part", "raw"}, {"pull part, neighbours", "raw"}, {"from start", "raw"}, {"pull part", "raw, alone"}} {
-		rows = append(rows, row{"first pull, " + r[0] + "; " + r[1], pullStacks, "s", best[r[0]].Seconds(), best[r[1]].Seconds(), benchMostPullRatio})
+		rows = append(rows, testenv.Line("first pull, "+r[0]+"; "+r[1], pullStacks, "s", best[r[0]].Seconds(), best[r[1]].Seconds(), benchMostPullRatio))
 	}
-	tabulate(b, rows...)
+	testenv.Tabulate(b, rows...)
 }
 
 // daemonPull has a new daemon sync stacks that each have one of the images. It

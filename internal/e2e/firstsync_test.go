@@ -7,6 +7,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/testenv"
 )
 
 const (
@@ -35,7 +37,7 @@ func BenchmarkFirstSync(b *testing.B) {
 	}
 	h := newBenchHost(b, e, firstSyncStacks)
 	h.socket = e.DaemonHost() // as the raw engine is spoken to
-	var rows []row
+	var rows []testenv.Row
 	for b.Loop() {
 		rows = nil
 		for _, p := range parallel {
@@ -52,13 +54,13 @@ func BenchmarkFirstSync(b *testing.B) {
 				d.stop(b)
 				e.clear(b)
 			}
-			rows = append(rows, row{fmt.Sprintf("first sync, %d at a time; raw engine", p), firstSyncStacks, "s", ours.Seconds(), raw.Seconds(), firstSyncMostRatio})
+			rows = append(rows, testenv.Line(fmt.Sprintf("first sync, %d at a time; raw engine", p), firstSyncStacks, "s", ours.Seconds(), raw.Seconds(), firstSyncMostRatio))
 			if p == firstSyncParallel {
 				rows = append(rows,
-					row{"CPU of the first sync; limit", firstSyncStacks, "ms", cpu, firstSyncMostCPU, 1},
-					row{"peak of memory in the first sync; limit", firstSyncStacks, "MB", peak, firstSyncMostRSS, 1})
+					testenv.Line("CPU of the first sync; limit", firstSyncStacks, "ms", cpu, firstSyncMostCPU, 1),
+					testenv.Line("peak of memory in the first sync; limit", firstSyncStacks, "MB", peak, firstSyncMostRSS, 1))
 			}
 		}
 	}
-	tabulate(b, rows...)
+	testenv.Tabulate(b, rows...)
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/docker/docker/client"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/repo/gittest"
+	"github.com/korbiniankuhn/gitops-compose/internal/testenv"
 )
 
 // What may not grow with the number of stacks, see BenchmarkGrowth.
@@ -93,11 +94,11 @@ func BenchmarkGrowth(b *testing.B) {
 		d.stop(b)
 		e.clear(b)
 	}
-	var rows []row
+	var rows []testenv.Row
 	for _, g := range all {
 		rows = append(rows, g.rows()...)
 	}
-	tabulate(b, rows...)
+	testenv.Tabulate(b, rows...)
 	if path := os.Getenv("BENCH_SVG"); path != "" {
 		if err := os.WriteFile(path, growthDrawing(all), 0o644); err != nil {
 			b.Error(err)
@@ -105,20 +106,20 @@ func BenchmarkGrowth(b *testing.B) {
 	}
 }
 
-func (g growth) rows() []row {
+func (g growth) rows() []testenv.Row {
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	rows := []row{
-		{"CPU of a check; limit", g.stacks, "ms", g.checkCPU, growthMostCheckCPU, 1},
-		{"engine calls of a check; limit", g.stacks, "", g.calls, growthMostCalls, 1.01}, // a look that came in between is not whole
-		{"requests to the remote; limit", g.stacks, "", g.requests, 1, 1.01},
-		{"push to new container; git fetch + raw engine", g.stacks, "ms", ms(g.change), ms(g.fetch + g.raw), growthMostChange},
-		{"without a container; raw engine", g.stacks, "ms", ms(g.gap), ms(g.rawGap), growthMostGap},
-		{"CPU of a change; limit", g.stacks, "ms", g.changeCPU, growthMostChangeCPU, 1},
-		{"memory; limit", g.stacks, "MB", g.rss, growthMostRSS(g.stacks), 1},
-		{"start to ready; limit", g.stacks, "s", g.ready, growthMostReady, 1},
+	rows := []testenv.Row{
+		testenv.Line("CPU of a check; limit", g.stacks, "ms", g.checkCPU, growthMostCheckCPU, 1),
+		testenv.Line("engine calls of a check; limit", g.stacks, "", g.calls, growthMostCalls, 1.01), // a look that came in between is not whole
+		testenv.Line("requests to the remote; limit", g.stacks, "", g.requests, 1, 1.01),
+		testenv.Line("push to new container; git fetch + raw engine", g.stacks, "ms", ms(g.change), ms(g.fetch+g.raw), growthMostChange),
+		testenv.Line("without a container; raw engine", g.stacks, "ms", ms(g.gap), ms(g.rawGap), growthMostGap),
+		testenv.Line("CPU of a change; limit", g.stacks, "ms", g.changeCPU, growthMostChangeCPU, 1),
+		testenv.Line("memory; limit", g.stacks, "MB", g.rss, growthMostRSS(g.stacks), 1),
+		testenv.Line("start to ready; limit", g.stacks, "s", g.ready, growthMostReady, 1),
 	}
 	if g.later > 0 {
-		rows = append(rows, row{fmt.Sprintf("memory after %d checks; before", growthMany), g.stacks, "MB", g.later, g.before, growthMostLeak})
+		rows = append(rows, testenv.Line(fmt.Sprintf("memory after %d checks; before", growthMany), g.stacks, "MB", g.later, g.before, growthMostLeak))
 	}
 	return rows
 }

@@ -1,6 +1,4 @@
-//go:build engine
-
-package e2e
+package testenv
 
 import (
 	"fmt"
@@ -8,20 +6,26 @@ import (
 	"testing"
 )
 
-// row is a line of the table that `make bench` prints: what the daemon needs for a
+// Row is a line of the table that `make bench` prints: what the daemon needs for a
 // piece of work, and what the reference does: the raw engine and git, told to do
 // the same in the same run, or a limit.
-type row struct {
-	work            string
-	n               int // of stacks
-	unit            string
-	ours, reference float64
-	most            float64 // of the ratio
+type Row struct {
+	Work            string
+	Stacks          int
+	Unit            string
+	Ours, Reference float64
+	Most            float64 // of the ratio
+}
+
+// Line makes a row.
+func Line(work string, stacks int, unit string, ours, reference, most float64) Row {
+	return Row{Work: work, Stacks: stacks, Unit: unit, Ours: ours, Reference: reference, Most: most}
 }
 
 const rowFormat = "%-44s %7s %12s %12s %6s  %s\n"
 
-func (r row) String() string {
+// String is the row as the table has it, with the line's end.
+func (r Row) String() string {
 	number := func(v float64) string {
 		decimals := 2
 		if v >= 100 {
@@ -29,19 +33,19 @@ func (r row) String() string {
 		} else if v >= 10 {
 			decimals = 1
 		}
-		return fmt.Sprintf("%.*f %s", decimals, v, r.unit)
+		return fmt.Sprintf("%.*f %s", decimals, v, r.Unit)
 	}
-	ratio := r.ours / r.reference
-	verdict := fmt.Sprintf("at most %.2f", r.most)
-	if ratio > r.most {
+	ratio := r.Ours / r.Reference
+	verdict := fmt.Sprintf("at most %.2f", r.Most)
+	if ratio > r.Most {
 		verdict += ": OVER THE LIMIT"
 	}
-	return fmt.Sprintf(rowFormat, r.work, fmt.Sprint(r.n), number(r.ours), number(r.reference), fmt.Sprintf("%.2f", ratio), verdict)
+	return fmt.Sprintf(rowFormat, r.Work, fmt.Sprint(r.Stacks), number(r.Ours), number(r.Reference), fmt.Sprintf("%.2f", ratio), verdict)
 }
 
-// tabulate prints rows, and adds them to the file that BENCH_TABLE names, if it
+// Tabulate prints rows, and adds them to the file that BENCH_TABLE names, if it
 // does.
-func tabulate(b *testing.B, rows ...row) {
+func Tabulate(b *testing.B, rows ...Row) {
 	b.Helper()
 	b.ReportMetric(0, "ns/op") // the time of all of it says nothing
 	text := ""
