@@ -173,7 +173,7 @@ func rounds() int {
 	if n, err := strconv.Atoi(os.Getenv("REPO_ROUNDS")); err == nil {
 		return n
 	}
-	return 200
+	return 120
 }
 
 func seed(t testing.TB) uint64 {
