@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/testenv"
 )
@@ -23,17 +22,16 @@ const (
 // BenchmarkFirstSync measures the time from the start of the daemon, which has
 // no clone yet, until the container of the last of 100 stacks was started; beside
 // the raw engine, told to create 100 networks and containers and to start them,
-// as many at a time. The rounds take turns, and the better of each counts: what
-// else the machine does only ever adds.
+// as many at a time.
 //
 // With BENCH_CURVE set, it does so with 1, 2, 4, 8 and 16 at a time: what the
 // default of MAX_PARALLEL_STACKS is chosen from.
 func BenchmarkFirstSync(b *testing.B) {
 	e := newBenchEngine(b)
 	binary := benchBinary(b)
-	parallel, rounds := []int{firstSyncParallel}, 2
+	parallel := []int{firstSyncParallel}
 	if os.Getenv("BENCH_CURVE") != "" {
-		parallel, rounds = []int{1, 2, 4, 8, 16}, 1
+		parallel = []int{1, 2, 4, 8, 16}
 	}
 	h := newBenchHost(b, e, firstSyncStacks)
 	h.socket = e.DaemonHost() // as the raw engine is spoken to
@@ -42,19 +40,14 @@ func BenchmarkFirstSync(b *testing.B) {
 		rows = nil
 		for _, p := range parallel {
 			h.parallel = p
-			ours, raw := time.Hour, time.Hour
-			var cpu, peak float64
-			for range rounds {
-				raw = min(raw, e.rawSync(b, firstSyncStacks, p))
-				e.clear(b)
-				d := h.start(b, binary, firstSyncStacks)
-				ours = min(ours, d.synced)
-				cpu, peak = d.cpu(b), d.memory(b, "VmHWM")
-				d.settled(b)
-				d.stop(b)
-				e.clear(b)
-			}
-			rows = append(rows, testenv.Line(fmt.Sprintf("first sync, %d at a time; raw engine", p), firstSyncStacks, "s", ours.Seconds(), raw.Seconds(), firstSyncMostRatio))
+			raw := e.rawSync(b, firstSyncStacks, p)
+			e.clear(b)
+			d := h.start(b, binary, firstSyncStacks)
+			cpu, peak := d.cpu(b), d.memory(b, "VmHWM")
+			d.settled(b)
+			d.stop(b)
+			e.clear(b)
+			rows = append(rows, testenv.Line(fmt.Sprintf("first sync, %d at a time; raw engine", p), firstSyncStacks, "s", d.synced.Seconds(), raw.Seconds(), firstSyncMostRatio))
 			if p == firstSyncParallel {
 				rows = append(rows,
 					testenv.Line("CPU of the first sync; limit", firstSyncStacks, "ms", cpu, firstSyncMostCPU, 1),
