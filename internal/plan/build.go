@@ -83,17 +83,17 @@ func Draft(st State, p Policy) (Plan, []Doubt) {
 func newBuilder(st State, p Policy) *builder {
 	b := &builder{
 		ix: newIndex(st), state: st, policy: p, plan: Plan{From: st.Local, To: st.Remote},
-		running: make(map[string]Running, len(st.Observed.Running)),
-		wanted:  make(map[string]Stack, len(st.Wanted)), diffs: make(map[string][]Difference, len(st.Wanted)),
+		running: make(lookup[Running], len(st.Observed.Running)),
+		wanted:  make(lookup[Stack], len(st.Wanted)), diffs: make(map[string][]Difference, len(st.Wanted)),
 		held: map[string]Held{}, up: map[string]Op{}, stop: map[string]Op{}, makeRoom: map[string]Op{},
 		heir: map[string]string{}, handsOff: map[string]bool{}, displaced: map[string]bool{}, deps: map[string][]dep{}, stays: map[string]map[string]bool{},
 	}
-	for _, r := range st.Observed.Running {
-		b.running[r.Project] = r
+	for i, r := range st.Observed.Running {
+		b.running[r.Project] = &st.Observed.Running[i]
 	}
-	for _, s := range st.Wanted {
-		if other, ok := b.wanted[s.Name]; !ok || other.Invalid != "" {
-			b.wanted[s.Name] = s
+	for i, s := range st.Wanted {
+		if other, ok := b.wanted.find(s.Name); !ok || other.Invalid != "" {
+			b.wanted[s.Name] = &st.Wanted[i]
 		}
 	}
 	return b
@@ -121,7 +121,7 @@ func (b *builder) build() {
 	}
 	b.plan.Heirs = b.heirs()
 	for _, project := range sortedKeys(b.handsOff) {
-		if _, wanted := b.wanted[project]; b.handsOff[project] && (!wanted || b.displaced[project]) {
+		if _, wanted := b.wanted.find(project); b.handsOff[project] && (!wanted || b.displaced[project]) {
 			b.plan.HandsOff = append(b.plan.HandsOff, project)
 		}
 	}
@@ -133,12 +133,12 @@ func (b *builder) build() {
 func (b *builder) heirs() map[string]string {
 	files := map[string]string{}
 	for project, rec := range b.state.Memory {
-		if s, wanted := b.wanted[project]; wanted && rec.Heir != "" && rec.File == s.File {
+		if s, wanted := b.wanted.find(project); wanted && rec.Heir != "" && rec.File == s.File {
 			files[project] = ""
 		}
 	}
 	for project, heir := range b.heir {
-		files[project] = b.wanted[heir].File
+		files[project] = b.wanted.at(heir).File
 	}
 	if len(files) == 0 {
 		return nil
@@ -152,8 +152,8 @@ type builder struct {
 	state    State
 	policy   Policy
 	plan     Plan
-	running  map[string]Running
-	wanted   map[string]Stack // by name; of two with one name, the valid one
+	running  lookup[Running]
+	wanted   lookup[Stack] // by name; of two with one name, the valid one
 	diffs    map[string][]Difference
 	held     map[string]Held // by file; of removed projects, see holdRemoved
 	up       map[string]Op   // by stack
@@ -190,7 +190,7 @@ func (b *builder) of(s Stack) Running {
 	if b.displaced[s.Name] {
 		return Running{}
 	}
-	return b.running[s.Name]
+	return b.running.at(s.Name)
 }
 
 // differences are computed once for each stack. One that has nothing to run
@@ -201,7 +201,7 @@ func (b *builder) differences(s Stack) []Difference {
 	if !ok {
 		ds = Differences(s, b.of(s), b.state.Observed)
 		if len(ds) == 0 && b.displaced[s.Name] {
-			ds = append(ds, Difference{Config: true, Text: "what runs as " + s.Name + " is still the stack of " + b.fileOf(b.running[s.Name])})
+			ds = append(ds, Difference{Config: true, Text: "what runs as " + s.Name + " is still the stack of " + b.fileOf(b.running.at(s.Name))})
 		}
 		b.diffs[s.File] = ds
 	}
@@ -225,8 +225,8 @@ func (b *builder) decide(s Stack) {
 	case b.state.Busy[s.Name]:
 		b.hold(s, HeldBusy, "an operation still runs")
 		return
-	case b.displaced[s.Name] && b.running[s.Name].Controller:
-		b.hold(s, HeldController, "the project of that name is the one that the daemon itself runs in, from "+b.fileOf(b.running[s.Name])+"; give the stack another name:")
+	case b.displaced[s.Name] && b.running.at(s.Name).Controller:
+		b.hold(s, HeldController, "the project of that name is the one that the daemon itself runs in, from "+b.fileOf(b.running.at(s.Name))+"; give the stack another name:")
 		return
 	}
 	diffs := b.differences(s)
@@ -252,9 +252,9 @@ func (b *builder) decide(s Stack) {
 // that is another stack of git which is invalid: its name is not known for
 // certain, and its containers are not to change hands by a mistake in it.
 func (b *builder) brokenOwner(s Stack) string {
-	r := b.running[s.Name]
+	r := b.running.at(s.Name)
 	file := b.fileOf(r)
-	if r.Ours && hasContainers(r) && file != s.File && b.ix.wanted[file].Invalid != "" {
+	if r.Ours && hasContainers(r) && file != s.File && b.ix.wanted.at(file).Invalid != "" {
 		return file
 	}
 	return ""
@@ -380,9 +380,6 @@ func providers(stacks []Stack) map[Requirement]Stack {
 
 // Cycles marks stacks invalid that need each other in a circle.
 func Cycles(stacks []Stack) {
-	if !slices.ContainsFunc(stacks, func(s Stack) bool { return len(s.Requires) > 0 }) {
-		return
-	}
 	prov := providers(stacks)
 	needs := map[string][]string{}
 	for _, s := range stacks {
@@ -452,7 +449,7 @@ const RoomDigest = "room"
 // hand from a file that git tracked or that we have applied before; one that was
 // started by hand from an untracked folder of the clone is its owner's.
 func (b *builder) removed(r Running) bool {
-	_, wanted := b.wanted[r.Project]
+	_, wanted := b.wanted.find(r.Project)
 	if !r.Ours || b.handsOff[r.Project] || !(hasContainers(r) || len(r.Networks) > 0) {
 		return false
 	}
@@ -460,7 +457,7 @@ func (b *builder) removed(r Running) bool {
 		return false
 	}
 	known := b.state.Memory[r.Project].File
-	_, had := b.ix.before[r.File]
+	_, had := b.ix.before.find(r.File)
 	return r.Labelled || had || (known != "" && known == r.File)
 }
 

@@ -34,7 +34,7 @@ func (b *builder) causeOf(s Stack, r Running, rec Record, diffs []Difference) Ca
 // movedFrom names the project whose heir a stack is.
 func (b *builder) movedFrom(stack string) string {
 	for _, project := range sortedKeys(b.heir) {
-		if b.heir[project] == stack && b.removed(b.running[project]) {
+		if b.heir[project] == stack && b.removed(b.running.at(project)) {
 			return project
 		}
 	}

@@ -94,7 +94,7 @@ func (b *builder) before(s Stack, r Running, svc Service) (project string, conta
 		return s.Name, own
 	}
 	for _, project := range b.heirOf(s) {
-		if old := b.running[project]; len(old.Containers) > 0 {
+		if old := b.running.at(project); len(old.Containers) > 0 {
 			if had := of(old); len(had) > 0 {
 				return old.Project, had
 			}
@@ -222,7 +222,7 @@ func (b *builder) envBefore(s Stack) (file string, untracked []string, how strin
 		if b.displaced[name] && b.heir[name] != s.Name {
 			continue
 		}
-		r, runs := b.running[name]
+		r, runs := b.running.find(name)
 		rec := b.state.Memory[name]
 		file, untracked = rec.File, rec.Untracked
 		for _, was := range b.state.Before {

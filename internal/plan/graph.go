@@ -111,14 +111,14 @@ func pullOver(stack string) ID { return idOf(Pull, stack) + " to hand over" }
 func (b *builder) addPulls(g *graph) {
 	for _, name := range sortedKeys(b.up) {
 		op := b.up[name]
-		if s := b.wanted[name]; needsPull(s, op.Services, b.state.Observed, op.Cause.Why) {
+		if s := b.wanted.at(name); needsPull(s, op.Services, b.state.Observed, op.Cause.Why) {
 			g.ops[idOf(Pull, name)] = &Op{ID: idOf(Pull, name), Kind: Pull, Stack: name, File: op.File, Cause: op.Cause, Services: op.Services}
 		}
 	}
 	if b.over == nil {
 		return
 	}
-	if op := *b.over; needsPull(b.wanted[op.Stack], op.Services, b.state.Observed, op.Cause.Why) {
+	if op := *b.over; needsPull(b.wanted.at(op.Stack), op.Services, b.state.Observed, op.Cause.Why) {
 		id := pullOver(op.Stack)
 		g.ops[id] = &Op{ID: id, Kind: Pull, Stack: op.Stack, File: op.File, Cause: op.Cause, Services: op.Services}
 	}
@@ -157,8 +157,8 @@ func (b *builder) addStops(g *graph) {
 	}
 	for name := range b.stop {
 		op := g.ops[idOf(Stop, name)]
-		op.Leave = b.leaves(b.running[name])
-		for _, user := range b.projectsOn(b.running[name]) {
+		op.Leave = b.leaves(b.running.at(name))
+		for _, user := range b.projectsOn(b.running.at(name)) {
 			g.after(op, After{ID: idOf(Stop, user), Ended: true})
 		}
 	}
@@ -208,14 +208,14 @@ func (b *builder) addCheckout(g *graph) {
 				first[a.ID] = true
 			}
 		}
-		if b.usesFiles(b.running[op.Stack]) && !g.awaitsPull(id, map[ID]bool{}) { // which is nobody else's business
+		if b.usesFiles(b.running.at(op.Stack)) && !g.awaitsPull(id, map[ID]bool{}) { // which is nobody else's business
 			g.after(checkout, After{ID: id, Ended: true, AtMost: Patience})
 		}
 	}
 	for id, op := range g.ops {
 		switch op.Kind {
 		case Pull:
-			if !first[id] || builds(b.wanted[op.Stack]) {
+			if !first[id] || builds(b.wanted.at(op.Stack)) {
 				g.after(op, After{ID: checkout.ID})
 			}
 		case Up:
@@ -236,7 +236,7 @@ func (g *graph) awaitsPull(id ID, seen map[ID]bool) bool {
 // moves: it mounts something of the clone, and its stack, as the clone has it,
 // uses what git tracks. If the clone does not have it, its files are gone.
 func (b *builder) usesFiles(r Running) bool {
-	s, known := b.ix.before[b.fileOf(r)]
+	s, known := b.ix.before.find(b.fileOf(r))
 	return known && (s.Invalid != "" || s.UsesFiles()) && slices.ContainsFunc(r.Containers, func(c Container) bool {
 		return slices.ContainsFunc(c.Mounts, func(m Mount) bool { return m.Type == MountClone })
 	})
@@ -272,7 +272,7 @@ func (b *builder) addUps(g *graph) {
 // waitsFor are the stacks whose Up a stack's Up comes after.
 func (b *builder) waitsFor(name string, rooms map[string][]string) []string {
 	var out []string
-	for _, req := range b.wanted[name].Requires {
+	for _, req := range b.wanted.at(name).Requires {
 		if p, ok := b.providers()[req]; ok && p.Name != name {
 			out = append(out, p.Name)
 		}
@@ -338,7 +338,7 @@ func (b *builder) addHandOver(g *graph) {
 		g.after(op, After{ID: idOf(Checkout, "")})
 	}
 	g.after(op, After{ID: pullOver(name)})
-	for _, req := range b.wanted[name].Requires {
+	for _, req := range b.wanted.at(name).Requires {
 		g.after(op, After{ID: idOf(Up, b.providers()[req].Name)})
 	}
 	for _, d := range b.deps[name] {

@@ -6,10 +6,10 @@ import "cmp"
 // takes grows with the stacks, and not with their square.
 type index struct {
 	// wanted are the stacks of the remote head by file.
-	wanted map[string]Stack
+	wanted lookup[Stack]
 	// before are the stacks of the clone's head by file, named the valid ones of
 	// them by name.
-	before, named map[string]Stack
+	before, named lookup[Stack]
 	// files are the files of projects, see fileOf; runs are the projects of ours
 	// with containers by file.
 	files map[string]string
@@ -19,41 +19,58 @@ type index struct {
 	with map[program][]*Running
 }
 
+// lookup finds parts of the state by a name or a file, without a copy of each.
+type lookup[V any] map[string]*V
+
+func (l lookup[V]) find(key string) (v V, ok bool) {
+	p := l[key]
+	if p != nil {
+		v = *p
+	}
+	return v, p != nil
+}
+
+// at is the zero value for what is not known.
+func (l lookup[V]) at(key string) V {
+	v, _ := l.find(key)
+	return v
+}
+
 // program is a service by its name and its image without the version.
 type program struct{ service, repository string }
 
 func newIndex(st State) index {
 	wanted, before, running := len(st.Wanted), len(st.Before), len(st.Observed.Running)
 	ix := index{
-		wanted: make(map[string]Stack, wanted), before: make(map[string]Stack, before), named: make(map[string]Stack, before),
+		wanted: make(lookup[Stack], wanted), before: make(lookup[Stack], before), named: make(lookup[Stack], before),
 		files: make(map[string]string, running), runs: make(map[string][]string, running), with: make(map[program][]*Running, running),
 	}
-	for _, s := range st.Wanted {
-		ix.wanted[s.File] = s
+	for i, s := range st.Wanted {
+		ix.wanted[s.File] = &st.Wanted[i]
 	}
-	for _, s := range st.Before {
-		ix.before[s.File] = s
-		if _, known := ix.named[s.Name]; !known && s.Invalid == "" {
-			ix.named[s.Name] = s
+	for i, s := range st.Before {
+		ix.before[s.File] = &st.Before[i]
+		if ix.named[s.Name] == nil && s.Invalid == "" {
+			ix.named[s.Name] = &st.Before[i]
 		}
 	}
 	for i, r := range st.Observed.Running {
 		file := cmp.Or(st.Memory[r.Project].File, r.File)
 		ix.files[r.Project] = file
-		if s, known := ix.named[r.Project]; known {
-			if _, there := ix.before[file]; !there {
+		if s, known := ix.named.find(r.Project); known {
+			if _, there := ix.before.find(file); !there {
 				ix.files[r.Project] = s.File
 			}
 		}
 		if r.Ours && hasContainers(r) {
 			ix.runs[ix.files[r.Project]] = append(ix.runs[ix.files[r.Project]], r.Project)
 		}
-		seen := map[program]bool{}
+		project := &st.Observed.Running[i]
 		for _, c := range r.Containers {
 			p := program{c.Service, Repository(c.Reference)}
-			if !c.OneOff && !c.Self && !seen[p] {
-				seen[p] = true
-				ix.with[p] = append(ix.with[p], &st.Observed.Running[i])
+			with := ix.with[p]
+			if !c.OneOff && !c.Self && (len(with) == 0 || with[len(with)-1] != project) {
+				ix.with[p] = append(with, project)
 			}
 		}
 	}

@@ -37,7 +37,7 @@ func (b *builder) lineage() {
 	}
 	for _, r := range b.state.Observed.Running {
 		file := b.fileOf(r)
-		s, wanted := b.wanted[r.Project]
+		s, wanted := b.wanted.find(r.Project)
 		if !wanted && b.removed(r) {
 			if heir, ok := b.findHeir(r, file); ok {
 				b.heir[r.Project] = heir
@@ -49,7 +49,7 @@ func (b *builder) lineage() {
 		if s.File == file || !hasContainers(r) {
 			continue
 		}
-		t, goesOn := b.ix.wanted[file]
+		t, goesOn := b.ix.wanted.find(file)
 		if (!goesOn || t.Name == r.Project) && !b.comesFromAnother(s) {
 			continue
 		}
@@ -59,7 +59,7 @@ func (b *builder) lineage() {
 		}
 	}
 	for _, project := range sortedKeys(b.state.Busy) { // what does not run yet may do so soon
-		r, s := b.running[project], b.wanted[project]
+		r, s := b.running.at(project), b.wanted.at(project)
 		r.Project = project
 		file := b.fileOf(r)
 		if b.heir[project] != "" || s.File == file {
@@ -81,11 +81,11 @@ func (b *builder) lineage() {
 func (b *builder) isHandsOff(r Running) bool {
 	file, rec := b.fileOf(r), b.state.Memory[r.Project]
 	for _, f := range []string{file, rec.Heir} {
-		if s, ok := b.ix.wanted[f]; ok && s.Invalid == "" {
+		if s, ok := b.ix.wanted.find(f); ok && s.Invalid == "" {
 			return s.Mode == Ignored
 		}
 	}
-	return r.Ignored || rec.Ignored || b.ix.named[r.Project].Mode == Ignored || b.ix.before[file].Mode == Ignored
+	return r.Ignored || rec.Ignored || b.ix.named.at(r.Project).Mode == Ignored || b.ix.before.at(file).Mode == Ignored
 }
 
 // comesFromAnother says whether the project of a stack's file runs under another
@@ -98,9 +98,9 @@ func (b *builder) comesFromAnother(s Stack) bool {
 func (b *builder) fileOf(r Running) string {
 	file, known := b.ix.files[r.Project]
 	if !known { // nothing of it is there yet
-		file = cmp.Or(b.state.Memory[r.Project].File, b.ix.named[r.Project].File)
-		if _, there := b.ix.before[file]; !there {
-			file = cmp.Or(b.ix.named[r.Project].File, file)
+		file = cmp.Or(b.state.Memory[r.Project].File, b.ix.named.at(r.Project).File)
+		if _, there := b.ix.before.find(file); !there {
+			file = cmp.Or(b.ix.named.at(r.Project).File, file)
 		}
 	}
 	return file
@@ -138,7 +138,7 @@ func (b *builder) findHeir(r Running, file string) (string, bool) {
 
 // isNew says whether nothing of a stack runs, and nothing ever did.
 func (b *builder) isNew(s Stack) bool {
-	return !hasContainers(b.running[s.Name]) && b.state.Memory[s.Name].Applied == ""
+	return !hasContainers(b.running.at(s.Name)) && b.state.Memory[s.Name].Applied == ""
 }
 
 // wereBeside says whether the clone's head has a stack beside the one that a
@@ -205,12 +205,12 @@ func (b *builder) movesFrom(old Running, s Stack, svc Service) bool {
 	if !old.Ours || b.handsOff[old.Project] || old.Project == s.Name && !b.displaced[s.Name] || b.heir[old.Project] == s.Name {
 		return false
 	}
-	had, wanted := b.wanted[old.Project]
+	had, wanted := b.wanted.find(old.Project)
 	if !wanted || b.displaced[old.Project] {
 		if !b.removed(old) {
 			return false
 		}
-		had = b.wanted[b.heir[old.Project]]
+		had = b.wanted.at(b.heir[old.Project])
 	}
 	if had.Invalid != "" || had.Mode == Ignored || hasSame(had, svc) || slices.Contains(had.Disabled, svc.Name) {
 		return false
@@ -233,7 +233,7 @@ func (b *builder) movesFrom(old Running, s Stack, svc Service) bool {
 // mayStillCome says whether a service of a stack may still be made where it was
 // before, by an operation of an earlier check.
 func (b *builder) mayStillCome(project string, s Stack, svc Service) bool {
-	now := b.wanted[project]
+	now := b.wanted.at(project)
 	if project == s.Name || b.heir[project] == s.Name || now.Invalid != "" || now.Mode == Ignored || hasSame(now, svc) || slices.Contains(now.Disabled, svc.Name) {
 		return false
 	}
@@ -279,12 +279,12 @@ func (b *builder) findDeps() {
 	}
 	claims := b.claims(comes...)
 	for _, name := range comes {
-		s := b.wanted[name]
+		s := b.wanted.at(name)
 		if b.displaced[name] {
 			b.depend(name, dep{project: name, whole: true, what: "its name", images: true})
 		}
 		for project, heir := range b.heir {
-			if heir == name && (hasContainers(b.running[project]) || b.isStopped(project) || b.state.Busy[project]) {
+			if heir == name && (hasContainers(b.running.at(project)) || b.isStopped(project) || b.state.Busy[project]) {
 				b.depend(name, dep{project: project, whole: true, what: "its place", images: true})
 			}
 		}
@@ -366,7 +366,7 @@ type claim struct {
 func (b *builder) claims(stacks ...string) map[key][]claim {
 	wanted := map[key]bool{}
 	for _, name := range stacks {
-		for _, svc := range b.wanted[name].Services {
+		for _, svc := range b.wanted.at(name).Services {
 			for _, k := range keysOf(svc) {
 				wanted[k] = true
 			}
@@ -460,9 +460,9 @@ func (b *builder) contend(s Stack, svc Service, k key, c claim) {
 		return
 	}
 	d := dep{project: c.project, services: []string{c.container.Service}, what: k.text(), named: k.kind == "name", images: k.kind == "name" || k.kind == "port"}
-	had, wanted := b.wanted[c.project]
+	had, wanted := b.wanted.find(c.project)
 	switch {
-	case b.removed(b.running[c.project]):
+	case b.removed(b.running.at(c.project)):
 		d.whole, d.services = true, nil
 		b.depend(s.Name, d)
 	case d.images && !c.container.Self && (!wanted || had.Invalid != "" || had.Mode == Ignored):
@@ -493,7 +493,7 @@ func (b *builder) contendWithin(s Stack, svc Service, k key, c claim) {
 func (b *builder) room(project string, cause Cause, services []string, remove bool) {
 	room, planned := b.makeRoom[project]
 	if !planned {
-		room = Op{Kind: Stop, Stack: project, File: b.wanted[project].File, Cause: cause}
+		room = Op{Kind: Stop, Stack: project, File: b.wanted.at(project).File, Cause: cause}
 	}
 	room.Services, room.Remove = union(room.Services, services), room.Remove || remove
 	b.makeRoom[project] = room
@@ -508,17 +508,17 @@ func overlap(svc Service, k key, ip string) bool {
 // holdSuccessors holds stacks whose place is not free in this plan.
 func (b *builder) holdSuccessors() (changed bool) {
 	for _, name := range b.comes() {
-		s := b.wanted[name]
+		s := b.wanted.at(name)
 		for _, d := range b.deps[name] {
 			if b.givesWay(d) {
 				continue
 			}
-			key := b.wanted[d.project].File
+			key := b.wanted.at(d.project).File
 			if d.whole {
 				key = "~" + d.project
 			}
 			why := b.because(key)
-			if b.handsOff[d.project] || b.wanted[d.project].Mode == Ignored && !d.whole {
+			if b.handsOff[d.project] || b.wanted.at(d.project).Mode == Ignored && !d.whole {
 				why = " (gitops.ignore=true)"
 			}
 			b.withdraw(name)
@@ -537,7 +537,7 @@ func (b *builder) givesWay(d dep) bool {
 	_, ups := b.up[d.project]
 	switch {
 	case d.whole:
-		return stops || !hasContainers(b.running[d.project]) && !b.state.Busy[d.project]
+		return stops || !hasContainers(b.running.at(d.project)) && !b.state.Busy[d.project]
 	case d.room:
 		return makesRoom
 	default:
@@ -565,7 +565,7 @@ func (b *builder) keeps(project string) bool {
 			return false
 		}
 		return b.heir[project] == s.Name || s.Invalid == "" && slices.ContainsFunc(s.Services, func(svc Service) bool {
-			return b.movesFrom(b.running[project], s, svc)
+			return b.movesFrom(b.running.at(project), s, svc)
 		})
 	})
 }
@@ -586,7 +586,7 @@ func (b *builder) keepMoved() (changed bool) {
 					b.stays[old.Project] = map[string]bool{}
 				}
 				b.stays[old.Project][svc.Name] = true
-				b.redo(b.wanted[old.Project])
+				b.redo(b.wanted.at(old.Project))
 				changed = true
 			}
 		}

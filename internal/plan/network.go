@@ -23,12 +23,12 @@ import (
 // up when that comes up; if it does not, the network is held.
 func (b *builder) shareNetworks() {
 	for _, name := range sortedKeys(b.up) {
-		s := b.wanted[name]
+		s := b.wanted.at(name)
 		for _, n := range redefined(s, b.of(s)) {
 			b.shareNetwork(s, n)
 		}
 		for _, r := range b.state.Observed.Running {
-			owner := b.wanted[r.Project]
+			owner := b.wanted.at(r.Project)
 			for _, n := range redefined(s, r) {
 				switch _, keeps := find(owner.Networks, n); {
 				case b.isStopped(r.Project):
@@ -57,7 +57,7 @@ func (b *builder) comesUp(s Stack) bool {
 // project are networks, and others are on them.
 func (b *builder) leaveNetworks() (changed bool) {
 	for _, project := range sortedKeys(b.stop) {
-		r := b.running[project]
+		r := b.running.at(project)
 		if left := b.leaves(r); !hasContainers(r) && len(left) == len(r.Networks) {
 			delete(b.stop, project)
 			changed = true
@@ -95,7 +95,7 @@ func (b *builder) shareNetwork(s Stack, network string) {
 		return
 	}
 	for _, u := range users {
-		r := b.running[u]
+		r := b.running.at(u)
 		b.depend(s.Name, dep{project: u, whole: b.isStopped(u), room: !b.isStopped(u), services: on(r, network), what: "network " + network, images: true})
 		if b.isStopped(u) {
 			continue
@@ -105,7 +105,7 @@ func (b *builder) shareNetwork(s Stack, network string) {
 		b.room(u, cause, services, false)
 		up, comes := b.up[u]
 		if !comes {
-			up = Op{Kind: Up, Stack: u, File: b.wanted[u].File, Cause: cause, Orders: OrdersFor(b.wanted[u], r, b.state.Observed, nil)}
+			up = Op{Kind: Up, Stack: u, File: b.wanted.at(u).File, Cause: cause, Orders: OrdersFor(b.wanted.at(u), r, b.state.Observed, nil)}
 		}
 		up.Orders.Recreate = union(up.Orders.Recreate, services)
 		b.up[u] = up
@@ -124,7 +124,7 @@ func (b *builder) usersOf(s Stack, network string) (users, others []string) {
 		if r.Project == s.Name || len(on(r, network)) == 0 {
 			continue
 		}
-		u, wanted := b.wanted[r.Project]
+		u, wanted := b.wanted.find(r.Project)
 		h := b.held[u.File]
 		switch {
 		case b.isStopped(r.Project):
@@ -178,7 +178,7 @@ func (b *builder) keepNetworks() (changed bool) {
 		}
 		delete(b.makeRoom, u)
 		delete(b.up, u)
-		if s := b.wanted[u]; !waits && comes { // what it has to do for itself remains
+		if s := b.wanted.at(u); !waits && comes { // what it has to do for itself remains
 			b.update(s, b.of(s), b.state.Memory[u], b.differences(s), nil)
 		}
 		changed = true

@@ -35,12 +35,12 @@ func (b *builder) view() {
 	}
 	for _, h := range held {
 		if h.Stack != "" {
-			b.plan.Views = append(b.plan.Views, View{Name: h.Stack, File: h.File, Running: b.running[h.Stack], Held: h})
+			b.plan.Views = append(b.plan.Views, View{Name: h.Stack, File: h.File, Running: b.running.at(h.Stack), Held: h})
 		}
 	}
 	for name, op := range b.stop {
-		if _, wanted := b.wanted[name]; !wanted {
-			b.plan.Views = append(b.plan.Views, View{Name: name, File: op.File, Running: b.running[name], Next: next[name]})
+		if _, wanted := b.wanted.find(name); !wanted {
+			b.plan.Views = append(b.plan.Views, View{Name: name, File: op.File, Running: b.running.at(name), Next: next[name]})
 		}
 	}
 	slices.SortFunc(b.plan.Views, func(a, b View) int {
