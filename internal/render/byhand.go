@@ -44,27 +44,24 @@ func (p Project) hashed(r plan.Running) (plan.Stack, error) {
 	if p.compose == nil {
 		return s, nil
 	}
+	doubtful := func(svc plan.Service) bool {
+		return len(svc.Follows) > 0 && slices.ContainsFunc(r.Containers, func(c plan.Container) bool {
+			return !c.OneOff && c.Service == svc.Name && c.Hash != svc.Hash
+		})
+	}
+	if !slices.ContainsFunc(s.Services, doubtful) {
+		return s, nil
+	}
 	first := map[string]plan.Container{} // of each service, by name
-	doubtful := map[string]bool{}
 	for _, c := range r.Containers {
-		if c.OneOff {
-			continue
-		}
-		if f, ok := first[c.Service]; !ok || c.Name < f.Name {
+		if f, ok := first[c.Service]; !c.OneOff && (!ok || c.Name < f.Name) {
 			first[c.Service] = c
 		}
-		i := slices.IndexFunc(s.Services, func(svc plan.Service) bool { return svc.Name == c.Service })
-		if i >= 0 && len(s.Services[i].Follows) > 0 && c.Hash != s.Services[i].Hash {
-			doubtful[c.Service] = true
-		}
-	}
-	if len(doubtful) == 0 {
-		return s, nil
 	}
 	s.Services = slices.Clone(s.Services) // which the loader keeps
 	for i, svc := range s.Services {
 		there := func(name string) bool { _, ok := first[name]; return ok }
-		if !doubtful[svc.Name] || slices.ContainsFunc(svc.Follows, func(name string) bool { return !there(name) }) {
+		if !doubtful(svc) || slices.ContainsFunc(svc.Follows, func(name string) bool { return !there(name) }) {
 			continue
 		}
 		hash, err := p.hasher.Service(resolved(p.compose.Services[svc.Name], first))

@@ -68,47 +68,38 @@ type absence struct {
 	paths  []string
 }
 
-// ages are the times of what the services of a stack use, by service and as far as
-// they were asked for, and where they were taken from. Git's ids do not tell of
-// times: those of another commit, or of another place, are other ones, and so are
-// those of what is changed by hand.
+// ages are the times of tracked paths that services use, as far as they were asked
+// for, and where they were taken from. Git's ids do not tell of times: those of
+// another commit, or of another place, are other ones, and so are those of what is
+// changed by hand.
 type ages struct {
 	commit, dir string
-	edited      bool
 	known       map[string]time.Time
 }
 
-// agesIn gives the ages that a project has in a tree. Without another id, times
-// only change with a checkout.
-func (p Project) agesIn(tree Tree) *ages {
-	if len(p.aged) == 0 {
-		return nil
+// agesIn gives those of a tree. Without another id, times only change with a
+// checkout.
+func (l *Loader) agesIn(tree Tree) *ages {
+	if a := l.ages; a == nil || a.commit != tree.Commit() || a.dir != tree.Dir() {
+		l.ages = newAges(tree)
 	}
-	edited := false
-	for _, paths := range p.aged {
-		edited = edited || slices.ContainsFunc(paths, tree.Edited)
-	}
-	if a := p.ages; a != nil && !a.edited && !edited && a.commit == tree.Commit() && a.dir == tree.Dir() {
-		return a
-	}
-	return &ages{commit: tree.Commit(), dir: tree.Dir(), edited: edited}
+	return l.ages
+}
+
+func newAges(tree Tree) *ages {
+	return &ages{commit: tree.Commit(), dir: tree.Dir(), known: map[string]time.Time{}}
 }
 
 // touched is when what a service uses was last written, as plan.Service has it.
 func (p Project) touched(service string) time.Time {
-	paths := p.aged[service]
-	if len(paths) == 0 {
-		return time.Time{}
-	}
-	at, known := p.ages.known[service]
-	if !known {
-		at = ageOf(p.tree, paths)
-		if p.ages.known == nil {
-			p.ages.known = map[string]time.Time{}
+	return latest(p.aged[service], func(rel string) time.Time {
+		at, known := p.ages.known[rel]
+		if !known {
+			at = age(p.tree, rel)
+			p.ages.known[rel] = at
 		}
-		p.ages.known[service] = at
-	}
-	return at
+		return at
+	})
 }
 
 // look compares entries with one tree. It is for one goroutine.
@@ -116,12 +107,16 @@ type look struct {
 	loader *Loader
 	tree   Tree
 	root   string
+	edited bool              // something in the tree is
 	known  map[string]string // ids that were asked for
+	ages   *ages
 	began  time.Time
 }
 
 func (l *Loader) newLook(tree Tree) *look {
-	return &look{loader: l, tree: tree, root: tree.ID(""), known: map[string]string{}, began: time.Now()}
+	return &look{
+		loader: l, tree: tree, root: tree.ID(""), edited: tree.Edited(""), known: map[string]string{}, ages: l.agesIn(tree), began: time.Now(),
+	}
 }
 
 // another is a look of the same moment for another goroutine.
@@ -200,8 +195,9 @@ func (k *look) sameIDs(e *entry) (moved []string, ok bool) {
 func (k *look) same(s *seen, moved []string) bool {
 	leads := func() string { return k.loader.target(k.tree, place(k.tree, s.path)) }
 	if s.how == byID {
-		if k.tree.Edited(s.path) || slices.Contains(moved, folderOf(s.path)) {
-			return (s.place || !k.tree.Edited(s.path)) && leads() == s.path
+		edited := k.edited && k.tree.Edited(s.path)
+		if edited || slices.Contains(moved, folderOf(s.path)) {
+			return (s.place || !edited) && leads() == s.path
 		}
 		return true
 	}
@@ -237,10 +233,22 @@ func (k *look) stillAbsent(a *absence) bool {
 
 // give gives the project as a load of the tree would.
 func (k *look) give(e *entry) Project {
-	e.project.ages = e.project.agesIn(k.tree)
+	e.project.ages = k.agesOf(e.project)
 	p := e.project
 	p.Commit, p.tree = k.tree.Commit(), k.tree
 	return p
+}
+
+// agesOf are new ones with each look where something was changed by hand.
+func (k *look) agesOf(p Project) *ages {
+	if k.edited {
+		for _, paths := range p.aged {
+			if slices.ContainsFunc(paths, k.tree.Edited) {
+				return newAges(k.tree)
+			}
+		}
+	}
+	return k.ages
 }
 
 // forget drops what neither this round nor the two before it needed: a tree

@@ -109,12 +109,11 @@ func (c *content) line(kind, name, id string) {
 	}
 }
 
-// ageOf is when the newest of some tracked paths was last written; zero if that
-// of one can't be told. A folder is as new as the newest that is tracked in it.
-func ageOf(tree Tree, paths []string) time.Time {
+// latest is the age of the newest of some paths; zero if that of one can't be told.
+func latest(paths []string, age func(rel string) time.Time) time.Time {
 	var newest time.Time
 	for _, rel := range paths {
-		at := age(tree, rel)
+		at := age(rel)
 		if at.IsZero() {
 			return at
 		}
@@ -125,6 +124,8 @@ func ageOf(tree Tree, paths []string) time.Time {
 	return newest
 }
 
+// age is when a tracked path was last written. A folder is as new as the newest
+// that is tracked in it.
 func age(tree Tree, rel string) time.Time {
 	full := filepath.Join(tree.Dir(), rel)
 	info, err := os.Stat(full)
@@ -144,7 +145,7 @@ func age(tree Tree, rel string) time.Time {
 			below = append(below, sub)
 		}
 	}
-	return ageOf(tree, below)
+	return latest(below, func(rel string) time.Time { return age(tree, rel) })
 }
 
 // tracked adds git's id of a path, and that of what it is a link to.

@@ -107,7 +107,7 @@ type Project struct {
 	hasher         Hasher
 	// aged are the tracked paths whose times are Touched of a service, by its name.
 	aged map[string][]string
-	// ages are those times in tree, which the project was loaded from.
+	// ages are those times, and of other projects, in tree, from which it was loaded.
 	ages *ages
 	tree Tree
 }
@@ -165,6 +165,7 @@ type Loader struct {
 	schema   func() (*jsonschema.Schema, error)
 	tick     time.Duration       // see clockTick
 	cache    map[string][]*entry // by file, the newest first
+	ages     *ages               // in the tree that was looked at last
 	round    int                 // counts calls of Load
 	last     last
 	loads    atomic.Int64 // counts stacks that were loaded
@@ -245,7 +246,7 @@ func (l *last) holds(k *look, entries []*entry) bool {
 	if l.loaded.Version == 0 || l.commit != k.tree.Commit() || l.dir != k.tree.Dir() || !slices.Equal(l.entries, entries) {
 		return false
 	}
-	return !slices.ContainsFunc(entries, func(e *entry) bool { return e.project.agesIn(k.tree) != e.project.ages })
+	return !slices.ContainsFunc(entries, func(e *entry) bool { return k.agesOf(e.project) != e.project.ages })
 }
 
 // loadMissing loads, side by side, the stacks that have no entry yet.
@@ -288,9 +289,10 @@ func sideBySide(n int, worker func() (do func(int))) {
 // Discover lists the compose files of a tree: one a folder, by Compose's
 // order of preference.
 func Discover(tree Tree) []string {
-	found := map[string]string{}
 	names := fileNames()
-	for _, f := range tree.Find(names...) {
+	all := tree.Find(names...)
+	found := make(map[string]string, len(all))
+	for _, f := range all {
 		dir, base := path.Split(f)
 		old, ok := found[dir]
 		if !ok || slices.Index(names, base) < slices.Index(names, path.Base(old)) {
@@ -316,23 +318,32 @@ func overrideNames() []string {
 // name to the one that loads, and goes by its file, so that names of valid
 // stacks stay unique.
 func refuseDoubles(ps []Project) {
-	byName := map[string][]string{}
+	valid := make(map[string]int, len(ps)) // how many have a name
 	for _, p := range ps {
 		if p.Invalid == "" {
+			valid[p.Name]++
+		}
+	}
+	byName := map[string][]string{}
+	for _, p := range ps {
+		if p.Invalid == "" && valid[p.Name] > 1 {
 			byName[p.Name] = append(byName[p.Name], p.File)
 		}
 	}
 	for i, p := range ps {
-		switch files := byName[p.Name]; {
-		case p.Invalid != "" && len(files) > 0:
+		switch n := valid[p.Name]; {
+		case p.Invalid != "" && n > 0:
 			ps[i].Name = p.File
-		case p.Invalid == "" && len(files) > 1:
-			ps[i].Invalid = fmt.Sprintf("the project name %s is used by %s; set a top-level name: to tell them apart", p.Name, strings.Join(files, " and "))
+		case p.Invalid == "" && n > 1:
+			ps[i].Invalid = fmt.Sprintf("the project name %s is used by %s; set a top-level name: to tell them apart", p.Name, strings.Join(byName[p.Name], " and "))
 		}
 	}
 }
 
 func refuseCycles(ps []Project) []Project {
+	if !slices.ContainsFunc(ps, func(p Project) bool { return len(p.Requires) > 0 }) {
+		return ps // as in most repositories
+	}
 	stacks := make([]plan.Stack, len(ps))
 	for i, p := range ps {
 		stacks[i] = p.Stack

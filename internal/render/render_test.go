@@ -105,7 +105,9 @@ func (f *folder) Find(names ...string) []string {
 	return out
 }
 
-func (f *folder) Edited(name string) bool { return slices.Contains(f.edited, name) }
+func (f *folder) Edited(name string) bool {
+	return slices.ContainsFunc(f.edited, func(p string) bool { return name == "" || p == name })
+}
 
 func (f *folder) ID(name string) string {
 	h := sha256.New()
