@@ -146,6 +146,7 @@ func (r *Repository) advance(ctx context.Context, from, to plumbing.Hash) error 
 	if err := r.disk.replace(filepath.Join(r.gitDir, "index"), r.state("index.new"), 0o666, next.encode()); err != nil {
 		return fmt.Errorf("write the index: %w", err)
 	}
+	r.keepIndex(next)
 	if err := r.moveRef(r.branchRef(), from, to, r.reason(ctx, from, to)); err != nil {
 		return err
 	}
@@ -157,7 +158,7 @@ func (r *Repository) advance(ctx context.Context, from, to plumbing.Hash) error 
 
 // checkIndex refuses conflicts, and what is staged unless that is to be kept.
 func (r *Repository) checkIndex(ctx context.Context, x *index, head plumbing.Hash, changes []change) error {
-	e := edits{conflicts: x.conflicts()}
+	e := edits{conflicts: x.others().conflicts}
 	if e.conflicts == nil && !r.opt.KeepLocalChanges {
 		also := make(map[string][2]treeEntry, len(changes))
 		for _, c := range changes {

@@ -219,7 +219,8 @@ func (r *Repository) lookAhead(ctx context.Context, local plumbing.Hash) func() 
 		var s *sighting
 		x, err := r.readIndex()
 		if err == nil {
-			x.tree() // which is wanted next
+			x.tree() // this and others are wanted next
+			x.others()
 			s, err = r.work.sight(ctx, x)
 		}
 		if err != nil {

@@ -84,6 +84,31 @@ type index struct {
 	mtimeSec, mtimeNsec uint32
 
 	root plumbing.Hash // see tree
+	rare *rare         // see others
+}
+
+// rare are entries of which most indexes have none.
+type rare struct {
+	conflicts []finding // of a merge that was not finished
+	links     []string  // sorted
+}
+
+// others finds them, once: it takes a look at every entry.
+func (x *index) others() *rare {
+	if x.rare != nil {
+		return x.rare
+	}
+	x.rare = &rare{}
+	for i := range x.entries {
+		e := &x.entries[i]
+		if e.stage() != 0 && (i == 0 || x.entries[i-1].path != e.path) {
+			x.rare.conflicts = append(x.rare.conflicts, finding{e.path, "in conflict"})
+		}
+		if e.mode == modeLink {
+			x.rare.links = append(x.rare.links, e.path)
+		}
+	}
+	return x.rare
 }
 
 // tree returns the id of the tree that the index would be committed as.
@@ -161,23 +186,54 @@ func parseIndex(data []byte) (*index, error) {
 	if count < 0 || count > len(rest)/(indexEntryFixed-20) {
 		return nil, errIndex
 	}
-	x := &index{entries: make([]indexEntry, 0, count)}
-	previous := ""
-	for range count {
-		e, n, err := parseEntry(rest, version, previous)
+	x := &index{entries: make([]indexEntry, count)}
+	p := paths{ends: make([]int, 0, count)}
+	for i := range x.entries {
+		n, err := x.entries[i].parse(rest, version, &p)
 		if err != nil {
 			return nil, err
 		}
-		previous = e.path
 		rest = rest[n:]
-		x.entries = append(x.entries, e)
+	}
+	all := string(p.text)
+	start := 0
+	for i, end := range p.ends {
+		x.entries[i].path, start = all[start:end], end
 	}
 	return x, checkExtensions(rest)
 }
 
-func parseEntry(b []byte, version uint32, previous string) (e indexEntry, n int, err error) {
+// paths are those of an index, one behind the other, and where each ends. As one
+// string they are one thing to be looked at when garbage is collected, and not
+// one for each file.
+type paths struct {
+	text []byte
+	ends []int
+}
+
+// last is the path that was added last.
+func (p *paths) last() []byte {
+	switch n := len(p.ends); n {
+	case 0:
+		return nil
+	case 1:
+		return p.text
+	default:
+		return p.text[p.ends[n-2]:]
+	}
+}
+
+// add adds a path that begins as the last one did.
+func (p *paths) add(same int, rest []byte) {
+	p.text = append(append(p.text, p.last()[:same]...), rest...)
+	p.ends = append(p.ends, len(p.text))
+}
+
+// parse reads an entry, but for its path, which it adds to those of the index. It
+// returns how long the entry is.
+func (e *indexEntry) parse(b []byte, version uint32, p *paths) (n int, err error) {
 	if len(b) < indexEntryFixed {
-		return e, 0, errIndex
+		return 0, errIndex
 	}
 	be := binary.BigEndian
 	e.stamp = stamp{
@@ -193,35 +249,35 @@ func parseEntry(b []byte, version uint32, previous string) (e indexEntry, n int,
 	n = indexEntryFixed
 	if flags&flagExtended != 0 {
 		if len(b) < n+2 {
-			return e, 0, errIndex
+			return 0, errIndex
 		}
 		e.ext = be.Uint16(b[n:])
 		n += 2
 	}
 	if version == 4 {
 		strip, used := varint(b[n:])
-		if used == 0 || strip > len(previous) {
-			return e, 0, errIndex
+		if used == 0 || strip > len(p.last()) {
+			return 0, errIndex
 		}
 		n += used
 		end := bytes.IndexByte(b[n:], 0)
 		if end < 0 {
-			return e, 0, errIndex
+			return 0, errIndex
 		}
-		e.path = previous[:len(previous)-strip] + string(b[n:n+end])
-		return e, n + end + 1, nil
+		p.add(len(p.last())-strip, b[n:n+end])
+		return n + end + 1, nil
 	}
 	// The length field holds at most 4095; the terminating NUL is always there.
 	end := bytes.IndexByte(b[n:], 0)
 	if end < 0 {
-		return e, 0, errIndex
+		return 0, errIndex
 	}
-	e.path = string(b[n : n+end])
+	p.add(0, b[n:n+end])
 	n = (n + end + 8) &^ 7
 	if n > len(b) {
-		return e, 0, errIndex
+		return 0, errIndex
 	}
-	return e, n, nil
+	return n, nil
 }
 
 // varint is git's offset encoding, as in packs.

@@ -234,12 +234,7 @@ func (r *Repository) stage(ctx context.Context, t *Tree) error {
 	if err != nil {
 		return err
 	}
-	s := &stager{ctx: ctx, r: r, edited: t.edited, want: shown{}}
-	for i := range x.entries {
-		if x.entries[i].mode == modeLink {
-			s.links = append(s.links, x.entries[i].path)
-		}
-	}
+	s := &stager{ctx: ctx, r: r, edited: t.edited, want: shown{}, links: x.others().links}
 	bases := []plumbing.Hash{base}
 	if pending != nil {
 		// Half of the clone is the interrupted checkout's: a path may be linked to
@@ -302,7 +297,7 @@ func (s *stager) folder(path string, bases []plumbing.Hash, want plumbing.Hash) 
 	if err != nil {
 		return err
 	}
-	tracked := map[string]bool{}
+	tracked := make(map[string]bool, len(wanted))
 	for _, e := range wanted {
 		tracked[e.name] = true
 		if why := unsafeName(e.name); why != "" {
@@ -328,15 +323,19 @@ func (s *stager) folder(path string, bases []plumbing.Hash, want plumbing.Hash) 
 
 // had returns what the clone may hold under each name: one entry per base.
 func (s *stager) had(bases []plumbing.Hash) (map[string][]treeEntry, error) {
-	out := map[string][]treeEntry{}
+	var out map[string][]treeEntry
 	for i, b := range bases {
 		list, err := s.r.tree(b)
 		if err != nil {
 			return nil, err
 		}
+		if out == nil {
+			out = make(map[string][]treeEntry, len(list))
+		}
+		room := make([]treeEntry, len(list)*len(bases))
 		for _, e := range list {
 			if out[e.name] == nil {
-				out[e.name] = make([]treeEntry, len(bases))
+				out[e.name], room = room[:len(bases)], room[len(bases):]
 			}
 			out[e.name][i] = e
 		}

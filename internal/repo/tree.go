@@ -55,7 +55,9 @@ var errTree = errors.New("damaged tree object")
 // parseTree decodes a tree object and brings the modes that old tools wrote
 // (100664, 100600) to the two that git checks out.
 func parseTree(data []byte) ([]treeEntry, error) {
-	var list []treeEntry
+	const shortest = len("40000 a\x00") + sha1.Size
+	list := make([]treeEntry, 0, min(bytes.Count(data, []byte{0}), len(data)/shortest)) // there are some in the ids, too
+	names := string(data)                                                               // all of them as one thing for the garbage collector
 	for len(data) > 0 {
 		space := bytes.IndexByte(data, ' ')
 		if space < 1 {
@@ -66,11 +68,12 @@ func parseTree(data []byte) ([]treeEntry, error) {
 			return nil, errTree
 		}
 		data = data[space+1:]
+		at := len(names) - len(data)
 		end := bytes.IndexByte(data, 0)
 		if end < 1 || len(data) < end+1+sha1.Size {
 			return nil, errTree
 		}
-		e := treeEntry{name: string(data[:end]), mode: canonicalMode(uint32(mode))}
+		e := treeEntry{name: names[at : at+end], mode: canonicalMode(uint32(mode))}
 		copy(e.hash[:], data[end+1:])
 		data = data[end+1+sha1.Size:]
 		list = append(list, e)

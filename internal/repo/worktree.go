@@ -145,7 +145,7 @@ func (r *Repository) edits(ctx context.Context, head plumbing.Hash, pending *jou
 			states[c.path] = [2]treeEntry{c.from, c.to}
 		}
 	}
-	if e.conflicts = x.conflicts(); e.conflicts == nil {
+	if e.conflicts = x.others().conflicts; e.conflicts == nil {
 		if e.staged, err = r.staged(ctx, x, head, states); err != nil {
 			return e, err
 		}
@@ -155,16 +155,6 @@ func (r *Repository) edits(ctx context.Context, head plumbing.Hash, pending *jou
 	}
 	r.edited, r.looked = e.paths(), true
 	return e, nil
-}
-
-func (x *index) conflicts() []finding {
-	var list []finding
-	for i := range x.entries {
-		if x.entries[i].stage() != 0 && (i == 0 || x.entries[i-1].path != x.entries[i].path) {
-			list = append(list, finding{x.entries[i].path, "in conflict"})
-		}
-	}
-	return list
 }
 
 // staged lists what the index has otherwise than the head, but for what an
@@ -384,6 +374,18 @@ func (r *Repository) readIndex() (*index, error) {
 	}
 	r.indexCache, r.indexStamp = x, now
 	return x, nil
+}
+
+// keepIndex remembers the index that was just written, so that it need not be read
+// again. Nobody else has written one since: the caller holds git's lock.
+func (r *Repository) keepIndex(x *index) {
+	s, err := look(filepath.Join(r.gitDir, "index"))
+	if err != nil {
+		return
+	}
+	now := stampOf(&s.st)
+	x.mtimeSec, x.mtimeNsec = now.mtimeSec, now.mtimeNsec
+	r.indexCache, r.indexStamp = x, now
 }
 
 func (r *Repository) changes(ctx context.Context, from, to plumbing.Hash) ([]change, error) {
