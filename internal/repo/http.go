@@ -63,13 +63,12 @@ func (r *Repository) transport() (*http.Transport, error) {
 		return r.http.transport, nil
 	}
 	t := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		ForceAttemptHTTP2:     true,
-		DisableCompression:    true, // packs are compressed, and the rest is small
-		MaxIdleConns:          1,
-		IdleConnTimeout:       30 * time.Second,
-		TLSHandshakeTimeout:   min(30*time.Second, r.opt.Timeout),
-		ResponseHeaderTimeout: r.opt.Timeout,
+		Proxy:               http.ProxyFromEnvironment,
+		ForceAttemptHTTP2:   true,
+		DisableCompression:  true, // packs are compressed, and the rest is small
+		MaxIdleConns:        1,
+		IdleConnTimeout:     30 * time.Second,
+		TLSHandshakeTimeout: min(30*time.Second, r.opt.Timeout),
 	}
 	if r.opt.CAFile != "" {
 		pool, err := caPool(r.opt.CAFile)
