@@ -47,6 +47,7 @@ gitops_check_total{status="success"} 0
 # HELP gitops_deployments_active_total Stacks by their state now.
 # TYPE gitops_deployments_active_total gauge
 gitops_deployments_active_total{status="failed"} 0
+gitops_deployments_active_total{status="idle"} 0
 gitops_deployments_active_total{status="ignored"} 0
 gitops_deployments_active_total{status="invalid"} 0
 gitops_deployments_active_total{status="running"} 0
@@ -153,6 +154,7 @@ func TestTheStateOfStacksFollowsThePicture(t *testing.T) {
 	m, reg := fresh()
 	m.Looked(report.Look{Stacks: []report.Stack{{Name: "web", Status: report.Running}, {Name: "bad", Status: report.Invalid}}})
 	expect(t, reg, activeHelp+`gitops_deployments_active_total{status="failed"} 0
+gitops_deployments_active_total{status="idle"} 0
 gitops_deployments_active_total{status="ignored"} 0
 gitops_deployments_active_total{status="invalid"} 1
 gitops_deployments_active_total{status="running"} 1
@@ -160,6 +162,7 @@ gitops_deployments_active_total{status="running"} 1
 	m.Updated(report.Stack{Name: "web", Status: report.Failed})
 	m.Looked(report.Look{Error: "remote is down"}) // says nothing about stacks
 	expect(t, reg, activeHelp+`gitops_deployments_active_total{status="failed"} 1
+gitops_deployments_active_total{status="idle"} 0
 gitops_deployments_active_total{status="ignored"} 0
 gitops_deployments_active_total{status="invalid"} 1
 gitops_deployments_active_total{status="running"} 0
@@ -195,10 +198,12 @@ gitops_stack_info{commit="1a2b3c4",file="web/compose.yaml",stack="web"} 1
 # HELP gitops_stack_status 1 for the state that a stack is in, 0 for the others.
 # TYPE gitops_stack_status gauge
 gitops_stack_status{stack="db",status="failed"} 0
+gitops_stack_status{stack="db",status="idle"} 0
 gitops_stack_status{stack="db",status="ignored"} 0
 gitops_stack_status{stack="db",status="invalid"} 0
 gitops_stack_status{stack="db",status="running"} 1
 gitops_stack_status{stack="web",status="failed"} 1
+gitops_stack_status{stack="web",status="idle"} 0
 gitops_stack_status{stack="web",status="ignored"} 0
 gitops_stack_status{stack="web",status="invalid"} 0
 gitops_stack_status{stack="web",status="running"} 0
@@ -237,6 +242,7 @@ gitops_stack_info{commit="",file="b/compose.yaml",stack="web"} 1
 # HELP gitops_stack_status 1 for the state that a stack is in, 0 for the others.
 # TYPE gitops_stack_status gauge
 gitops_stack_status{stack="web",status="failed"} 0
+gitops_stack_status{stack="web",status="idle"} 0
 gitops_stack_status{stack="web",status="ignored"} 0
 gitops_stack_status{stack="web",status="invalid"} 1
 gitops_stack_status{stack="web",status="running"} 0

@@ -49,5 +49,5 @@ func (r *row) add(s report.Stack) {
 }
 
 func severity(s report.Status) int {
-	return slices.Index([]report.Status{report.Ignored, report.Running, report.Failed, report.Invalid}, s)
+	return slices.Index([]report.Status{report.Ignored, report.Idle, report.Running, report.Failed, report.Invalid}, s)
 }

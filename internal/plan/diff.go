@@ -40,8 +40,13 @@ type Difference struct {
 //	running              not on one of its networks        network
 //	running              follows a younger container       follows
 //	service not in file                                    orphan
+//
+// A stack whose services are all switched off misses neither network nor volume.
 func Differences(s Stack, r Running, o Observed) []Difference {
 	var ds []Difference
+	if s.Idle() {
+		s.Networks, s.Volumes = nil, nil
+	}
 	for _, n := range s.Networks {
 		switch have, ok := find(r.Networks, n.Name); {
 		case !ok && o.Networks[n.Name] != "":

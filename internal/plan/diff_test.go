@@ -13,6 +13,7 @@ func TestDifferences(t *testing.T) {
 	replaced := func(r *Running) {
 		r.Containers[0].ID, r.Containers[0].Created = "new", noon()
 	}
+	switchedOff := func(s *Stack) { s.Services, s.Disabled, s.Profiles = nil, []string{"app"}, []string{"tools"} }
 	in := func(state string) func(*Running) { return first(func(c *Container) { c.State = state }) }
 	for _, c := range []struct {
 		name  string
@@ -48,6 +49,9 @@ func TestDifferences(t *testing.T) {
 		{name: "a missing volume", stack: stack("web", volume("web_data", "v1")), runs: running(web), want: "volume web_data is missing"},
 		{name: "an orphan", stack: web, runs: running(stack("web", with("old"))), want: "old is no service of the stack"},
 		{name: "a service that its profile switched off", stack: stack("web", func(s *Stack) { s.Disabled = []string{"debug"} }), runs: running(stack("web", with("debug")))},
+		{name: "every service switched off, and no network", stack: stack("web", switchedOff), world: func(o *Observed) { clear(o.Networks) }},
+		{name: "every service switched off while one runs", stack: stack("web", switchedOff), runs: running(web)},
+		{name: "every service switched off, and an orphan", stack: stack("web", switchedOff), runs: running(stack("web", with("old"))), want: "old is no service of the stack"},
 		{name: "a container of compose run", stack: web, runs: running(stack("web", with("job")), func(r *Running) { r.Containers[1].OneOff = true })},
 		{name: "a follower of what still runs", stack: follower, runs: running(follower, func(r *Running) { r.Containers[1].SharesNetworkOf = "web-app" })},
 		{

@@ -45,6 +45,9 @@ type Stack struct {
 	// Disabled are names of services that exist in the file, but are switched
 	// off by their profiles: containers of theirs are no orphans.
 	Disabled []string
+	// Profiles are the profiles that would switch some of those on, sorted; given
+	// only where no service is active.
+	Profiles []string `json:",omitempty"`
 	// Networks and Volumes are the ones that the stack creates itself.
 	Networks []Resource
 	Volumes  []Resource
@@ -58,6 +61,12 @@ type Stack struct {
 	// Edited are tracked files of the stack that were changed by hand in the
 	// clone, relative to the repository's root.
 	Edited []string `json:",omitempty"`
+}
+
+// Idle says that every service is switched off by its profiles: there is
+// nothing to run. Compose makes no network and no volume for such a stack.
+func (s Stack) Idle() bool {
+	return s.Invalid == "" && s.Mode != Ignored && len(s.Services) == 0 && len(s.Disabled) > 0
 }
 
 // UsesFiles says whether a service uses files that git tracks.

@@ -86,6 +86,8 @@ func (l *ledger) status(w plan.View, ops map[plan.ID]plan.Op, refs map[string][]
 	asItRuns := func() {
 		s.Status = report.Running
 		switch {
+		case w.Settled() && w.Wanted.Idle():
+			s.Status, s.Reason = report.Idle, "no service is active, see its profiles: "+strings.Join(w.Wanted.Profiles, ", ")
 		case !w.Settled():
 			s.Status, s.Reason = report.Failed, strings.Join(slices.Concat(slices.Compact(slices.Clone(s.Differences)), w.Problems), ", ")
 		case w.Starting: // until its healthchecks speak, it is what it was

@@ -62,6 +62,20 @@ func TestThePicture(t *testing.T) {
 		d.expect("picture", d.last(), "new=running/synced")
 		d.stop()
 	})
+	bubble(t, "has a stack whose services are all switched off as idle, with nothing to be done", func(t *testing.T) {
+		w := newWorld(t, idle(stack("tools")))
+		d := start(t, w)
+		d.expect("picture", d.last(), "tools=idle/synced")
+		d.expect("runs", d.runs(), "")
+		w.push("c2", version(2, stack("tools")))
+		d.look()
+		d.expect("picture", d.last(), "tools=running/synced")
+		w.push("c3", idle(stack("tools")))
+		d.look()
+		d.expect("picture of one that was switched off while it runs", d.last(), "tools=idle/synced")
+		d.expect("runs", d.runs(), "tools=tools2")
+		d.stop()
+	})
 	bubble(t, "has two files with one name as two", func(t *testing.T) {
 		other := invalid(stack("web"))
 		other.File = "other/compose.yaml"

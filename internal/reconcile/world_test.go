@@ -89,6 +89,10 @@ func files(s plan.Stack) plan.Stack {
 }
 
 func invalid(s plan.Stack) plan.Stack { s.Invalid = "no image"; return s }
+func idle(s plan.Stack) plan.Stack {
+	s.Services, s.Disabled, s.Profiles = nil, []string{"app"}, []string{"debug"}
+	return s
+}
 func ignored(s plan.Stack) plan.Stack { s.Mode = plan.Ignored; return s }
 
 // push makes a commit.

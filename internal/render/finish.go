@@ -114,6 +114,9 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 	slices.SortFunc(p.Services, func(a, b plan.Service) int { return strings.Compare(a.Name, b.Name) })
 	p.Disabled = project.DisabledServiceNames()
 	slices.Sort(p.Disabled)
+	if len(p.Services) == 0 {
+		p.Profiles = profilesOf(project.DisabledServices)
+	}
 	if err := l.resources(p); err != nil {
 		return err
 	}
@@ -122,6 +125,16 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 		p.build = nil // nobody will ask for it
 	}
 	return nil
+}
+
+// profilesOf are the profiles of services, sorted.
+func profilesOf(services types.Services) []string {
+	var all []string
+	for _, s := range services {
+		all = append(all, s.Profiles...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // digested is a service with the digest of the files that it uses among its
@@ -142,8 +155,8 @@ func Former(s types.ServiceConfig) types.ServiceConfig {
 // supported refuses what a daemon without a person, a plugin or a terminal
 // can't do.
 func supported(p *types.Project) error {
-	if len(p.Services) == 0 {
-		return errors.New("no service is active; give the file a service, or check profiles: and COMPOSE_PROFILES")
+	if len(p.Services) == 0 && len(p.DisabledServices) == 0 {
+		return errors.New("there is no service; give the file one")
 	}
 	for name, s := range p.Services {
 		if s.Provider != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -307,6 +308,23 @@ func TestAStackThatDoesNotLoadTakesNoNameFromOneThatDoes(t *testing.T) {
 	}
 }
 
+func TestAStackWithEveryServiceSwitchedOffIsIdle(t *testing.T) {
+	text := `
+services:
+  debug: {image: debug, profiles: [tools, debug], volumes: ["data:/data"]}
+  extra: {image: extra, profiles: [tools]}
+volumes: {data: }
+`
+	p := valid(t, newFolder(t).write("web/compose.yaml", text))
+	if got := fmt.Sprintf("%t %q %v %v", p.Idle(), names(p), p.Disabled, p.Profiles); got != `true "" [debug extra] [debug tools]` {
+		t.Errorf("idle, services, disabled, profiles: %s", got)
+	}
+	p = valid(t, newFolder(t).write("web/compose.yaml", text).hide("web/.env", "COMPOSE_PROFILES=debug"))
+	if got := fmt.Sprintf("%t %q %v %v", p.Idle(), names(p), p.Disabled, p.Profiles); got != `false "debug" [extra] []` {
+		t.Errorf("with a profile: %s", got)
+	}
+}
+
 func TestEnvFilesIncludeExtendsAndProfilesWork(t *testing.T) {
 	f := newFolder(t).
 		write("web/compose.yaml", `
@@ -460,7 +478,6 @@ func TestWhatDoesNotLoadSaysWhereAndWhy(t *testing.T) {
 		"no time at all":     {text: "services: {app: {image: a, pull_policy: every_0s}}", want: []string{"services.app", "pull_policy", "every_0s", "more than 0"}},
 		"two of one name":    {text: "services: {a: {image: a, container_name: xx}, b: {image: a, container_name: xx}}", want: []string{"container name"}},
 		"named and scaled":   {text: "services: {a: {image: a, container_name: xx, scale: 2}}", want: []string{"container_name", "unique"}},
-		"nothing active":     {text: "services: {a: {image: a, profiles: [x]}}", want: []string{"COMPOSE_PROFILES"}},
 		"a provider":         {text: "services: {a: {provider: {type: x}}}", want: []string{"services.a.provider"}},
 		"bad override":       {text: "services: {app: {image: a}}", files: map[string]string{"web/compose.override.yml": "services: ["}, want: []string{"web/compose.override.yml", "line 1"}},
 	} {

@@ -8,7 +8,7 @@ import "time"
 // gitops_deployments_active_total.
 type Status string
 
-// The four states a stack can be in.
+// The states a stack can be in.
 const (
 	// Running: everything that should run does, or is done.
 	Running Status = "running"
@@ -19,10 +19,13 @@ const (
 	Invalid Status = "invalid"
 	// Ignored: gitops.ignore=true.
 	Ignored Status = "ignored"
+	// Idle: every service is switched off by its profiles, so that there is
+	// nothing to run.
+	Idle Status = "idle"
 )
 
 // Statuses are all values of Status.
-func Statuses() []Status { return []Status{Failed, Ignored, Invalid, Running} }
+func Statuses() []Status { return []Status{Failed, Idle, Ignored, Invalid, Running} }
 
 // Result is what a check did to a stack, one of the label values of
 // gitops_deployments_operations_total.

@@ -109,7 +109,7 @@ func newView(s Status, show string) view {
 	v := view{Status: s, Show: show, Good: s.Synced, Headline: headline(s)}
 	all := filter{Name: "all", Count: len(s.Stacks), On: true}
 	v.Filters = []filter{all}
-	for _, name := range []string{"running", "failed", "invalid", "ignored", "held"} {
+	for _, name := range []string{"running", "failed", "invalid", "idle", "ignored", "held"} {
 		f := filter{Name: name, On: name == show}
 		for _, stack := range s.Stacks {
 			if shows(name, stack) {

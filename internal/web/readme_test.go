@@ -41,7 +41,7 @@ func TestTheREADMEShowsEveryFieldOfTheStatus(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("it has\n%v, there is\n%v", slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(want)))
 	}
-	for _, value := range []any{report.Running, report.Failed, report.Invalid, report.Ignored, report.Synced, report.Applying, report.Deferred, report.Waiting, report.Unknown} {
+	for _, value := range []any{report.Running, report.Failed, report.Invalid, report.Ignored, report.Idle, report.Synced, report.Applying, report.Deferred, report.Waiting, report.Unknown} {
 		if word := reflect.ValueOf(value).String(); !strings.Contains(after, "`"+word+"`") {
 			t.Errorf("nothing is said of %s", word)
 		}

@@ -79,7 +79,7 @@ func (s *Server) overview(r *http.Request, detailed bool) Status {
 
 // settled says that there is nothing to be done about a stack.
 func settled(s report.Stack) bool {
-	return s.Status == report.Ignored || s.Status == report.Running && (s.Sync == report.Synced || s.Sync == report.Unknown)
+	return s.Status == report.Ignored || (s.Status == report.Running || s.Status == report.Idle) && (s.Sync == report.Synced || s.Sync == report.Unknown)
 }
 
 func sorted(stacks []report.Stack) []report.Stack {
