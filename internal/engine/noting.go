@@ -19,11 +19,19 @@ type noting struct {
 }
 
 func (n noting) ContainerCreate(ctx context.Context, c *container.Config, h *container.HostConfig, nc *network.NetworkingConfig, p *ocispec.Platform, name string) (container.CreateResponse, error) {
-	defer n.sight.doubtVolumes() // it makes those that it mounts
+	if mountsVolumes(c, h) {
+		defer n.sight.doubtVolumes() // it makes those that are not there
+	}
 	made, err := n.APIClient.ContainerCreate(ctx, c, h, nc, p, name)
 	n.sight.named(name, made.ID)
 	n.sight.doubt(made.ID)
 	return made, err
+}
+
+// mountsVolumes says whether a container that is created so may have volumes,
+// besides those that its image declares: these have no names that anybody wants.
+func mountsVolumes(c *container.Config, h *container.HostConfig) bool {
+	return c != nil && len(c.Volumes) > 0 || h != nil && (len(h.Mounts) > 0 || len(h.Binds) > 0)
 }
 
 func (n noting) ContainerStart(ctx context.Context, id string, o container.StartOptions) error {
@@ -63,7 +71,9 @@ func (n noting) ContainerRename(ctx context.Context, id, name string) error {
 
 func (n noting) ContainerRemove(ctx context.Context, id string, o container.RemoveOptions) error {
 	defer n.sight.doubt(id)
-	defer n.sight.doubtVolumes()
+	if o.RemoveVolumes {
+		defer n.sight.doubtVolumes()
+	}
 	return n.APIClient.ContainerRemove(ctx, id, o)
 }
 
@@ -78,12 +88,12 @@ func (n noting) NetworkRemove(ctx context.Context, id string) error {
 }
 
 func (n noting) NetworkConnect(ctx context.Context, id, container string, s *network.EndpointSettings) error {
-	defer n.sight.doubtNetworks(container)
+	defer n.sight.doubt(container)
 	return n.APIClient.NetworkConnect(ctx, id, container, s)
 }
 
 func (n noting) NetworkDisconnect(ctx context.Context, id, container string, force bool) error {
-	defer n.sight.doubtNetworks(container)
+	defer n.sight.doubt(container)
 	return n.APIClient.NetworkDisconnect(ctx, id, container, force)
 }
 

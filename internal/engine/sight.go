@@ -107,7 +107,12 @@ func (s *sight) hear(m events.Message) {
 	case events.ContainerEventType:
 		s.doubt(m.Actor.ID)
 	case events.NetworkEventType:
-		s.doubtNetworks(m.Actor.Attributes["container"]) // it is named when it connects or disconnects
+		switch container := m.Actor.Attributes["container"]; {
+		case container == "":
+			s.doubtNetworks()
+		default: // it connects or disconnects, which is no change of the network
+			s.doubt(container)
+		}
 	case events.VolumeEventType:
 		s.doubtVolumes()
 	default: // images are always listed
@@ -151,9 +156,8 @@ func (s *sight) doubt(ids ...string) {
 	}
 }
 
-// doubtNetworks notes that networks, and these containers, may have changed.
-func (s *sight) doubtNetworks(containers ...string) {
-	s.doubt(containers...)
+// doubtNetworks notes that networks may have changed.
+func (s *sight) doubtNetworks() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.doubts.networks = true

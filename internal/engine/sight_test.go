@@ -18,6 +18,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
@@ -267,7 +268,16 @@ func TestOnlyWhatChangedIsAskedFor(t *testing.T) {
 		{"the same by the name that it was made with", func(_ *told, e *Engine) {
 			_, _ = e.api.ContainerCreate(context.Background(), nil, nil, nil, nil, "3c0ffee00000_web-app-1")
 			_ = e.api.ContainerStart(context.Background(), "3c0ffee00000_web-app-1", container.StartOptions{})
+		}, "containers(1)"},
+		{"a container that mounts a volume, before the event comes", func(_ *told, e *Engine) {
+			mounts := []mount.Mount{{Type: mount.TypeVolume, Source: "data", Target: "/data"}}
+			_, _ = e.api.ContainerCreate(context.Background(), nil, &container.HostConfig{Mounts: mounts}, nil, nil, "web-app-1")
 		}, "containers(1) volumes"},
+		{"a container that joins a network", func(f *told, _ *Engine) {
+			m := event(events.NetworkEventType, events.ActionConnect, "n")
+			m.Actor.Attributes = map[string]string{"container": idOf(1)}
+			f.tell(m)
+		}, "containers(1)"},
 		{"the same by another name", func(_ *told, e *Engine) {
 			_ = e.api.ContainerStart(context.Background(), "web-app-1", container.StartOptions{})
 		}, everything},

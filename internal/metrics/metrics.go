@@ -118,6 +118,9 @@ func (m *Metrics) Ended(c report.Check) {
 
 // operations counts the single operations of a check.
 func (m *Metrics) operations(c report.Check) {
+	if len(c.Operations) == 0 {
+		return
+	}
 	failed := map[string]bool{} // before this check
 	for _, s := range c.Stacks {
 		failed[s.Name] = s.Error != ""

@@ -35,6 +35,8 @@ type journal struct {
 	// lines are the entries as they were last written, but for those that may have
 	// changed since: most do not from one operation to the next.
 	lines map[string][]byte
+	// written is what was last written, for its room.
+	written []byte
 	// version counts changes.
 	version uint64
 	dirty   bool
@@ -208,12 +210,12 @@ func (j *journal) write() error {
 	return writeWhole(j.path, b)
 }
 
-// encode gives the journal as JSON.
+// encode gives the journal as JSON. It is good until the next call.
 func (j *journal) encode() ([]byte, error) {
 	if j.lines == nil {
 		j.lines = map[string][]byte{}
 	}
-	b := fmt.Appendf(nil, `{"v":%d,"stacks":{`, j.V)
+	b := fmt.Appendf(j.written[:0], `{"v":%d,"stacks":{`, j.V)
 	for i, name := range slices.Sorted(maps.Keys(j.Stacks)) {
 		line := j.lines[name]
 		if line == nil {
@@ -237,7 +239,8 @@ func (j *journal) encode() ([]byte, error) {
 		}
 		b = append(append(b, ",\n\"images\":"...), images...)
 	}
-	return append(b, "}\n"...), nil
+	j.written = append(b, "}\n"...)
+	return j.written, nil
 }
 
 // writeWhole replaces a file at once: a kill leaves the old or the new one.

@@ -388,7 +388,8 @@ func (r *Reconciler) end(operations context.Context, t *task) {
 	r.advance(operations)
 }
 
-// advance lets operations begin, and takes in those that are not to.
+// advance lets operations begin, takes in those that are not to, and has what all
+// that is to be remembered of written, once.
 func (r *Reconciler) advance(operations context.Context) {
 	if r.stopping {
 		return
@@ -413,7 +414,6 @@ func (r *Reconciler) finished(t *task) {
 	if t.Kind == plan.Pull && t.err == nil && !t.missed() {
 		r.images.pulled(t.project.Services, r.journal)
 	}
-	r.journal.save()
 	if c.open--; c.open == 0 {
 		r.ended(c)
 	}
@@ -488,7 +488,9 @@ func (r *Reconciler) drain(cancel context.CancelCauseFunc) error {
 		t := <-r.executor.results
 		r.executor.end(t)
 		r.finished(t)
+		r.journal.save()
 	}
+	r.journal.save()
 	return nil
 }
 

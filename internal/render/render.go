@@ -168,6 +168,7 @@ type Loader struct {
 	ages     *ages               // in the tree that was looked at last
 	round    int                 // counts calls of Load
 	last     last
+	found    found
 	loads    atomic.Int64 // counts stacks that were loaded
 	// library is held while compose-go's own loader runs: it keeps a list of files
 	// without a lock.
@@ -206,7 +207,7 @@ func New(o Options) *Loader {
 // changed, see entry; that goes for invalid ones, too. Two trees that are loaded
 // in turns do not disturb each other.
 func (l *Loader) Load(ctx context.Context, tree Tree) (Loaded, error) {
-	files := Discover(tree)
+	files := l.discover(tree)
 	look := l.newLook(tree)
 	entries := make([]*entry, len(files))
 	sideBySide(len(files), func() func(int) {
@@ -284,6 +285,20 @@ func sideBySide(n int, worker func() (do func(int))) {
 		})
 	}
 	wg.Wait()
+}
+
+// found are the compose files of a tree with an id.
+type found struct {
+	root  string
+	files []string
+}
+
+// discover is Discover, which is asked for the same tree again and again.
+func (l *Loader) discover(tree Tree) []string {
+	if root := tree.ID(""); root == "" || l.found.root != root {
+		l.found = found{root, Discover(tree)}
+	}
+	return l.found.files
 }
 
 // Discover lists the compose files of a tree: one a folder, by Compose's

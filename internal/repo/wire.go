@@ -41,7 +41,7 @@ type pktReader struct {
 }
 
 func newPktReader(r io.Reader) *pktReader {
-	return &pktReader{r: bufio.NewReaderSize(r, 1<<16)}
+	return &pktReader{r: bufio.NewReaderSize(r, 1<<13)}
 }
 
 // next returns the next line; the bytes are good until the following call.
@@ -58,7 +58,7 @@ func (p *pktReader) next() ([]byte, pktKind, error) {
 		return nil, [...]pktKind{pktFlush, pktDelim, pktEnd}[n], nil
 	}
 	if cap(p.buf) < int(n) {
-		p.buf = make([]byte, maxPkt)
+		p.buf = make([]byte, max(int(n), min(2*cap(p.buf), maxPkt))) // few lines are long, but in a pack all are
 	}
 	p.buf = p.buf[:n-4]
 	if _, err := io.ReadFull(p.r, p.buf); err != nil {

@@ -119,6 +119,7 @@ type History struct {
 
 	mu      sync.Mutex
 	now     Overview
+	own     bool // nobody else has the list of now's stacks
 	changed chan struct{}
 }
 
@@ -141,7 +142,7 @@ func (h *History) Looked(l Look) {
 		o.Look = l
 		o.Problem = problem(l.Error)
 		if l.Stacks != nil {
-			o.Stacks = l.Stacks
+			o.Stacks, h.own = l.Stacks, false
 		}
 	})
 }
@@ -152,12 +153,14 @@ func (h *History) Updated(s Stack) {
 	h.change(func(o *Overview) {
 		for i, old := range o.Stacks {
 			if old.Name == s.Name && old.File == s.File {
-				o.Stacks = slices.Clone(o.Stacks) // snapshots share the old one
+				if !h.own {
+					o.Stacks, h.own = slices.Clone(o.Stacks), true
+				}
 				o.Stacks[i] = s
 				return
 			}
 		}
-		o.Stacks = append(slices.Clip(o.Stacks), s)
+		o.Stacks, h.own = append(slices.Clip(o.Stacks), s), true
 	})
 }
 
@@ -177,7 +180,7 @@ func (h *History) Ended(c Check) {
 		}
 		o.Problem = problem(c.Error)
 		if c.Final != nil {
-			o.Stacks = c.Final
+			o.Stacks, h.own = c.Final, false
 		}
 	})
 }
@@ -203,6 +206,7 @@ func (h *History) Pulling(p Pull, ended bool) {
 func (h *History) Snapshot() Overview {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.own = false
 	return h.now
 }
 
