@@ -648,6 +648,32 @@ services:
 	}
 }
 
+func TestAnImageOfAnotherServicesBuildIsNotPulled(t *testing.T) {
+	h := newHost(t)
+	// Nobody answers there.
+	image := "127.0.0.1:9/" + h.project("web") + ":1"
+	t.Cleanup(func() { h.forget(image) })
+	h.write("web/app/Dockerfile", "FROM "+baseImage+"\nCOPY version /version\n")
+	h.write("web/app/version", "1\n")
+	h.stack("web", fmt.Sprintf(`
+services:
+  app: {image: %[1]q, command: RUN, stop_grace_period: 0s}
+  maker: {build: ./app, image: %[1]q, pull_policy: always, command: RUN, stop_grace_period: 0s}
+`, image))
+	h.push("add")
+	if st := h.first().stack(t, h.project("web")); !running(st) {
+		t.Fatalf("web is %s: %s", st.Status, st.Error)
+	}
+	h.write("web/app/version", "2\n")
+	h.push("change the context")
+	h.settle()
+	for service, id := range h.runs("web", "app", "maker") {
+		if got := h.exec(id, "cat", "/version"); got != "2" {
+			t.Errorf("%s has version %s", service, got)
+		}
+	}
+}
+
 func TestAnEngineThatDoesNotBuildFailsTheStackWithTheReason(t *testing.T) {
 	for path, kit := range map[string]string{"/build": "0", "/grpc": "1", "/session": ""} {
 		t.Run(path, func(t *testing.T) {

@@ -11,8 +11,10 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/containerd/errdefs"
 	"github.com/docker/compose/v2/pkg/api"
+	"github.com/docker/docker/api/types/versions"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
@@ -28,7 +30,6 @@ func (e *Engine) build(ctx context.Context, p render.Project, services []string)
 		return err
 	}
 	defer release()
-	slices.Sort(services)
 	failed := func(err error, said string) error {
 		err = fmt.Errorf("build %s: %w", strings.Join(services, ", "), err)
 		if said == "" {
@@ -55,7 +56,18 @@ func (e *Engine) build(ctx context.Context, p render.Project, services []string)
 	case !kit && errdefs.IsPermissionDenied(err): // which no step of a build is
 		return failed(cantBuild("/build", "403"), "")
 	}
+	if version := e.api.ClientVersion(); kit && versions.LessThan(version, namedContexts) && slices.ContainsFunc(services, func(name string) bool { return hasContexts(project.Services[name]) }) {
+		err = fmt.Errorf("%w (additional_contexts are too new for what this engine builds with, API %s: make \"# syntax=docker/dockerfile:1\" the first line of the Dockerfile, or take an engine from 23.0 on)", err, version)
+	}
 	return failed(err, out.said())
+}
+
+// namedContexts is the first API version whose engine builds with additional
+// contexts by itself; ones before fetch what can.
+const namedContexts = "1.42"
+
+func hasContexts(s types.ServiceConfig) bool {
+	return s.Build != nil && len(s.Build.AdditionalContexts) > 0
 }
 
 // hasBuildKit says why the engine's BuildKit can't be used. The SDK would not

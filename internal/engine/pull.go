@@ -6,6 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -29,28 +32,67 @@ const (
 
 // Pull brings every image of a project here, pulled or built, and touches no
 // container. When it returns without an error, Up needs no registry.
+//
+// As with Compose, an image that a service of the project builds is there for its
+// other services too, and is built where it was to be pulled and can't be.
 func (e *Engine) Pull(ctx context.Context, p render.Project) error {
 	project, err := p.Compose()
 	if err != nil {
 		return err
 	}
+	builders := builders(p, project)
 	g, pullCtx := errgroup.WithContext(ctx)
-	var build []string
+	var mu sync.Mutex
+	build := map[string]bool{}
+	var built []plan.Service // by another service, once that was done
 	for _, svc := range p.Services {
-		s := project.Services[svc.Name]
-		if svc.Pull == plan.PullBuild {
-			build = append(build, svc.Name)
+		s, builder := project.Services[svc.Name], builders[svc.Image]
+		switch {
+		case svc.Pull == plan.PullBuild:
+			build[svc.Name] = true
+			continue
+		case builder != "" && builder != svc.Name && svc.Pull != plan.PullAlways:
+			built = append(built, svc)
 			continue
 		}
-		g.Go(func() error { return e.need(pullCtx, s, svc) })
+		g.Go(func() error {
+			err := e.need(pullCtx, s, svc)
+			if err == nil || builder == "" || svc.Pull == plan.PullNever || pullCtx.Err() != nil {
+				return err
+			}
+			e.o.Logger.Warn("an image can't be pulled, and is built", "stack", p.Name, "image", svc.Image, "err", err)
+			mu.Lock()
+			defer mu.Unlock()
+			build[builder] = true
+			return nil
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
 	if len(build) > 0 {
-		return e.build(ctx, p, build)
+		if err := e.build(ctx, p, slices.Sorted(maps.Keys(build))); err != nil {
+			return err
+		}
+	}
+	for _, svc := range built {
+		if err := e.need(ctx, project.Services[svc.Name], svc); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// builders are services with a build section, by the image that they make. Of
+// several, the first one by name is given.
+func builders(p render.Project, project *types.Project) map[string]string {
+	m := map[string]string{}
+	for _, svc := range p.Services { // sorted by name
+		if project.Services[svc.Name].Build != nil && m[svc.Image] == "" {
+			m[svc.Image] = svc.Name
+		}
+	}
+	return m
 }
 
 // need pulls a service's image unless its policy is content with what is here.
