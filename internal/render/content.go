@@ -20,8 +20,8 @@ import (
 )
 
 // contents digests, for each service, what it uses and what the configuration
-// only names: bind-mounted files and folders, configs, secrets, build contexts
-// and how they are built. Git's own ids stand for what it tracks, so that no
+// only names: bind-mounted files and folders, configs, secrets, seccomp profiles,
+// build contexts and how they are built. Git's own ids stand for what it tracks, so that no
 // file is read; of untracked ones only configs and secrets count, as nobody
 // but a person writes those. Who mounts the whole repository, as the daemon does,
 // sees it change with every commit and is not recreated for that. built is the project with the paths that stay the
@@ -48,6 +48,11 @@ func (l *Loader) contents(p, built *types.Project, in *inputs) (map[string]conte
 			}
 			c.part = "" // it is the service's own, and has its key
 			c.add("build", "how", sumOf(string(how)))
+		}
+		for _, opt := range s.SecurityOpt {
+			if err := c.seccomp(p, opt); err != nil {
+				return nil, fmt.Errorf("services.%s.security_opt: %w", name, err)
+			}
 		}
 		for _, use := range s.Configs {
 			if err := c.object("config", use.Source, types.FileObjectConfig(p.Configs[use.Source])); err != nil {
@@ -165,6 +170,27 @@ func (c *content) tracked(kind, full string) (found bool) {
 		}
 	}
 	return found
+}
+
+// seccomp adds the profile that an option of security_opt names. The SDK reads it
+// when it makes the container, and not from the host.
+func (c *content) seccomp(p *types.Project, opt string) error {
+	i := strings.IndexAny(opt, "=:")
+	if i < 0 || opt[:i] != "seccomp" || opt[i+1:] == "unconfined" || opt[i+1:] == "builtin" {
+		return nil
+	}
+	full := p.RelativePath(opt[i+1:])
+	c.part = "seccomp"
+	if c.tracked("seccomp", full) {
+		return nil
+	}
+	id, err := contentID(full)
+	if err != nil {
+		return fmt.Errorf("the daemon has to read the seccomp profile %s: %w; put it into the repository", opt[i+1:], err)
+	}
+	c.in.add(full)
+	c.add("seccomp", opt[i+1:], id)
+	return nil
 }
 
 // object adds a config or a secret.

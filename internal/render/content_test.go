@@ -26,6 +26,9 @@ services:
   hidden: {image: a, secrets: [h]}
   built: {build: {context: ./src, args: {A: "${ARG:-1}"}}}
   env: {image: a, env_file: a.env}
+  profiled: {image: a, security_opt: ["no-new-privileges:true", "seccomp=./seccomp.json"]}
+  labelled: {image: a, label_file: ./a.labels}
+  elsewhere: {extends: {file: ../shared/base.yaml, service: base}}
   plain: {image: a}
 configs: {c: {file: ./c.conf}, i: {content: "x${INLINE:-1}"}}
 secrets: {s: {file: ./s.key}, h: {file: ./h.key}, v: {environment: TOKEN}}
@@ -47,12 +50,16 @@ func TestOnlyTheServicesThatUseWhatChangedHaveAnotherHash(t *testing.T) {
 		"a build context":          {func(f *folder) { f.write("web/src/Dockerfile", "2") }, "built"},
 		"a build argument":         {func(f *folder) { f.write("web/.env", "TOKEN=1\nARG=2") }, "built"},
 		"an env file":              {func(f *folder) { f.write("web/a.env", "A=2") }, "env"},
+		"a seccomp profile":        {func(f *folder) { f.write("web/seccomp.json", "[]") }, "profiled"},
+		"a label file":             {func(f *folder) { f.write("web/a.labels", "a=2") }, "labelled"},
+		"a file that is extended":  {func(f *folder) { f.write("shared/base.yaml", "services: {base: {image: b}}") }, "elsewhere"},
 		"something else":           {func(f *folder) { f.write("web/README.md", "2").write("other/x", "2") }, ""},
 	} {
 		t.Run(what, func(t *testing.T) {
 			f := newFolder(t).write("web/compose.yaml", everything).write("web/.env", "TOKEN=1").write("web/a.env", "A=1").
 				write("web/conf/file", "1").write("web/conf/other", "1").hide("web/data/db", "1").write("web/c.conf", "1").
-				write("web/s.key", "1").hide("web/h.key", "1").write("web/src/Dockerfile", "1")
+				write("web/s.key", "1").hide("web/h.key", "1").write("web/src/Dockerfile", "1").
+				write("web/seccomp.json", "{}").write("web/a.labels", "a=1").write("shared/base.yaml", "services: {base: {image: a}}")
 			l := loader(f)
 			before := validOf(t, l, f)
 			c.change(f)
@@ -258,5 +265,16 @@ networks: {default: {driver_opts: {a: b}}}
 	}
 	if s := service(t, p, "app"); s.Scale != 2 {
 		t.Errorf("scale %d", s.Scale)
+	}
+}
+
+func TestASeccompProfileThatIsNotThereIsRefused(t *testing.T) {
+	for name, opt := range map[string]string{"beside the file": "seccomp=./none.json", "on the host": "seccomp:/etc/docker/none.json"} {
+		t.Run(name, func(t *testing.T) {
+			f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, security_opt: ['"+opt+"']}}")
+			if why := invalid(t, f); !strings.Contains(why, "services.app.security_opt") || !strings.Contains(why, "none.json") {
+				t.Errorf("invalid: %q", why)
+			}
+		})
 	}
 }

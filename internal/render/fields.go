@@ -96,6 +96,7 @@ func (l *Loader) fields(p *types.Project, s types.ServiceConfig, dir string, use
 		f.object("secret", use.Source, use, types.FileObjectConfig(p.Secrets[use.Source]), used)
 	}
 	f.content("build", used.parts["build"])
+	f.content("security_opt", used.parts["seccomp"])
 	f.rest(s)
 	if len(f.errs) > 0 {
 		return nil, f.errs[0]
