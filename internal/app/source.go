@@ -42,6 +42,10 @@ func (s source) Stage(ctx context.Context, commit string) (reconcile.Tree, error
 	return s.repo.Stage(ctx, commit)
 }
 
+func (s source) Renamed(ctx context.Context, from, to string, were, are []string) (map[string]string, error) {
+	return s.repo.Renamed(ctx, from, to, were, are)
+}
+
 func (s source) Checkout(ctx context.Context, commit string) error {
 	return s.repo.Checkout(ctx, commit)
 }

@@ -17,7 +17,8 @@ import (
 //	is ignored                                  nothing
 //	name is taken by a project not ours         hold: foreign
 //	name is taken by the project of another
-//	file in git, which is invalid               hold: invalid
+//	file in git, which is invalid, or that may
+//	be what an invalid file is now              hold: invalid
 //	is busy with an earlier check               hold: busy
 //	is the controller, and differs              see own.go
 //	changes a volume's definition               hold: data
@@ -53,6 +54,7 @@ import (
 //	is the controller                           hold: controller
 //	has an heir, a stack that takes its place,
 //	that is held                                nothing: it goes on meanwhile
+//	may be what an invalid file of git is now   hold: needs
 //	is busy                                     hold: busy
 //	stop failed, pause not over                 hold: retry
 //	otherwise                                   stop
@@ -86,7 +88,7 @@ func newBuilder(st State, p Policy) *builder {
 		running: make(lookup[Running], len(st.Observed.Running)),
 		wanted:  make(lookup[Stack], len(st.Wanted)), diffs: make(map[string][]Difference, len(st.Wanted)),
 		held: map[string]Held{}, up: map[string]Op{}, stop: map[string]Op{}, makeRoom: map[string]Op{},
-		heir: map[string]string{}, handsOff: map[string]bool{}, displaced: map[string]bool{}, deps: map[string][]dep{}, stays: map[string]map[string]bool{},
+		heir: map[string]string{}, heirFile: map[string]string{}, handsOff: map[string]bool{}, displaced: map[string]bool{}, deps: map[string][]dep{}, stays: map[string]map[string]bool{},
 	}
 	for i, r := range st.Observed.Running {
 		b.running[r.Project] = &st.Observed.Running[i]
@@ -129,6 +131,15 @@ func (b *builder) build() {
 	b.wake()
 }
 
+// HeirOf gives the file of a project's heir as it is remembered once a state was
+// planned for.
+func (p Plan) HeirOf(project string, st State) string {
+	if file, found := p.Heirs[project]; found {
+		return file
+	}
+	return st.Memory[project].Heir
+}
+
 // heirs are what is to be remembered of heirs.
 func (b *builder) heirs() map[string]string {
 	files := map[string]string{}
@@ -137,8 +148,8 @@ func (b *builder) heirs() map[string]string {
 			files[project] = ""
 		}
 	}
-	for project, heir := range b.heir {
-		files[project] = b.wanted.at(heir).File
+	for project, file := range b.heirFile {
+		files[project] = file
 	}
 	if len(files) == 0 {
 		return nil
@@ -162,9 +173,11 @@ type builder struct {
 	makeRoom map[string]Op   // Stops of some services of stacks that come up again
 	doubts   []Doubt
 
-	// heir is the stack that takes the place of a project of ours. displaced are
-	// those whose name another stack has now.
+	// heir is the stack that takes the place of a project of ours, heirFile the file
+	// that is to be remembered for it. displaced are those whose name another stack
+	// has now.
 	heir      map[string]string
+	heirFile  map[string]string
 	handsOff  map[string]bool // projects of stacks that are ignored, see isHandsOff
 	displaced map[string]bool
 	// deps are what an Up waits for, by stack, see moves.go.
@@ -221,6 +234,9 @@ func (b *builder) decide(s Stack) {
 		return
 	case b.brokenOwner(s) != "":
 		b.hold(s, HeldInvalid, fmt.Sprintf("the project name %s is used by %s too, from which it runs and which does not load; mend or remove that file, or set another name:", s.Name, b.brokenOwner(s)))
+		return
+	case b.displaced[s.Name] && b.ix.wanted.at(b.heirFile[s.Name]).Invalid != "":
+		b.hold(s, HeldInvalid, fmt.Sprintf("what runs as %s may be what %s is now, which does not load; mend or remove that file, or set another name:", s.Name, b.heirFile[s.Name]))
 		return
 	case b.state.Busy[s.Name]:
 		b.hold(s, HeldBusy, "an operation still runs")

@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"path"
 	"slices"
 	"strconv"
 )
@@ -19,6 +20,7 @@ import (
 //	it has the project's file, under another name
 //	it was found to be the heir before, and held
 //	it has the same compose file, by git's id, in another folder
+//	it is invalid and may be the same stack, see mayBe
 //	it is new and not ignored, and at least half of the project's services are
 //	in it, by name and image: of those that the clone's head has, or of those that run
 //
@@ -40,7 +42,7 @@ func (b *builder) lineage() {
 		s, wanted := b.wanted.find(r.Project)
 		if !wanted && b.removed(r) {
 			if heir, ok := b.findHeir(r, file); ok {
-				b.heir[r.Project] = heir
+				b.inherits(heir, r.Project)
 			}
 		}
 		if !wanted || !r.Ours {
@@ -50,12 +52,16 @@ func (b *builder) lineage() {
 			continue
 		}
 		t, goesOn := b.ix.wanted.find(file)
-		if (!goesOn || t.Name == r.Project) && !b.comesFromAnother(s) {
+		if s.Invalid != "" && !goesOn { // its name is a guess, which may not hold
+			b.heirFile[r.Project] = s.File
+			continue
+		}
+		if (!goesOn || t.Name == r.Project) && !b.comesFromAnother(s) && !b.mayBeBroken(r, file) {
 			continue
 		}
 		b.displaced[r.Project] = true
 		if heir, ok := b.findHeir(r, file); ok {
-			b.heir[r.Project] = heir
+			b.inherits(heir, r.Project)
 		}
 	}
 	for _, project := range sortedKeys(b.state.Busy) { // what does not run yet may do so soon
@@ -65,13 +71,52 @@ func (b *builder) lineage() {
 		if b.heir[project] != "" || s.File == file {
 			continue
 		}
-		if heir, ok := b.findHeir(r, file); ok && heir != project {
-			b.heir[project] = heir
+		switch heir, ok := b.findHeir(r, file); {
+		case !ok:
+		case heir.Name == project && heir.Invalid != "": // what it is called is a guess
+			b.heirFile[project] = heir.File
+		case heir.Name != project:
+			b.inherits(heir, project)
 			if s.Name == "" {
 				b.holdRemoved(r, HeldBusy, "an operation still runs")
 			}
 		}
 	}
+}
+
+// inherits lets a stack be the heir of a project.
+func (b *builder) inherits(heir Stack, project string) {
+	b.heir[project], b.heirFile[project] = heir.Name, heir.File
+}
+
+// mayBe says whether an invalid stack may be the one that a project is of, although
+// its file is another one and its name is not known: git takes its file for that
+// one's, or for that of the heir found before; or it is in the same folder. If
+// nothing at all is known of the project but that it was ours, as after the loss of
+// the journal, it may be any stack that is new.
+func (b *builder) mayBe(s Stack, r Running, file string) bool {
+	if s.Invalid == "" {
+		return false
+	}
+	rec := b.state.Memory[r.Project]
+	_, goesOn := b.ix.wanted.find(file)
+	unknown := hasContainers(r) && rec.File == "" && rec.Heir == "" && b.state.Local == b.state.Remote
+	switch {
+	case s.From != "":
+		return s.From == file || rec.inherits(s.From)
+	case unknown && b.isNew(s):
+		return true
+	default:
+		return file != "" && !goesOn && path.Dir(s.File) == path.Dir(file)
+	}
+}
+
+// mayBeBroken says whether there is an invalid stack that a project may be of.
+func (b *builder) mayBeBroken(r Running, file string) bool {
+	rec := b.state.Memory[r.Project]
+	return slices.ContainsFunc(b.state.Wanted, func(s Stack) bool {
+		return s.Invalid != "" && s.Name != r.Project && (rec.inherits(s.File) || b.mayBe(s, r, file))
+	})
 }
 
 // isHandsOff says whether a project is that of a stack which is ignored, by what
@@ -106,11 +151,11 @@ func (b *builder) fileOf(r Running) string {
 	return file
 }
 
-func (b *builder) findHeir(r Running, file string) (string, bool) {
+func (b *builder) findHeir(r Running, file string) (Stack, bool) {
 	rec := b.state.Memory[r.Project]
 	blobs := []string{rec.Blob}
 	for _, s := range b.state.Before {
-		if s.Name == r.Project || s.File == rec.Heir {
+		if s.Name == r.Project || rec.inherits(s.File) {
 			blobs = append(blobs, s.Blob)
 		}
 	}
@@ -120,8 +165,10 @@ func (b *builder) findHeir(r Running, file string) (string, bool) {
 	for _, s := range b.state.Wanted {
 		n := 0
 		switch {
-		case s.File == file || s.File == rec.Heir:
-			return s.Name, true
+		case s.File == file || rec.inherits(s.File):
+			return s, true
+		case b.mayBe(s, r, file):
+			n = len(had) + len(run) + 1
 		case !b.isNew(s) || b.wereBeside(s, r, file):
 		case s.Blob != "" && slices.Contains(blobs, s.Blob):
 			n = len(had) + len(run) + 1
@@ -133,7 +180,7 @@ func (b *builder) findHeir(r Running, file string) (string, bool) {
 			best, most = s, n
 		}
 	}
-	return best.Name, best.Name != ""
+	return best, best.Name != ""
 }
 
 // isNew says whether nothing of a stack runs, and nothing ever did.
@@ -550,10 +597,21 @@ func (b *builder) keepOld() (changed bool) {
 	for _, project := range sortedKeys(b.stop) {
 		if b.keeps(project) {
 			delete(b.stop, project)
+			b.sayMayBe(b.running.at(project))
 			changed = true
 		}
 	}
 	return changed
+}
+
+// sayMayBe says of a project why it goes on, if the file that it may be of is
+// invalid; its own file, or one of its name, says so itself.
+func (b *builder) sayMayBe(r Running) {
+	file := b.heirFile[r.Project]
+	_, named := b.wanted.find(r.Project)
+	if b.ix.wanted.at(file).Invalid != "" && file != b.fileOf(r) && !named && hasContainers(r) {
+		b.holdRemoved(r, HeldNeeds, fmt.Sprintf("it may be what %s is now, which does not load; it goes on as it is until that file is mended or removed", file))
+	}
 }
 
 // keeps says whether who takes a project's place, or a service of it, is held for

@@ -84,7 +84,8 @@ func TestMoves(t *testing.T) {
 			name:  "the old one goes on while the new one is invalid",
 			state: world(stacks(stack("weblog", blob("b1"), invalid("no image"))), projects(running(blog)), before(blog)),
 			want: `checkout 2222222: from 1111111
-				hold weblog: invalid: no image`,
+				hold weblog: invalid: no image
+				hold blog: needs: it may be what weblog/compose.yaml is now, which does not load; it goes on as it is until that file is mended or removed`,
 		},
 		{
 			name:  "the new one waits while the old one can't be stopped",

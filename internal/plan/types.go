@@ -55,6 +55,10 @@ type Stack struct {
 	Requires []Requirement
 	// Blob is git's id of the compose file; empty if it is not tracked.
 	Blob string `json:",omitempty"`
+	// From is, of an invalid stack whose file is new, the file of a stack of the
+	// clone's head that git takes it for: its content is the same, or like it. Empty
+	// if there is none.
+	From string `json:",omitempty"`
 	// Untracked are the env files that the stack reads and git does not track,
 	// relative to the repository's root: .env and env_file.
 	Untracked []string `json:",omitempty"`
@@ -345,6 +349,9 @@ type Record struct {
 	// Heir is the file of the stack that was found to take the project's place;
 	// empty if there is none.
 	Heir string `json:",omitempty"`
+	// FormerHeir is the file that the heir had at the clone's head, when it was found
+	// at another one under another: the clone may never come there.
+	FormerHeir string `json:",omitempty"`
 	// Ignored says that the stack was ignored when git last had it, which its
 	// containers need not say: they may be older than the label.
 	Ignored bool
@@ -367,6 +374,26 @@ type Record struct {
 	Flaps       int       `json:",omitempty"`
 	// Own is about the service that the daemon itself runs as.
 	Own Own `json:",omitzero"`
+}
+
+// inherits says whether a file is that of the heir.
+func (r Record) inherits(file string) bool {
+	return file != "" && (file == r.Heir || file == r.FormerHeir)
+}
+
+// SetHeir notes what a plan found, see Plan.Heirs. before are the stacks of the
+// clone's head, nil if that is the one that the plan is for.
+func (r *Record) SetHeir(file string, before []Stack) {
+	if r.Heir == file {
+		return
+	}
+	if file == "" || !slices.ContainsFunc(before, func(s Stack) bool { return s.File == r.FormerHeir }) {
+		r.FormerHeir = ""
+	}
+	if slices.ContainsFunc(before, func(s Stack) bool { return s.File == r.Heir }) && file != "" {
+		r.FormerHeir = r.Heir
+	}
+	r.Heir = file
 }
 
 // Own is what is remembered of the daemon's own service, see Service.Version.

@@ -112,6 +112,9 @@ func (r *robot) state() State {
 		if r.repair == nil {
 			st.Repair[s.Name] = true
 		}
+		if s.Invalid != "" && st.Local != st.Remote {
+			st.Wanted[i].From = r.commits[st.Remote].renamed(s.File, r.commits[st.Local])
+		}
 	}
 	for _, j := range r.jobs {
 		if j.Stack != "" {
@@ -224,7 +227,7 @@ func (r *robot) remember(l *look) {
 	}
 	for project, file := range l.plan.Heirs {
 		rec := r.memory[project]
-		rec.Heir = file
+		rec.SetHeir(file, l.state.Before)
 		r.memory[project] = rec
 	}
 	if r.repair == nil {
@@ -325,8 +328,8 @@ func (r *robot) begin(j *job) {
 	switch {
 	case j.Kind == Up:
 		rec.Tried = j.stack.Digest
-		if rec.File != j.File {
-			rec.Heir = ""
+		if rec.File != j.File && rec.Heir == j.look.plan.HeirOf(j.Stack, j.look.state) {
+			rec.SetHeir("", nil)
 		}
 		rec.File, rec.Blob, rec.Untracked = j.File, j.stack.Blob, j.stack.Untracked
 		r.memory[j.Stack] = rec
@@ -431,9 +434,9 @@ func (r *robot) end(j *job) {
 		}
 	case j.Kind == Up:
 		flaps := rec.Flaps + 1
-		heir := rec.Heir // which a look found meanwhile
+		heir, former := rec.Heir, rec.FormerHeir // which a look found meanwhile
 		rec = renewed(rec, recordOf(j.stack))
-		rec.Heir = heir
+		rec.Heir, rec.FormerHeir = heir, former
 		rec.LastSuccess, rec.Flaps = r.now, 0
 		if j.Again {
 			rec.Flaps, rec.Failures, rec.Failed = flaps, flaps, j.stack.Digest

@@ -25,6 +25,9 @@ type unit struct {
 	env     bool // it reads .env, which git does not track
 	broken  bool
 	ignored bool
+	// templated says that its name can't be read as long as it is broken: the folder
+	// is taken for it.
+	templated bool
 }
 
 // part is a service.
@@ -127,6 +130,9 @@ func (u unit) stack(files map[string]bool) Stack {
 	}
 	if u.broken {
 		s.Invalid = "it is broken"
+		if u.templated {
+			s.Name = path.Base(u.dir)
+		}
 		return s
 	}
 	for _, p := range u.parts {
@@ -202,6 +208,21 @@ func (h head) stacks(files map[string]bool) []Stack {
 	return all
 }
 
+// renamed says which file a new one was before, as git tells by what is in it;
+// empty if it was none.
+func (h head) renamed(file string, before head) string {
+	u, _ := h.of(file)
+	if _, there := before.of(file); there {
+		return ""
+	}
+	for _, was := range before {
+		if _, stays := h.of(was.file()); was.key == u.key && !stays {
+			return was.file()
+		}
+	}
+	return ""
+}
+
 func (h head) of(file string) (unit, bool) {
 	i := slices.IndexFunc(h, func(u unit) bool { return u.file() == file })
 	if i < 0 {
@@ -213,6 +234,11 @@ func (h head) of(file string) (unit, bool) {
 // ignores says whether a stack is ignored, in a file or, if that is empty, in any.
 func (h head) ignores(key, file string) bool {
 	return slices.ContainsFunc(h, func(u unit) bool { return u.key == key && u.ignored && !u.broken && (file == "" || file == u.file()) })
+}
+
+// breaks says whether the file of a stack does not load.
+func (h head) breaks(key string) bool {
+	return slices.ContainsFunc(h, func(u unit) bool { return u.key == key && u.broken })
 }
 
 // whose says which stack has a part, or otherwise if none has it.
@@ -262,7 +288,7 @@ func (g generator) move(h head, serial int) head {
 	if v.parts[0].own {
 		return h
 	}
-	switch kind := g.IntN(18); kind {
+	switch kind := g.IntN(19); kind {
 	case 0:
 		p.image++
 	case 1, 2, 17: // git mv; and the name is kept; and something changes
@@ -316,6 +342,11 @@ func (g generator) move(h head, serial int) head {
 		}
 	case 16:
 		p.scale = g.IntN(3)
+	case 18: // git mv, with a mistake
+		if u.moves {
+			u.name, u.templated, u.broken = u.project(), true, true
+			u.dir = g.folder(serial)
+		}
 	}
 	return h
 }

@@ -312,6 +312,9 @@ func (w *story) begins(j *job) {
 		if j.look.head.ignores(p.unit, p.file) || was && j.look.head.ignores(p.unit, "") {
 			w.t.Errorf("%s begins, and %s is ignored", j.ID, p.unit)
 		}
+		if p.ours && j.Services == nil && j.look.head.breaks(p.unit) {
+			w.t.Errorf("%s begins, and the file of %s does not load", j.ID, p.unit)
+		}
 	}
 	for _, s := range j.look.state.Wanted {
 		u, _ := j.look.head.of(s.File)

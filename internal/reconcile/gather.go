@@ -107,6 +107,9 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 		}
 	}
 	r.loaded = loaded{heads.Remote, v.state.Wanted}
+	if v.state.Wanted, err = r.renamed(ctx, v.state); err != nil {
+		return v, err
+	}
 	if r.ledger.repair == nil { // the first look: whatever drifted is repaired
 		v.state.Repair = map[string]bool{}
 		for _, s := range v.state.Wanted {
@@ -198,6 +201,31 @@ func (r *Reconciler) before(ctx context.Context, h Heads) ([]plan.Stack, error) 
 		stacks = append(stacks, p.Stack)
 	}
 	return stacks, nil
+}
+
+// renamed gives the wanted stacks with what those that do not load were before, as
+// far as git can tell. Only of them nothing else can be known.
+func (r *Reconciler) renamed(ctx context.Context, st plan.State) ([]plan.Stack, error) {
+	if len(st.Before) == 0 || !slices.ContainsFunc(st.Wanted, func(s plan.Stack) bool { return s.Invalid != "" }) {
+		return st.Wanted, nil
+	}
+	files := func(all []plan.Stack) (files []string) {
+		for _, s := range all {
+			files = append(files, s.File)
+		}
+		return files
+	}
+	from, err := r.o.Source.Renamed(ctx, st.Local, st.Remote, files(st.Before), files(st.Wanted))
+	if err != nil {
+		return nil, err
+	}
+	out := slices.Clone(st.Wanted) // the others are of the commit, whatever the clone has
+	for i := range out {
+		if out[i].Invalid != "" {
+			out[i].From = from[out[i].File]
+		}
+	}
+	return out, nil
 }
 
 // editedOf are the edited files that a stack may use: those in its folder, and

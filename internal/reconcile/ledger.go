@@ -116,7 +116,7 @@ func (l *ledger) remember(c *check) {
 	}
 	for project, heir := range v.plan.Heirs {
 		if l.journal.peek(project).Heir != heir {
-			l.journal.at(project).Heir = heir
+			l.journal.at(project).SetHeir(heir, v.state.Before)
 		}
 	}
 	for _, w := range v.plan.Views {
@@ -294,8 +294,8 @@ func (l *ledger) began(t *task) (report.Stack, bool) {
 	case t.Kind == plan.Up:
 		e := l.journal.at(t.Stack)
 		e.Tried = t.project.Digest
-		if e.File != t.File {
-			e.Heir = "" // that is of what ran before
+		if e.File != t.File && e.Heir == t.check.view.plan.HeirOf(t.Stack, t.check.view.state) {
+			e.SetHeir("", nil) // that is of what ran before; what a later look found is of what is made now
 		}
 		e.File, e.Blob, e.Untracked = t.File, t.project.Blob, t.project.Untracked // of whatever is made from now on
 	case t.Kind == plan.Stop && t.Services != nil:
@@ -380,7 +380,7 @@ func (l *ledger) applied(t *task) (report.Stack, bool) {
 	now := time.Now()
 	flaps := e.Flaps + 1
 	rec := recordOf(t.project.Stack)
-	rec.Heir = e.Heir // which a look found meanwhile
+	rec.Heir, rec.FormerHeir = e.Heir, e.FormerHeir // which a look found meanwhile
 	e.renew(rec)
 	e.Commit, e.Attempted, e.LastSuccess, e.Flaps = c.To, c.To, now, 0
 	e.Outcomes = outcomes(e.Outcomes, t)

@@ -25,6 +25,9 @@ type Source interface {
 	Local(ctx context.Context) (Heads, error)
 	// Stage shows a commit: the local head, or a fetched one.
 	Stage(ctx context.Context, commit string) (Tree, error)
+	// Renamed tells which of some files of a commit git takes for which of an earlier
+	// one's, by what is in them. Those that both have are left out.
+	Renamed(ctx context.Context, from, to string, were, are []string) (map[string]string, error)
 	// Checkout takes the clone to a commit, all of it or nothing, and never
 	// touches what git does not track. At that commit already it does nothing.
 	Checkout(ctx context.Context, commit string) error

@@ -66,6 +66,8 @@ func (l *ledger) removedStatus(w plan.View) report.Stack {
 		}
 	case plan.HeldRetry:
 		s.Sync = report.Waiting
+	case plan.HeldNeeds: // it goes on, and nothing is wrong with it
+		s.Status = report.Running
 	case plan.HeldController:
 		s.Mode, s.Status = string(plan.Controller), report.Running
 	}

@@ -255,6 +255,21 @@ func (w *world) Stage(_ context.Context, commit string) (Tree, error) {
 	return tree{w, commit}, nil
 }
 
+// Renamed takes one file for another if their stacks have the same blob.
+func (w *world) Renamed(_ context.Context, from, to string, were, are []string) (map[string]string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := map[string]string{}
+	for _, s := range w.commits[to] {
+		for _, was := range w.commits[from] {
+			if s.Blob != "" && s.Blob == was.Blob && !slices.Contains(were, s.File) && !slices.Contains(are, was.File) {
+				out[s.File] = was.File
+			}
+		}
+	}
+	return out, nil
+}
+
 func (w *world) Checkout(ctx context.Context, commit string) error {
 	move := func(on bool) {
 		w.mu.Lock()

@@ -68,25 +68,19 @@ func (t *Tree) Find(names ...string) []string {
 // It is git's, whatever was changed by hand in the clone. See Edited.
 func (t *Tree) ID(path string) string {
 	path = strings.Trim(filepath.ToSlash(filepath.Clean("/"+path)), "/")
-	at := treeEntry{mode: modeFolder, hash: t.root}
 	if path == "" {
+		return t.root.String()
+	}
+	at, err := t.r.entryAt(t.root, path)
+	switch {
+	case err != nil:
+		t.r.log.Error("tree not readable", "commit", t.Commit(), "err", err)
+		return ""
+	case at.mode == 0:
+		return ""
+	default:
 		return at.hash.String()
 	}
-	for name := range strings.SplitSeq(path, "/") {
-		if !at.folder() {
-			return ""
-		}
-		list, err := t.r.tree(at.hash)
-		if err != nil {
-			t.r.log.Error("tree not readable", "commit", t.Commit(), "err", err)
-			return ""
-		}
-		var ok bool
-		if at, ok = entries(list).find(name); !ok {
-			return ""
-		}
-	}
-	return at.hash.String()
 }
 
 // Edited tells whether a tracked file, or one in a tracked folder, was changed by
