@@ -34,7 +34,7 @@ func (e *Engine) mend(ctx context.Context, name string) (plan.Running, error) {
 	for _, c := range r.Containers {
 		switch {
 		case c.Replacing:
-			err = e.mendReplacing(ctx, taken, c)
+			err = e.mendReplacing(ctx, name, taken, c)
 		case c.State == "paused" && !c.OneOff:
 			err = e.api.ContainerUnpause(ctx, c.ID)
 		case c.State == "dead":
@@ -58,13 +58,19 @@ func (e *Engine) mend(ctx context.Context, name string) (plan.Running, error) {
 // and starts it at the very end. While the old one is there, the new one never
 // ran and can go; otherwise it takes its name. taken has the names and short
 // ids of the project's containers.
-func (e *Engine) mendReplacing(ctx context.Context, taken map[string]bool, c plan.Container) error {
+func (e *Engine) mendReplacing(ctx context.Context, project string, taken map[string]bool, c plan.Container) error {
 	oldID, name, _ := strings.Cut(c.Name, "_")
 	if taken[oldID] && !strings.HasPrefix(c.ID, oldID) || taken[name] {
 		return e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true})
 	}
 	taken[name] = true
-	return e.api.ContainerRename(ctx, c.ID, name)
+	err := e.api.ContainerRename(ctx, c.ID, name)
+	if errdefs.IsConflict(err) {
+		// Another project's container has the name by now. Under a name of Compose's
+		// this one can be replaced as any other, with what its volumes hold.
+		err = e.api.ContainerRename(ctx, c.ID, fmt.Sprintf("%s-%s-%d", project, c.Service, c.Number))
+	}
+	return err
 }
 
 // removeDoubles removes what doubles finds.

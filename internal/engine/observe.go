@@ -42,7 +42,7 @@ func (e *Engine) Observe(ctx context.Context) (plan.Observed, error) {
 
 // collect sorts what the engine listed by project.
 func (e *Engine) collect(s *sight) plan.Observed {
-	o := plan.Observed{Images: s.names, Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}}
+	o := plan.Observed{Images: s.names, Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}, Others: map[string]string{}}
 	byProject := map[string]*found{}
 	at := func(name string) *found {
 		f := byProject[name]
@@ -58,6 +58,7 @@ func (e *Engine) collect(s *sight) plan.Observed {
 			at(c.project).add(c)
 			continue
 		}
+		o.Others[c.Name] = c.ID
 		for _, name := range c.guestOf {
 			o.Strangers[name] = append(o.Strangers[name], c.Name)
 		}

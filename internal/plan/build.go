@@ -30,6 +30,8 @@ import (
 //	failed with this digest, pause not over     hold: retry
 //	redefines a network that others are on
 //	who can't be taken off it (network.go)      hold: network
+//	wants a container's name that it can't
+//	have (names.go)                             hold: name
 //	needs what is not there, of a stack that
 //	does not come up in this plan               hold: needs
 //	takes the place of something that does not
@@ -330,6 +332,7 @@ func (b *builder) holdDrift(s Stack, cause Cause) {
 // nothing more follows. Each round only ever takes operations away, or holds,
 // so that it ends.
 func (b *builder) settle() {
+	b.holdNames()
 	b.shareNetworks()
 	b.findDeps()
 	for again := true; again; {

@@ -32,6 +32,7 @@ type Difference struct {
 //	other image id       image is here under the tag       image
 //	any                  tag has moved at the registry     moved
 //	temporary name                                         half replaced
+//	other name           container_name                    name
 //	exited 0             restart "no" or "on-failure"      - (it is done)
 //	exited               otherwise                         exited
 //	created, dead,
@@ -112,6 +113,8 @@ func serviceDifferences(svc Service, all map[string][]Container, o Observed) []D
 			ds[len(ds)-1].Moved = svc.Every > 0
 		case c.Replacing:
 			of(false, "is half replaced")
+		case misnamed(svc, c):
+			of(false, "has another name than %s", svc.ContainerName)
 		case svc.Finished(c):
 		case c.State == "exited":
 			of(false, "exited (%d)", c.ExitCode)

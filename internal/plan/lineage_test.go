@@ -71,7 +71,7 @@ func TestWhatABrokenStackHasIsNotTaken(t *testing.T) {
 		{
 			name:  "that of one that was ignored when git last had it",
 			state: world(stacks(stack("shop", named)), projects(running(blog)), remember("blog", Record{File: blog.File, Ignored: true})),
-			want:  `hold shop: needs: container name proxy is still taken by blog, which does not give it up yet (gitops.ignore=true)`,
+			want:  `hold shop: name: service app wants the container name proxy, which service app of blog has, which is ignored (gitops.ignore=true); give one of them another container_name:, or remove the one that is not needed`,
 		},
 	})
 }

@@ -13,6 +13,7 @@ import (
 //	of a service                                   order
 //	------------                                   -----
 //	was made from another configuration            recreate
+//	has another name than container_name: says     recreate
 //	does not run, on a network that is gone        recreate
 //	is on a network that is made anew              recreate
 //	follows a younger container                    recreate
@@ -144,7 +145,7 @@ func usedBesides(project, network string, o Observed) bool {
 // Compose may not see it.
 func (d decider) stale(svc Service) bool {
 	return slices.ContainsFunc(d.running[svc.Name], func(c Container) bool {
-		return !svc.Made(c) || !svc.Finished(c) && (d.onAnew(c) || !runs(c) && d.cutOff(c)) || youngerLeader(svc, c, d.running) != ""
+		return !svc.Made(c) || misnamed(svc, c) || !svc.Finished(c) && (d.onAnew(c) || !runs(c) && d.cutOff(c)) || youngerLeader(svc, c, d.running) != ""
 	})
 }
 

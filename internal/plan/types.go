@@ -335,6 +335,8 @@ type Observed struct {
 	// Strangers are the names of containers that belong to no Compose project,
 	// by the name of each network that they are on.
 	Strangers map[string][]string `json:",omitempty"`
+	// Others are the ids of the containers that belong to no Compose project, by name.
+	Others map[string]string `json:",omitempty"`
 }
 
 // Record is what is remembered of a stack between checks. Losing it costs
@@ -588,6 +590,8 @@ const (
 	HeldLocal Reason = "local"
 	// HeldNetwork : a network that others use would have to be replaced.
 	HeldNetwork Reason = "network"
+	// HeldName : a container is to have a name that another one has or is to have.
+	HeldName Reason = "name"
 	// HeldRetry : it failed and the pause before the next try is not over.
 	HeldRetry Reason = "retry"
 	// HeldDrift : it has drifted and SELF_HEAL is off.

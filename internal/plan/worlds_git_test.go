@@ -414,7 +414,7 @@ func (g generator) tidy(h head) head {
 			if ports[p.port] {
 				p.port = 0
 			}
-			if containers[p.container] {
+			if containers[p.container] && g.IntN(4) > 0 {
 				p.container = ""
 			}
 			if p.scale != 1 && (p.port != 0 || p.container != "") {

@@ -65,7 +65,7 @@ func (h *host) of(project string) []*pod {
 }
 
 func (h *host) observe() Observed {
-	o := Observed{Images: map[string]string{}, Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}}
+	o := Observed{Images: map[string]string{}, Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}, Others: map[string]string{}}
 	for image := range h.images {
 		o.Images[image] = "id of " + image
 	}
@@ -79,6 +79,7 @@ func (h *host) observe() Observed {
 	owned := map[string]bool{}
 	for _, p := range h.pods {
 		if p.project == "" {
+			o.Others[p.Name] = p.ID
 			for name := range p.Networks {
 				o.Strangers[name] = append(o.Strangers[name], p.Name)
 			}
@@ -159,6 +160,7 @@ func (h *host) users(network, project string) (names []string) {
 }
 
 func (h *host) stop(op Op, do step) error {
+	h.mend(op.Stack)
 	if op.Services != nil {
 		for _, p := range h.of(op.Stack) {
 			if !slices.Contains(op.Services, p.Service) {
@@ -208,6 +210,7 @@ func (h *host) pull(s Stack, op Op, do step) error {
 
 // up does what the orders say and what Compose would see by itself.
 func (h *host) up(s Stack, u unit, op Op, do step) error {
+	h.mend(s.Name)
 	concerned := func(service string) bool { return op.Services == nil || slices.Contains(op.Services, service) }
 	for _, n := range s.Networks {
 		have := h.networks[n.Name]
@@ -293,8 +296,14 @@ func (h *host) converge(s Stack, u unit, svc Service, op Op, do step) error {
 		for _, name := range svc.Networks {
 			differs = differs || p.up() && p.Networks[name] != h.networks[name].id
 		}
-		if n >= svc.Scale || differs {
+		differs = differs || svc.ContainerName != "" && p.Name != svc.ContainerName && slices.Contains(op.Orders.Recreate, svc.Name)
+		switch {
+		case n >= svc.Scale:
 			if err := h.remove(p, do); err != nil {
+				return err
+			}
+		case differs:
+			if err := h.replace(p, s, u, svc, do); err != nil {
 				return err
 			}
 		}
@@ -311,16 +320,77 @@ func (h *host) converge(s Stack, u unit, svc Service, op Op, do step) error {
 	return nil
 }
 
+// replace does as Compose does: the new one is made under a temporary name, which it
+// keeps if its own is another's.
+func (h *host) replace(old *pod, s Stack, u unit, svc Service, do step) error {
+	number := old.Number
+	next, err := h.make(s, u, svc, number)
+	if err != nil {
+		return err
+	}
+	name := next.Name
+	next.Name, next.Replacing = old.ID+"_"+name, true
+	if err := h.remove(old, do); err != nil {
+		return err
+	}
+	if err := do(); err != nil {
+		return err
+	}
+	if q := h.named(name); q != nil {
+		return fmt.Errorf("the container name %s is in use by %s", name, q.project)
+	}
+	next.Name, next.Replacing = name, false
+	return nil
+}
+
+func (h *host) named(name string) *pod {
+	i := slices.IndexFunc(h.pods, func(p *pod) bool { return p.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return h.pods[i]
+}
+
+// mend ends replacements that were cut off.
+func (h *host) mend(project string) {
+	for _, p := range h.of(project) {
+		if !p.Replacing {
+			continue
+		}
+		old, name, _ := strings.Cut(p.Name, "_")
+		q := h.named(name)
+		switch {
+		case slices.ContainsFunc(h.of(project), func(o *pod) bool { return o.ID == old }), q != nil && q.project == project:
+			h.pods = slices.DeleteFunc(h.pods, func(o *pod) bool { return o == p })
+			continue
+		case q != nil:
+			name = fmt.Sprintf("%s-%s-%d", project, p.Service, p.Number)
+		}
+		p.Name, p.Replacing = name, false
+	}
+}
+
 func (h *host) create(s Stack, u unit, svc Service, number int) (*pod, error) {
+	p, err := h.make(s, u, svc, number)
+	if err != nil {
+		return nil, err
+	}
+	for _, q := range h.pods {
+		if q != p && q.Name == p.Name {
+			h.pods = slices.DeleteFunc(h.pods, func(q *pod) bool { return q == p })
+			return nil, fmt.Errorf("the container name %s is in use by %s", p.Name, q.project)
+		}
+	}
+	return p, nil
+}
+
+func (h *host) make(s Stack, u unit, svc Service, number int) (*pod, error) {
 	if !h.images[svc.Image] {
 		return nil, fmt.Errorf("no image %s", svc.Image)
 	}
 	name := fmt.Sprintf("%s-%s-%d", s.Name, svc.Name, number)
 	if svc.ContainerName != "" {
 		name = svc.ContainerName
-	}
-	if i := slices.IndexFunc(h.pods, func(p *pod) bool { return p.Name == name }); i >= 0 {
-		return nil, fmt.Errorf("the container name %s is in use by %s", name, h.pods[i].project)
 	}
 	p := &pod{
 		Container: Container{

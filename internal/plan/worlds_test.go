@@ -163,6 +163,11 @@ func (w *story) settled(l *look) {
 		held[h.File] = h
 		switch h.Reason {
 		case HeldNeeds:
+		case HeldName:
+			if !w.clashes(l, h) {
+				w.t.Errorf("at rest, and nobody else has or wants that name: %s", h)
+			}
+			stuck = true
 		case HeldBusy, HeldRetry, HeldLocal, HeldOffline, HeldVersion:
 			w.t.Errorf("at rest: %s", h)
 		default:
@@ -203,6 +208,25 @@ func (w *story) settled(l *look) {
 	}
 }
 
+// clashes says whether a stack wants a container's name that it can't have.
+func (w *story) clashes(l *look, h Held) bool {
+	for _, s := range l.state.Wanted {
+		for _, svc := range s.Services {
+			p := w.named(svc.ContainerName)
+			switch {
+			case svc.ContainerName == "" || s.File != h.File:
+			case p != nil && p.project != s.Name, p != nil && !has(s, p.Service), wantedTwice(s, svc.ContainerName):
+				return true
+			case slices.ContainsFunc(l.state.Wanted, func(other Stack) bool {
+				return other.File != s.File && slices.ContainsFunc(other.Services, func(v Service) bool { return v.ContainerName == svc.ContainerName })
+			}):
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // happen is something that a person or a crash does.
 func (w *story) happen() {
 	units := w.commits[w.local]
@@ -221,6 +245,9 @@ func (w *story) happen() {
 	case n == 3 && len(units) > 0: // somebody else is on a network, or has a name
 		p := &pod{Container: Container{ID: w.next("pod"), State: "running", Networks: map[string]string{}}}
 		p.Name = "other-" + p.ID
+		if name := fmt.Sprint("c", w.g.IntN(4)); w.g.often() && w.named(name) == nil {
+			p.Name = name
+		}
 		u := units[w.g.IntN(len(units))]
 		switch w.g.IntN(3) {
 		case 0:

@@ -49,6 +49,7 @@ func cases() map[string]func(*bench) {
 	maps.Copy(all, stopCases())
 	maps.Copy(all, sharedCases())
 	maps.Copy(all, dataCases())
+	maps.Copy(all, nameCases())
 	maps.Copy(all, settleCases())
 	maps.Copy(all, observeCases())
 	maps.Copy(all, ownCases())

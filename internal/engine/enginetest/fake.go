@@ -121,7 +121,7 @@ func (f *Fake) AddImage(ref string) {
 func (f *Fake) Observe(ctx context.Context) (plan.Observed, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	o := plan.Observed{Images: maps.Clone(f.images), Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}}
+	o := plan.Observed{Images: maps.Clone(f.images), Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}, Others: map[string]string{}}
 	if err := ctx.Err(); err != nil {
 		return plan.Observed{}, err
 	}
@@ -134,6 +134,9 @@ func (f *Fake) Observe(ctx context.Context) (plan.Observed, error) {
 		return byName[project]
 	}
 	for _, c := range f.containers {
+		if c.project == "" {
+			o.Others[c.Name] = c.ID
+		}
 		for _, name := range sorted(c.Networks) {
 			if c.project == "" && c.State == "running" {
 				o.Strangers[name] = append(o.Strangers[name], c.Name)

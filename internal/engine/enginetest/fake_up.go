@@ -139,6 +139,8 @@ func (f *Fake) mend(project string) {
 			old, name, _ := strings.Cut(c.Name, "_")
 			if slices.ContainsFunc(f.of(project, ""), func(o *fakeContainer) bool { return o != c && (o.Name == name || strings.HasPrefix(o.ID, old)) }) {
 				f.remove(c)
+			} else if f.named(name) != nil {
+				name = fmt.Sprintf("%s-%s-%d", project, c.Service, c.Number)
 			}
 			c.Name, c.Replacing = name, false
 		}
@@ -232,13 +234,44 @@ func (f *Fake) converge(project *types.Project, service string, p render.Project
 			c.State == "running" && f.off(c, want)
 		if differs || slices.Contains(orders.Recreate, service) {
 			f.remove(c)
-			f.make(project, want, p, c.Number, leader).inherit(c)
+			next := f.make(project, want, p, c.Number, leader)
+			next.inherit(c)
+			if err := f.name(next, c.ID[:12]+"_"); err != nil {
+				return err
+			}
 		}
 	}
 	for i := len(have); i < want.Scale; i++ {
-		f.make(project, want, p, i+1, leader)
+		if err := f.name(f.make(project, want, p, i+1, leader), ""); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func (f *Fake) named(name string) *fakeContainer {
+	i := slices.IndexFunc(f.containers, func(c *fakeContainer) bool { return c.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return f.containers[i]
+}
+
+// name fails if another container has the name of a new one. As a replacement,
+// the new one is left with what comes before a name as long as it is one;
+// otherwise it is not made.
+func (f *Fake) name(c *fakeContainer, before string) error {
+	other := f.named(c.Name)
+	if other == c {
+		return nil
+	}
+	name := c.Name
+	if before == "" {
+		f.remove(c)
+	} else {
+		c.Name, c.Replacing = before+name, true
+	}
+	return fmt.Errorf("the container name %q is already in use by container %q", name, other.ID)
 }
 
 // config is Compose's hash of a container.
@@ -270,6 +303,9 @@ func (f *Fake) make(project *types.Project, want plan.Service, p render.Project,
 		},
 		project: p.Name, labels: map[string]string{}, command: s.Command, probe: s.HealthCheck,
 		restart: !want.Completes, policy: policyOf(s.Restart),
+	}
+	if s.ContainerName != "" {
+		c.Name = s.ContainerName
 	}
 	maps.Copy(c.labels, s.Labels)
 	maps.Copy(c.labels, s.CustomLabels)

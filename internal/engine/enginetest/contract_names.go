@@ -1,0 +1,89 @@
+package enginetest
+
+import "github.com/korbiniankuhn/gitops-compose/internal/plan"
+
+// nameCases are about containers whose names others have or had.
+func nameCases() map[string]func(*bench) {
+	named := func(a, b string) string {
+		return "services: {a: {SLEEP, container_name: NAME" + a + "}, b: {SLEEP, container_name: NAME" + b + "}}"
+	}
+	names := func(b *bench, want map[string]string) {
+		b.Helper()
+		for _, c := range b.running().Containers {
+			if c.Name != b.name+want[c.Service] {
+				b.Errorf("%s is named %s, want %s", c.Service, c.Name, b.name+want[c.Service])
+			}
+		}
+	}
+	return map[string]func(*bench){
+		"services swap names when those that have them are removed before": func(b *bench) {
+			b.up(b.stack(named("x", "y")))
+			p := b.stack(named("y", "x"))
+			b.ok(b.Stop(b.ctx(), plan.Op{Kind: plan.Stop, Stack: b.name, Services: []string{"a", "b"}, Remove: true}))
+			b.broken(p)
+			names(b, map[string]string{"a": "y", "b": "x"})
+		},
+		"a name goes to another stack when the one that had it has taken another": func(b *bench) {
+			b.up(b.stack(named("x", "y")))
+			other := b.second()
+			q := other.stack("services: {c: {SLEEP, container_name: " + b.name + "x}}")
+			b.fails(b.Up(b.ctx(), q, other.ordered(q), nil), b.name+"x")
+			b.broken(b.stack(named("z", "y")))
+			other.up(q)
+			names(b, map[string]string{"a": "z", "b": "y"})
+		},
+		"a replacement that did not get its name is gone on with when another is wanted, with what it holds": func(b *bench) {
+			other := b.second()
+			other.up(other.stack("services: {c: {SLEEP, container_name: " + b.name + "x}}"))
+			const before, after = "services: {a: {SLEEP, volumes: [/data]}}", "services: {a: {SLEEP, volumes: [/data], container_name: NAMEx}}"
+			had := b.up(b.stack(before))
+			volume := b.Volumes(b, b.id(had, "a"))["/data"]
+			p := b.stack(after)
+			b.fails(b.Up(b.ctx(), p, b.ordered(p), nil), b.name+"x")
+			r := b.broken(b.stack(before))
+			if got := b.Volumes(b, b.id(r, "a"))["/data"]; got != volume || volume == "" {
+				b.Errorf("volume %q became %q", volume, got)
+			}
+			names(b, map[string]string{"a": "-a-1"})
+		},
+		"a replacement that did not get its name gets it when it is free": func(b *bench) {
+			other := b.second()
+			id := other.id(other.up(other.stack("services: {c: {SLEEP, container_name: "+b.name+"x}}")), "c")
+			b.up(b.stack("services: {a: {SLEEP}}"))
+			p := b.stack("services: {a: {SLEEP, container_name: NAMEx}}")
+			b.fails(b.Up(b.ctx(), p, b.ordered(p), nil), b.name+"x")
+			b.Remove(b, id)
+			b.broken(p)
+			names(b, map[string]string{"a": "x"})
+		},
+		"a stack can be removed whose replacement did not get its name": func(b *bench) {
+			other := b.second()
+			other.up(other.stack("services: {c: {SLEEP, container_name: " + b.name + "x}}"))
+			b.up(b.stack("services: {a: {SLEEP}}"))
+			p := b.stack("services: {a: {SLEEP, container_name: NAMEx}}")
+			b.fails(b.Up(b.ctx(), p, b.ordered(p), nil), b.name+"x")
+			b.ok(b.Stop(b.ctx(), plan.Op{Kind: plan.Stop, Stack: b.name}))
+			if r := b.running(); len(r.Containers) > 0 {
+				b.Errorf("left: %v", r.Containers)
+			}
+		},
+		"a container that was given another name by hand gets its own": func(b *bench) {
+			p := b.stack(named("x", "y"))
+			r := b.up(p)
+			b.Rename(b, b.id(r, "a"), b.name+"mine")
+			if got := b.differ(r, b.broken(p)); got != "a" {
+				b.Errorf("recreated: %s", got)
+			}
+			names(b, map[string]string{"a": "x", "b": "y"})
+		},
+		"containers of no project are told with their names": func(b *bench) {
+			b.Make(b, b.name+"alone", b.image, nil)
+			b.up(b.stack("services: {a: {SLEEP}}"))
+			o, err := b.Observe(b.ctx())
+			b.ok(err)
+			if o.Others[b.name+"alone"] == "" || o.Others[b.name+"-a-1"] != "" {
+				b.Errorf("others: %v", o.Others)
+			}
+		},
+	}
+}
