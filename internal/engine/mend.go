@@ -68,7 +68,7 @@ func (e *Engine) mendReplacing(ctx context.Context, project string, taken map[st
 	if errdefs.IsConflict(err) {
 		// Another project's container has the name by now. Under a name of Compose's
 		// this one can be replaced as any other, with what its volumes hold.
-		err = e.api.ContainerRename(ctx, c.ID, fmt.Sprintf("%s-%s-%d", project, c.Service, c.Number))
+		err = e.api.ContainerRename(ctx, c.ID, c.PlainName(project))
 	}
 	return err
 }

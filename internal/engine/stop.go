@@ -21,10 +21,10 @@ import (
 const stopTimeout = 10 * time.Minute
 
 // Stop removes the containers and networks of a project (but for op.Leave), or
-// stops those of some services only (op.Services) and removes them if op.Remove says so. Volumes
-// stay. It goes by labels and needs no file. What is not there is no error. The
-// daemon's own container is not touched: where it would be, nothing is, and that
-// is an error.
+// stops those of some services only (op.Services), which give up their names if
+// op.FreeNames says so. Volumes stay. It goes by labels and needs no file. What is
+// not there is no error. The daemon's own container is not touched: where it would
+// be, nothing is, and that is an error.
 func (e *Engine) Stop(ctx context.Context, op plan.Op) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
@@ -112,14 +112,23 @@ func (e *Engine) stopServices(ctx context.Context, op plan.Op) error {
 	if err := sdk.Stop(ctx, op.Stack, api.StopOptions{Services: slices.Sorted(maps.Keys(found))}); err != nil {
 		return explain(ctx, err)
 	}
-	if !op.Remove {
+	if !op.FreeNames {
 		return nil
 	}
 	for _, c := range concerned {
-		err := e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: c.State == "dead"})
-		if err != nil && !errdefs.IsNotFound(err) {
-			return explain(ctx, fmt.Errorf("remove container %s: %w", c.Name, err))
+		if err := e.freeName(ctx, op.Stack, c); err != nil && !errdefs.IsNotFound(err) {
+			return explain(ctx, fmt.Errorf("free the name of container %s: %w", c.Name, err))
 		}
 	}
 	return nil
+}
+
+// freeName takes its name from a container that has ended.
+func (e *Engine) freeName(ctx context.Context, project string, c plan.Container) error {
+	if plain := c.PlainName(project); c.Name != plain && c.State != "dead" {
+		if err := e.api.ContainerRename(ctx, c.ID, plain); !errdefs.IsConflict(err) {
+			return err
+		}
+	}
+	return e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: c.State == "dead"})
 }

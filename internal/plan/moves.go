@@ -537,12 +537,12 @@ func (b *builder) contendWithin(s Stack, svc Service, k key, c claim) {
 
 // room plans to stop some services of a stack that comes up again, or adds to
 // such a plan.
-func (b *builder) room(project string, cause Cause, services []string, remove bool) {
+func (b *builder) room(project string, cause Cause, services []string, freeNames bool) {
 	room, planned := b.makeRoom[project]
 	if !planned {
 		room = Op{Kind: Stop, Stack: project, File: b.wanted.at(project).File, Cause: cause}
 	}
-	room.Services, room.Remove = union(room.Services, services), room.Remove || remove
+	room.Services, room.FreeNames = union(room.Services, services), room.FreeNames || freeNames
 	b.makeRoom[project] = room
 }
 

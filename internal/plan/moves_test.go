@@ -225,7 +225,7 @@ func TestSwaps(t *testing.T) {
 	})
 	p := Build(world(stacks(stack("a", called("two"), changed), stack("b", called("one"), changed)),
 		projects(running(stack("a", called("one"))), running(stack("b", called("two"))))), Policy{Heal: true})
-	if !p.Ops[0].Remove || !slices.Equal(p.Ops[0].Services, []string{"app"}) {
+	if !p.Ops[0].FreeNames || !slices.Equal(p.Ops[0].Services, []string{"app"}) {
 		t.Errorf("the name is not freed: %+v", p.Ops[0])
 	}
 }

@@ -10,6 +10,7 @@ package plan
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -316,6 +317,11 @@ type Container struct {
 	Self bool
 }
 
+// PlainName is what Compose calls a container of a project if nothing else is said.
+func (c Container) PlainName(project string) string {
+	return fmt.Sprintf("%s-%s-%d", project, c.Service, c.Number)
+}
+
 // Observed is one snapshot of the engine.
 type Observed struct {
 	// Version is another one whenever anything below but Latest may be; two
@@ -534,9 +540,10 @@ type Op struct {
 	// on the daemon's own stack leave some out, and so does a Stop that only makes
 	// room: its containers are stopped, and stay.
 	Services []string
-	// Remove says of a Stop of some services that their containers are removed,
-	// which frees their names.
-	Remove bool `json:",omitempty"`
+	// FreeNames says of a Stop of some services that their containers give up their
+	// names: they get ones of Compose's, see Container.PlainName, or are removed where
+	// those are not free. Those that stay are replaced with what their volumes hold.
+	FreeNames bool `json:",omitempty"`
 	// Leave are networks that a Stop of a whole project leaves, as others are on
 	// them.
 	Leave []string `json:",omitempty"`

@@ -169,10 +169,13 @@ func (h *host) stop(op Op, do step) error {
 			if err := h.halt(p, do); err != nil {
 				return err
 			}
-			if op.Remove {
-				if err := h.remove(p, do); err != nil {
-					return err
-				}
+			if !op.FreeNames {
+				continue
+			}
+			if h.named(p.PlainName(op.Stack)) == nil {
+				p.Name = p.PlainName(op.Stack)
+			} else if err := h.remove(p, do); err != nil {
+				return err
 			}
 		}
 		return nil
@@ -364,7 +367,7 @@ func (h *host) mend(project string) {
 			h.pods = slices.DeleteFunc(h.pods, func(o *pod) bool { return o == p })
 			continue
 		case q != nil:
-			name = fmt.Sprintf("%s-%s-%d", project, p.Service, p.Number)
+			name = p.PlainName(project)
 		}
 		p.Name, p.Replacing = name, false
 	}

@@ -379,10 +379,10 @@ func stopCases() map[string]func(*bench) {
 				b.Errorf("recreated: %s", got)
 			}
 		},
-		"Stop of some services can remove their containers, which frees their names": func(b *bench) {
+		"Stop of some services can remove containers to free names that Compose gave them": func(b *bench) {
 			before := b.up(b.stack("services: {a: {SLEEP, volumes: ['data:/data']}, b: {SLEEP}}\nvolumes: {data: {}}"))
 			for range 2 {
-				b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{"a"}, Remove: true}))
+				b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{"a"}, FreeNames: true}))
 			}
 			if got := b.states(); got != "b running" || len(b.running().Networks) != 1 {
 				b.Errorf("after the stop: %s, %v", got, b.running().Networks)
@@ -398,9 +398,9 @@ func stopCases() map[string]func(*bench) {
 			}
 		},
 		"Stop of no service, or of a project that is not there, is no error": func(b *bench) {
-			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{"a"}, Remove: true}))
+			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{"a"}, FreeNames: true}))
 			b.up(b.stack("services: {a: {SLEEP}}"))
-			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{}, Remove: true}))
+			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{}, FreeNames: true}))
 			if got := b.states(); got != "a running" {
 				b.Errorf("after the stop: %s", got)
 			}

@@ -16,11 +16,15 @@ func nameCases() map[string]func(*bench) {
 		}
 	}
 	return map[string]func(*bench){
-		"services swap names when those that have them are removed before": func(b *bench) {
-			b.up(b.stack(named("x", "y")))
-			p := b.stack(named("y", "x"))
-			b.ok(b.Stop(b.ctx(), plan.Op{Kind: plan.Stop, Stack: b.name, Services: []string{"a", "b"}, Remove: true}))
-			b.broken(p)
+		"services swap names when those that have them give them up before, and keep what they hold": func(b *bench) {
+			const before, after = "services: {a: {SLEEP, volumes: [/data], container_name: NAMEx}, b: {SLEEP, container_name: NAMEy}}",
+				"services: {a: {SLEEP, volumes: [/data], container_name: NAMEy}, b: {SLEEP, container_name: NAMEx}}"
+			volume := b.Volumes(b, b.id(b.up(b.stack(before)), "a"))["/data"]
+			p := b.stack(after)
+			b.ok(b.Stop(b.ctx(), plan.Op{Kind: plan.Stop, Stack: b.name, Services: []string{"a", "b"}, FreeNames: true}))
+			if got := b.Volumes(b, b.id(b.broken(p), "a"))["/data"]; got != volume || volume == "" {
+				b.Errorf("volume %q became %q", volume, got)
+			}
 			names(b, map[string]string{"a": "y", "b": "x"})
 		},
 		"a name goes to another stack when the one that had it has taken another": func(b *bench) {

@@ -140,7 +140,7 @@ func (f *Fake) mend(project string) {
 			if slices.ContainsFunc(f.of(project, ""), func(o *fakeContainer) bool { return o != c && (o.Name == name || strings.HasPrefix(o.ID, old)) }) {
 				f.remove(c)
 			} else if f.named(name) != nil {
-				name = fmt.Sprintf("%s-%s-%d", project, c.Service, c.Number)
+				name = c.PlainName(project)
 			}
 			c.Name, c.Replacing = name, false
 		}
@@ -402,7 +402,10 @@ func (f *Fake) Stop(ctx context.Context, op plan.Op) error {
 	for _, c := range concerned {
 		c.byHand = true
 		f.end(c, 137)
-		if op.Services == nil || op.Remove {
+		switch plain := c.PlainName(op.Stack); {
+		case op.Services != nil && op.FreeNames && f.named(plain) == nil:
+			c.Name = plain
+		case op.Services == nil || op.FreeNames:
 			f.remove(c)
 		}
 	}
