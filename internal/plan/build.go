@@ -119,6 +119,7 @@ func (b *builder) build() {
 	}
 	b.stops()
 	b.settle()
+	b.follow()
 	b.order()
 	for _, k := range sortedKeys(b.held) {
 		b.plan.Held = append(b.plan.Held, b.held[k])
@@ -348,18 +349,30 @@ func (b *builder) holdNeedy() (changed bool) {
 		if !comes && (b.over == nil || b.over.Stack != s.Name) {
 			continue
 		}
-		for _, req := range s.Requires {
+		for _, req := range s.needs() {
 			p, ok := b.providers()[req]
-			if _, provided := b.up[p.Name]; !ok || p.Name == s.Name || provided || b.there(req) {
+			if _, provided := b.up[p.Name]; !ok && req.Kind != "container" || ok && p.Name == s.Name || provided || b.there(req) {
 				continue
 			}
 			b.withdraw(s.Name)
-			b.hold(s, HeldNeeds, fmt.Sprintf("it needs %s %s of %s, which is not there%s", req.Kind, req.Name, p.Name, b.because(p.File)))
+			b.hold(s, HeldNeeds, b.lacks(req, p))
 			changed = true
 			break
 		}
 	}
 	return changed
+}
+
+// lacks says what of a stack is not there, or of nobody.
+func (b *builder) lacks(req Requirement, of Stack) string {
+	is := "is not there"
+	if _, there := b.state.Observed.container(req.Name); req.Kind == "container" && there {
+		is = "does not run"
+	}
+	if of.Name == "" {
+		return fmt.Sprintf("it needs %s %s, which %s and which no stack makes", req.Kind, req.Name, is)
+	}
+	return fmt.Sprintf("it needs %s %s of %s, which %s%s", req.Kind, req.Name, of.Name, is, b.because(of.File))
 }
 
 // withdraw takes a stack's Up, or hand-over, out of the plan.
@@ -378,10 +391,26 @@ func (b *builder) because(key string) string {
 }
 
 func (b *builder) there(req Requirement) bool {
-	if req.Kind == "volume" {
+	switch req.Kind {
+	case "volume":
 		return b.state.Observed.Volumes[req.Name]
+	case "container":
+		c, there := b.state.Observed.container(req.Name)
+		return there && runs(c)
+	default:
+		return b.state.Observed.Networks[req.Name] != ""
 	}
-	return b.state.Observed.Networks[req.Name] != ""
+}
+
+// needs is what has to be there before a stack is brought up and is not its own.
+func (s Stack) needs() []Requirement {
+	all := s.Requires
+	for _, svc := range s.Services {
+		for _, name := range svc.Joins {
+			all = append(slices.Clip(all), Requirement{Kind: "container", Name: name})
+		}
+	}
+	return all
 }
 
 func providers(stacks []Stack) map[Requirement]Stack {
@@ -394,6 +423,19 @@ func providers(stacks []Stack) map[Requirement]Stack {
 			m[Requirement{Kind: "volume", Name: v.Name}] = s
 		}
 	}
+	joins := func(s Stack) bool {
+		return slices.ContainsFunc(s.Services, func(v Service) bool { return len(v.Joins) > 0 })
+	}
+	if !slices.ContainsFunc(stacks, joins) { // as in most repositories
+		return m
+	}
+	for _, s := range stacks {
+		for _, svc := range s.Services {
+			for _, name := range namesOf(s, svc, Running{}) {
+				m[Requirement{Kind: "container", Name: name}] = s
+			}
+		}
+	}
 	return m
 }
 
@@ -402,7 +444,7 @@ func Cycles(stacks []Stack) {
 	prov := providers(stacks)
 	needs := map[string][]string{}
 	for _, s := range stacks {
-		for _, req := range s.Requires {
+		for _, req := range s.needs() {
 			if p, ok := prov[req]; ok && p.Name != s.Name {
 				needs[s.Name] = append(needs[s.Name], p.Name)
 			}

@@ -39,7 +39,8 @@ type Difference struct {
 //	paused               running                           state
 //	restarting, removing running                           - (the engine is at it)
 //	running              not on one of its networks        network
-//	running              follows a younger container       follows
+//	running              follows a younger container, or
+//	                     joins one that was replaced       follows
 //	service not in file                                    orphan
 //
 // A stack whose services are all switched off misses neither network nor volume.
@@ -123,6 +124,8 @@ func serviceDifferences(svc Service, all map[string][]Container, o Observed) []D
 			of(false, "is %s", c.State)
 		case c.State == "running" && offNetwork(svc, c, o) != "":
 			of(false, "is not on network %s", offNetwork(svc, c, o))
+		case c.State == "running" && formerLeader(svc, c, o) != "":
+			of(false, "follows %s, which was replaced", formerLeader(svc, c, o))
 		case youngerLeader(svc, c, all) != "":
 			of(false, "follows %s, which was replaced", youngerLeader(svc, c, all))
 		}

@@ -272,7 +272,7 @@ func (b *builder) addUps(g *graph) {
 // waitsFor are the stacks whose Up a stack's Up comes after.
 func (b *builder) waitsFor(name string, rooms map[string][]string) []string {
 	var out []string
-	for _, req := range b.wanted.at(name).Requires {
+	for _, req := range b.wanted.at(name).needs() {
 		if p, ok := b.providers()[req]; ok && p.Name != name {
 			out = append(out, p.Name)
 		}
@@ -338,7 +338,7 @@ func (b *builder) addHandOver(g *graph) {
 		g.after(op, After{ID: idOf(Checkout, "")})
 	}
 	g.after(op, After{ID: pullOver(name)})
-	for _, req := range b.wanted.at(name).Requires {
+	for _, req := range b.wanted.at(name).needs() {
 		g.after(op, After{ID: idOf(Up, b.providers()[req].Name)})
 	}
 	for _, d := range b.deps[name] {

@@ -57,7 +57,7 @@ func (b *builder) nameless(s Stack, has map[string]holder, wants map[string][]wi
 		for _, want := range namesOf(s, svc, b.of(s)) {
 			h, taken := has[want]
 			its := h.Service == svc.Name && !h.OneOff && !b.displaced[s.Name]
-			if taken && h.project == s.Name && (its || svc.ContainerName == "") && !wantedTwice(s, want) {
+			if taken && h.project == s.Name && (its || svc.ContainerName == "") {
 				continue // or it is in the way with its project's name already
 			}
 			if why := b.clash(s, svc, want, h, taken, wants[want]); why != "" {
@@ -115,25 +115,13 @@ func (b *builder) wishes() map[string][]wish {
 	return m
 }
 
-func wantedTwice(s Stack, name string) bool {
-	n := 0
-	for _, svc := range s.Services {
-		if svc.ContainerName == name && svc.Scale > 0 {
-			n++
-		}
-	}
-	return n > 1
-}
-
 // clash says why a service can't have a name for a container.
 func (b *builder) clash(s Stack, svc Service, name string, h holder, taken bool, wants []wish) string {
 	said := fmt.Sprintf("service %s wants the container name %s", svc.Name, name)
 	for _, other := range wants {
 		has := taken && h.project == other.stack.Name && h.Service == other.service && !h.OneOff && !b.displaced[h.project]
 		switch {
-		case other.stack.File == s.File && other.service == svc.Name:
-		case other.stack.File == s.File:
-			return fmt.Sprintf("%s, and so does service %s", said, other.service)
+		case other.stack.File == s.File: // the loader refuses two of one stack
 		case has:
 			return fmt.Sprintf("%s, which service %s of %s (%s) has", said, other.service, other.stack.Name, other.stack.File)
 		default:

@@ -36,11 +36,6 @@ func TestAContainersNameThatAnotherHasOrWants(t *testing.T) {
 				hold b: invalid: it is broken`,
 		},
 		{
-			name:  "two services of a stack want it",
-			state: world(stacks(stack("web", named("proxy"), with("db"))), nil),
-			want:  `hold web: name: service app wants the container name proxy, and so does service db` + ways,
-		},
-		{
 			name:  "a container of no project has it",
 			state: world(stacks(web), nil, other("proxy")),
 			want:  `hold web: name: service app wants the container name proxy, which a container has that belongs to no stack` + ways,

@@ -17,6 +17,7 @@ import (
 //	does not run, on a network that is gone        recreate
 //	is on a network that is made anew              recreate
 //	follows a younger container                    recreate
+//	joins a container that was replaced            recreate
 //	was made by a release whose marks were in
 //	Compose's hash, from what is wanted            former
 //	runs once, and runs or has ended with 0        done
@@ -145,7 +146,7 @@ func usedBesides(project, network string, o Observed) bool {
 // Compose may not see it.
 func (d decider) stale(svc Service) bool {
 	return slices.ContainsFunc(d.running[svc.Name], func(c Container) bool {
-		return !svc.Made(c) || misnamed(svc, c) || !svc.Finished(c) && (d.onAnew(c) || !runs(c) && d.cutOff(c)) || youngerLeader(svc, c, d.running) != ""
+		return !svc.Made(c) || misnamed(svc, c) || formerLeader(svc, c, d.observed) != "" || !svc.Finished(c) && (d.onAnew(c) || !runs(c) && d.cutOff(c)) || youngerLeader(svc, c, d.running) != ""
 	})
 }
 

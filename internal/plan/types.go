@@ -118,6 +118,11 @@ type Service struct {
 	Shares []string `json:",omitempty"`
 	// NetworkOf is the one of them whose network it lives in; empty for none.
 	NetworkOf string `json:",omitempty"`
+	// Joins are the containers, by name or id, in whose network, ipc or pid namespace it
+	// lives, of whatever stack they are (network_mode: container:vpn), sorted;
+	// NetworkFrom is the one of them whose network that is.
+	Joins       []string `json:",omitempty"`
+	NetworkFrom string   `json:",omitempty"`
 	// Networks are the engine's names of the networks that the service joins.
 	Networks []string
 	// Own says that the service itself carries gitops.controller=true.
@@ -246,9 +251,10 @@ type Resource struct {
 	Labelled bool `json:",omitempty"`
 }
 
-// Requirement is a network or a volume that a stack needs and does not create.
+// Requirement is a network, a volume or a container that a stack needs and does
+// not make.
 type Requirement struct {
-	Kind string // "network" or "volume"
+	Kind string // "network", "volume" or "container"
 	Name string // the engine's name
 }
 

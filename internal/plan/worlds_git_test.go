@@ -39,6 +39,7 @@ type part struct {
 	scale      int
 	port       int
 	container  string
+	joins      string // the container in whose network it lives
 	data       dataKind
 	definition int // of its volume
 	newData    bool
@@ -105,7 +106,10 @@ func (p part) service(u unit) Service {
 		Name: p.name, Image: fmt.Sprintf("%s:%d", p.key, p.image), Pull: p.pull, Scale: p.scale, Networks: []string{u.networkName()},
 		ContainerName: p.container, Mounts: p.mounts(u), NewData: p.newData, Own: p.own,
 	}
-	if u.needs != "" {
+	switch {
+	case p.joins != "":
+		svc.Networks, svc.Joins, svc.NetworkFrom = nil, []string{p.joins}, p.joins
+	case u.needs != "":
 		svc.Networks = append(svc.Networks, u.needs)
 	}
 	if p.port != 0 {
@@ -118,7 +122,7 @@ func (p part) service(u unit) Service {
 	if p.data == trackedFolder {
 		svc.Bare = "without its files"
 	}
-	svc.Hash = fmt.Sprint(svc.Image, svc.Ports, svc.ContainerName, p.data, folder, u.needs, u.env, p.newData)
+	svc.Hash = fmt.Sprint(svc.Image, svc.Ports, svc.ContainerName, p.data, folder, u.needs, u.env, p.newData, p.joins)
 	return svc
 }
 
@@ -288,7 +292,7 @@ func (g generator) move(h head, serial int) head {
 	if v.parts[0].own {
 		return h
 	}
-	switch kind := g.IntN(19); kind {
+	switch kind := g.IntN(22); kind {
 	case 0:
 		p.image++
 	case 1, 2, 17: // git mv; and the name is kept; and something changes
@@ -342,6 +346,15 @@ func (g generator) move(h head, serial int) head {
 		}
 	case 16:
 		p.scale = g.IntN(3)
+	case 19, 20: // it goes behind a VPN
+		if u.key != v.key {
+			if q.container == "" {
+				q.container, q.joins = fmt.Sprint("vpn", serial), ""
+			}
+			p.joins = q.container
+		}
+	case 21:
+		p.joins = ""
 	case 18: // git mv, with a mistake
 		if u.moves {
 			u.name, u.templated, u.broken = u.project(), true, true
@@ -414,8 +427,15 @@ func (g generator) tidy(h head) head {
 			if ports[p.port] {
 				p.port = 0
 			}
-			if containers[p.container] && g.IntN(4) > 0 {
+			twice := slices.ContainsFunc(u.parts[:i], func(q part) bool { return q.container == p.container }) // which the loader refuses
+			if containers[p.container] && (twice || g.IntN(4) > 0) {
 				p.container = ""
+			}
+			if slices.ContainsFunc(u.parts, func(q part) bool { return q.container == p.joins }) {
+				p.joins = "" // in one stack, Compose wants network_mode: service:
+			}
+			if p.joins != "" {
+				p.port = 0
 			}
 			if p.scale != 1 && (p.port != 0 || p.container != "") {
 				p.scale = 1

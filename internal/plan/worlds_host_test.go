@@ -35,6 +35,7 @@ type pod struct {
 	ours, labelled bool
 	env            bool   // it was made with the .env of its stack
 	unit, part     string // which programs they are, see unit and part
+	life, joined   int    // how often it was started; in which of its leader's lives this one was
 }
 
 type network struct {
@@ -407,6 +408,13 @@ func (h *host) make(s Stack, u unit, svc Service, number int) (*pod, error) {
 			p.part = q.key
 		}
 	}
+	if svc.NetworkFrom != "" {
+		leader := h.named(svc.NetworkFrom)
+		if leader == nil {
+			return nil, fmt.Errorf("no container %s", svc.NetworkFrom)
+		}
+		p.SharesNetworkOf = leader.ID
+	}
 	for _, n := range svc.Networks {
 		p.Networks[n] = h.networks[n].id
 	}
@@ -429,6 +437,14 @@ func (h *host) start(p *pod, s Stack, svc Service, do step) error {
 			return fmt.Errorf("network %s of %s is gone", name, p.Name)
 		}
 	}
+	if p.SharesNetworkOf != "" {
+		i := slices.IndexFunc(h.pods, func(q *pod) bool { return q.ID == p.SharesNetworkOf })
+		if i < 0 || !h.pods[i].up() {
+			return fmt.Errorf("%s can't join the network of container %s", p.Name, p.SharesNetworkOf)
+		}
+		p.joined = h.pods[i].life
+	}
+	p.life++
 	h.starts(p, s, svc)
 	for _, q := range h.pods {
 		if q != p && q.up() && slices.ContainsFunc(q.Ports, func(port Port) bool { return slices.Contains(p.Ports, port) }) {

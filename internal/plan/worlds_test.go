@@ -183,6 +183,14 @@ func (w *story) settled(l *look) {
 	for _, s := range l.state.Wanted {
 		stuck = stuck || s.Mode == Ignored
 	}
+	for _, s := range l.state.Wanted {
+		for _, svc := range s.Services {
+			for _, name := range svc.Joins {
+				_, made := providers(l.state.Wanted)[Requirement{Kind: "container", Name: name}]
+				stuck = stuck || !made
+			}
+		}
+	}
 	for _, rec := range w.memory {
 		stuck = stuck || rec.Ignored // and git does not have it any more
 	}
@@ -197,6 +205,14 @@ func (w *story) settled(l *look) {
 		for _, svc := range s.Services {
 			n := 0
 			for _, p := range w.of(s.Name) {
+				if svc.NetworkFrom != "" && p.Service == svc.Name && p.up() {
+					if leader := w.named(svc.NetworkFrom); leader == nil || leader.ID != p.SharesNetworkOf || leader.life != p.joined {
+						w.t.Errorf("at rest %s of %s lives in a network of %s that is no more", svc.Name, s.Name, svc.NetworkFrom)
+					}
+				}
+				if svc.ContainerName != "" && p.Service == svc.Name && p.Name != svc.ContainerName {
+					w.t.Errorf("at rest %s of %s is named %s, and not %s", svc.Name, s.Name, p.Name, svc.ContainerName)
+				}
 				if p.Service == svc.Name && p.Hash == svc.Hash && p.State == "running" && p.Image == "id of "+svc.Image {
 					n++
 				}
@@ -215,7 +231,7 @@ func (w *story) clashes(l *look, h Held) bool {
 			p := w.named(svc.ContainerName)
 			switch {
 			case svc.ContainerName == "" || s.File != h.File:
-			case p != nil && p.project != s.Name, p != nil && !has(s, p.Service), wantedTwice(s, svc.ContainerName):
+			case p != nil && p.project != s.Name, p != nil && !has(s, p.Service):
 				return true
 			case slices.ContainsFunc(l.state.Wanted, func(other Stack) bool {
 				return other.File != s.File && slices.ContainsFunc(other.Services, func(v Service) bool { return v.ContainerName == svc.ContainerName })
@@ -265,6 +281,11 @@ func (w *story) happen() {
 		}
 		w.pods = append(w.pods, p)
 		w.tell("%s of %q comes, on %v", p.Name, p.project, p.Networks)
+	case n == 4 && w.g.rarely() && len(w.pods) > 0:
+		if p := w.pods[w.g.IntN(len(w.pods))]; !p.Self {
+			p.Name = "renamed-" + p.ID
+			w.tell("%s of %s is renamed by hand", p.Service, p.project)
+		}
 	case n == 4:
 		w.pods = slices.DeleteFunc(w.pods, func(p *pod) bool { return !p.ours && w.g.often() })
 		w.tell("some of the others go")

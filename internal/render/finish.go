@@ -196,6 +196,10 @@ func (l *Loader) service(p *types.Project, s types.ServiceConfig, hash string) (
 	if svc.NetworkOf == s.NetworkMode {
 		svc.NetworkOf = ""
 	}
+	svc.Joins = joins(s)
+	if name, ok := strings.CutPrefix(s.NetworkMode, types.ContainerPrefix); ok {
+		svc.NetworkFrom = name
+	}
 	if s.NetworkMode == "" {
 		for key := range s.Networks {
 			if n, ok := p.Networks[key]; ok {
@@ -282,6 +286,18 @@ func shares(s types.ServiceConfig) []string {
 	return slices.Compact(out)
 }
 
+// joins are the containers, of whatever stack, whose namespaces a service lives in.
+func joins(s types.ServiceConfig) []string {
+	var out []string
+	for _, mode := range []string{s.NetworkMode, s.Ipc, s.Pid} {
+		if name, ok := strings.CutPrefix(mode, types.ContainerPrefix); ok {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 func follows(s types.ServiceConfig) []string {
 	out := shares(s)
 	for _, from := range s.VolumesFrom {
@@ -339,6 +355,7 @@ func digestOf(s plan.Stack) string {
 	for i := range s.Services {
 		svc := &s.Services[i]
 		svc.ContainerName, svc.Ports, svc.Mounts, svc.NewData, svc.Shares, svc.NetworkOf = "", nil, nil, false, nil, ""
+		svc.Joins, svc.NetworkFrom = nil, ""
 	}
 	b, err := json.Marshal(s)
 	if err != nil {

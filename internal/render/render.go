@@ -356,7 +356,8 @@ func refuseDoubles(ps []Project) {
 }
 
 func refuseCycles(ps []Project) []Project {
-	if !slices.ContainsFunc(ps, func(p Project) bool { return len(p.Requires) > 0 }) {
+	joins := func(s plan.Service) bool { return len(s.Joins) > 0 }
+	if !slices.ContainsFunc(ps, func(p Project) bool { return len(p.Requires) > 0 || slices.ContainsFunc(p.Services, joins) }) {
 		return ps // as in most repositories
 	}
 	stacks := make([]plan.Stack, len(ps))

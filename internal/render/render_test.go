@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -609,6 +610,28 @@ services:
 	slices.Sort(got)
 	want := []string{"BLANK= c ", "DOLLAR=${X}$Y", "PLAIN=a 1", `QUOTED="a b"`, "X=1"}
 	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestContainersOfOthersThatAServiceLivesIn(t *testing.T) {
+	f := newFolder(t).write("web/compose.yaml", `
+services:
+  a: {image: a, network_mode: "container:vpn", pid: "container:vpn", ipc: "container:other", volumes_from: ["container:far"]}
+  b: {image: b, network_mode: "service:a"}
+`).write("vpn/compose.yaml", "services: {vpn: {image: v, container_name: vpn, network_mode: 'container:web-b-1'}}")
+	all := load(t, loader(f), f)
+	var got []string
+	for _, file := range slices.Sorted(maps.Keys(all)) {
+		p := all[file]
+		for _, s := range p.Services {
+			got = append(got, s.Name+" "+strings.Join(s.Joins, ",")+" "+s.NetworkFrom)
+		}
+		if !strings.HasPrefix(p.Invalid, "stacks need each other in a circle") {
+			t.Errorf("%s: %q", p.Name, p.Invalid)
+		}
+	}
+	if want := []string{"vpn web-b-1 web-b-1", "a other,vpn vpn", "b  "}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -80,6 +80,23 @@ func nameCases() map[string]func(*bench) {
 			}
 			names(b, map[string]string{"a": "x", "b": "y"})
 		},
+		"who lives in the network of another stack's container follows when that is made anew": func(b *bench) {
+			vpn := func(more string) string { return "services: {a: {SLEEP, container_name: NAMEx" + more + "}}" }
+			b.up(b.stack(vpn("")))
+			other := b.second()
+			q := other.stack("services: {c: {SLEEP, network_mode: 'container:" + b.name + "x', pid: 'container:" + b.name + "x'}, d: {SLEEP}}")
+			before := other.up(q)
+			leader := b.id(b.broken(b.stack(vpn(", environment: {X: y}"))), "a")
+			after := other.broken(q)
+			if got := b.differ(before, after); got != "c" {
+				b.Errorf("recreated: %s", got)
+			}
+			for _, c := range after.Containers {
+				if c.Service == "c" && c.SharesNetworkOf != leader {
+					b.Errorf("it lives in the network of %s, and not of %s", c.SharesNetworkOf, leader)
+				}
+			}
+		},
 		"containers of no project are told with their names": func(b *bench) {
 			b.Make(b, b.name+"alone", b.image, nil)
 			b.up(b.stack("services: {a: {SLEEP}}"))

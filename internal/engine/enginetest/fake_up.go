@@ -220,6 +220,14 @@ func (f *Fake) converge(project *types.Project, service string, p render.Project
 	if name, ok := strings.CutPrefix(s.NetworkMode, types.ServicePrefix); ok {
 		leader = f.of(p.Name, name)[0].ID
 	}
+	joined := leader
+	if name, ok := strings.CutPrefix(s.NetworkMode, types.ContainerPrefix); ok && want.Scale > 0 {
+		c := f.named(name)
+		if c == nil {
+			return fmt.Errorf("no such container: %s", name)
+		}
+		leader, joined = c.ID, "" // of which Compose knows the name only
+	}
 	config := cmp.Or(want.Bare, want.Hash) // what Compose hashes
 	if want.Bare != "" && slices.Contains(orders.Former, service) {
 		config = want.Hash
@@ -230,7 +238,7 @@ func (f *Fake) converge(project *types.Project, service string, p render.Project
 			f.remove(c)
 			continue
 		}
-		differs := c.config() != config || c.Image != f.images[want.Image] || c.SharesNetworkOf != leader || !slices.Equal(c.borrows, f.borrows(s, p.Name)) ||
+		differs := c.config() != config || c.Image != f.images[want.Image] || joined != "" && c.SharesNetworkOf != joined || !slices.Equal(c.borrows, f.borrows(s, p.Name)) ||
 			c.State == "running" && f.off(c, want)
 		if differs || slices.Contains(orders.Recreate, service) {
 			f.remove(c)
