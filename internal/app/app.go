@@ -77,7 +77,7 @@ func (a *App) build(ctx context.Context, o Options) error {
 
 	registry := prometheus.NewRegistry()
 	counters := metrics.New(registry, metrics.Options{Version: o.Version, Commit: o.Commit, Interval: c.CheckInterval})
-	events := make(chan string, 64)
+	events := make(chan plan.Event, 64)
 	a.events = func(ctx context.Context) { relay(ctx, p.engine.Events(ctx), events) }
 	reporters := report.Fan{counters, history}
 	if p.self != "" {
@@ -283,7 +283,7 @@ func (p parts) options(o Options, more func(*reconcile.Options)) reconcile.Optio
 	c := o.Config
 	r := reconcile.Options{
 		Loader: p.loader, Engine: p.engine, Logger: o.Logger, Journal: p.journal,
-		Interval: c.CheckInterval, Heal: c.SelfHeal, AllowEmpty: c.AllowEmpty,
+		Interval: c.CheckInterval, Heal: c.SelfHeal, AllowEmpty: c.AllowEmpty, MakeNetworks: c.CreateExternalNetworks,
 		KeepEdits: c.KeepLocalChanges, Volumes: p.engine, Clone: p.clone.Path,
 		Parallel: c.MaxParallelStacks, DeployTimeout: c.DeployTimeout,
 	}
@@ -324,12 +324,12 @@ func describe(r *repo.Repository) func(string) (report.Commit, error) {
 }
 
 // relay passes events on until ctx ends; one that nobody takes is dropped.
-func relay(ctx context.Context, from <-chan string, to chan<- string) {
+func relay(ctx context.Context, from <-chan plan.Event, to chan<- plan.Event) {
 	for {
 		select {
-		case project := <-from:
+		case e := <-from:
 			select {
-			case to <- project:
+			case to <- e:
 			default:
 			}
 		case <-ctx.Done():

@@ -52,6 +52,7 @@ func (c Config) Banner() []slog.Attr {
 		{"MAX_PARALLEL_STACKS", c.MaxParallelStacks},
 		{"DEPLOY_TIMEOUT_IN_SECONDS", int64(c.DeployTimeout.Seconds())},
 		{"SELF_HEAL", c.SelfHeal},
+		{"CREATE_EXTERNAL_NETWORKS", c.CreateExternalNetworks},
 		{"ALLOW_EMPTY", c.AllowEmpty},
 		{"PRUNE_IMAGES", c.PruneImages},
 		{"LOG_LEVEL", strings.ToLower(c.LogLevel.String())},

@@ -54,6 +54,8 @@ type Config struct {
 	DeployTimeout     time.Duration
 	SelfHeal          bool
 	AllowEmpty        bool
+	// CreateExternalNetworks makes external networks that are not there.
+	CreateExternalNetworks bool
 	// PruneImages removes images that an update has replaced.
 	PruneImages bool
 
@@ -206,31 +208,32 @@ func reason(err error) string {
 
 func (l *loader) config(raw environment) Config {
 	return Config{
-		CheckInterval:      time.Duration(raw.CheckInterval),
-		RepositoryPath:     raw.RepositoryPath,
-		RepositoryURL:      string(raw.RepositoryURL),
-		RepositoryBranch:   string(raw.RepositoryBranch),
-		RepositoryUsername: l.secrets["REPOSITORY_USERNAME"],
-		RepositoryPassword: l.secrets["REPOSITORY_PASSWORD"],
-		SSHKeyFile:         raw.RepositorySSHKeyFile,
-		SSHKeyPassphrase:   l.secrets["REPOSITORY_SSH_KEY_PASSPHRASE"],
-		SSHKnownHostsFile:  raw.RepositorySSHKnownHosts,
-		CAFile:             raw.RepositoryCAFile,
-		FastForwardOnly:    bool(raw.RepositoryHistory),
-		KeepLocalChanges:   bool(raw.RepositoryLocalChanges),
-		DisableWebhook:     bool(raw.DisableWebhook),
-		DisableMetrics:     bool(raw.DisableMetrics),
-		WebhookSecret:      l.secrets["WEBHOOK_SECRET"],
-		HTTPAddress:        string(raw.HTTPAddress),
-		HTTPConfigFile:     raw.HTTPConfigFile,
-		PprofAddress:       string(raw.PprofAddress),
-		MaxParallelStacks:  int(raw.MaxParallelStacks),
-		DeployTimeout:      time.Duration(raw.DeployTimeout),
-		SelfHeal:           bool(raw.SelfHeal),
-		AllowEmpty:         bool(raw.AllowEmpty),
-		PruneImages:        bool(raw.PruneImages),
-		LogLevel:           slog.Level(raw.LogLevel),
-		LogFormat:          string(raw.LogFormat),
+		CheckInterval:          time.Duration(raw.CheckInterval),
+		RepositoryPath:         raw.RepositoryPath,
+		RepositoryURL:          string(raw.RepositoryURL),
+		RepositoryBranch:       string(raw.RepositoryBranch),
+		RepositoryUsername:     l.secrets["REPOSITORY_USERNAME"],
+		RepositoryPassword:     l.secrets["REPOSITORY_PASSWORD"],
+		SSHKeyFile:             raw.RepositorySSHKeyFile,
+		SSHKeyPassphrase:       l.secrets["REPOSITORY_SSH_KEY_PASSPHRASE"],
+		SSHKnownHostsFile:      raw.RepositorySSHKnownHosts,
+		CAFile:                 raw.RepositoryCAFile,
+		FastForwardOnly:        bool(raw.RepositoryHistory),
+		KeepLocalChanges:       bool(raw.RepositoryLocalChanges),
+		DisableWebhook:         bool(raw.DisableWebhook),
+		DisableMetrics:         bool(raw.DisableMetrics),
+		WebhookSecret:          l.secrets["WEBHOOK_SECRET"],
+		HTTPAddress:            string(raw.HTTPAddress),
+		HTTPConfigFile:         raw.HTTPConfigFile,
+		PprofAddress:           string(raw.PprofAddress),
+		MaxParallelStacks:      int(raw.MaxParallelStacks),
+		DeployTimeout:          time.Duration(raw.DeployTimeout),
+		SelfHeal:               bool(raw.SelfHeal),
+		AllowEmpty:             bool(raw.AllowEmpty),
+		CreateExternalNetworks: bool(raw.CreateNetworks),
+		PruneImages:            bool(raw.PruneImages),
+		LogLevel:               slog.Level(raw.LogLevel),
+		LogFormat:              string(raw.LogFormat),
 	}
 }
 

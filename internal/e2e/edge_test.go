@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/docker/docker/api/types/network"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/repo/gittest"
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
@@ -350,6 +353,33 @@ func TestACrashingServiceIsFailedWithItsLastWordsAndTheOthersGoOn(t *testing.T) 
 	s := h.settle()
 	if st := s.stack(t, h.project("bad")); st.Status != report.Running {
 		t.Errorf("a mended stack is %s: %s", st.Status, st.Reason)
+	}
+}
+
+func TestAnExternalNetworkThatNobodyMakesIsAskedForAndNoticed(t *testing.T) {
+	for _, mode := range []string{"by hand", "made"} {
+		t.Run(mode, func(t *testing.T) {
+			h := newHost(t)
+			name := h.prefix + "-edge"
+			t.Cleanup(func() { _ = h.api.NetworkRemove(context.Background(), name) }) // after the containers
+			h.stack("web", "services:\n  app: {image: BASE, command: RUN, networks: [n], stop_grace_period: 0s}\nnetworks: {n: {name: PREFIX-edge, external: true}}\n")
+			h.push("add")
+			if mode == "made" {
+				h.env["CREATE_EXTERNAL_NETWORKS"] = "true"
+				if st := h.first().stack(t, h.project("web")); !running(st) {
+					t.Fatalf("web is %s: %s", st.Status, st.Reason)
+				}
+				return
+			}
+			st := h.first().stack(t, h.project("web"))
+			if st.Held != "needs" || !strings.Contains(st.Reason, "docker network create "+name) {
+				t.Fatalf("web is %s (%s): %s", st.Status, st.Held, st.Reason)
+			}
+			if _, err := h.api.NetworkCreate(t.Context(), name, network.CreateOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			h.eventually("it is noticed without a check", func() error { return h.waits("web") })
+		})
 	}
 }
 

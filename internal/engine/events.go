@@ -9,15 +9,16 @@ import (
 	"github.com/docker/compose/v2/pkg/api"
 	"github.com/docker/docker/api/types/events"
 	"github.com/docker/docker/api/types/filters"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 )
 
-// Events tells the projects whose containers changed on the host. It
-// reconnects by itself and ends with ctx. After a time in which nobody
-// listened it tells an empty name: anything may have happened. A name that
-// nobody takes in time is dropped: callers still have to look from time to
-// time.
-func (e *Engine) Events(ctx context.Context) <-chan string {
-	ch := make(chan string, 64)
+// Events tells what happens on the host. It reconnects by itself and ends with ctx.
+// After a time in which nobody listened it tells an empty event: anything may have
+// happened. An event that nobody takes in time is dropped: callers still have to
+// look from time to time.
+func (e *Engine) Events(ctx context.Context) <-chan plan.Event {
+	ch := make(chan plan.Event, 64)
 	go func() {
 		for again := false; ctx.Err() == nil; again = true {
 			if !again || e.back(ctx, ch) {
@@ -33,20 +34,20 @@ func (e *Engine) Events(ctx context.Context) <-chan string {
 }
 
 // back says whether the engine answers again, and tells so.
-func (e *Engine) back(ctx context.Context, ch chan<- string) bool {
+func (e *Engine) back(ctx context.Context, ch chan<- plan.Event) bool {
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
 	if e.Ping(ctx) != nil {
 		return false
 	}
 	select {
-	case ch <- "":
+	case ch <- plan.Event{}:
 	default:
 	}
 	return true
 }
 
-func (e *Engine) listen(ctx context.Context, ch chan<- string) {
+func (e *Engine) listen(ctx context.Context, ch chan<- plan.Event) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: observed()})
@@ -56,13 +57,15 @@ func (e *Engine) listen(ctx context.Context, ch chan<- string) {
 		select {
 		case m := <-messages:
 			e.sight.hear(m)
-			project := m.Actor.Attributes[api.ProjectLabel]
-			if m.Type != events.ContainerEventType || project == "" || !slices.Contains(looksFor(), plain(m.Action)) {
+			told := eventOf(m)
+			if told == (plan.Event{}) {
 				continue
 			}
-			e.watchers.tell(project)
+			if told.Project != "" {
+				e.watchers.tell(told.Project)
+			}
 			select {
-			case ch <- project:
+			case ch <- told:
 			default:
 			}
 		case err := <-errs:
@@ -72,6 +75,24 @@ func (e *Engine) listen(ctx context.Context, ch chan<- string) {
 			return
 		}
 	}
+}
+
+// eventOf is what an event of the engine's is to us; zero if nothing.
+func eventOf(m events.Message) plan.Event {
+	name := m.Actor.Attributes["name"]
+	switch {
+	case m.Type == events.NetworkEventType && m.Action == events.ActionCreate:
+		return plan.Event{Made: plan.Requirement{Kind: "network", Name: name}}
+	case m.Type == events.VolumeEventType && m.Action == events.ActionCreate:
+		return plan.Event{Made: plan.Requirement{Kind: "volume", Name: m.Actor.ID}}
+	case m.Type != events.ContainerEventType || !slices.Contains(looksFor(), plain(m.Action)):
+		return plan.Event{}
+	}
+	told := plan.Event{Project: m.Actor.Attributes[api.ProjectLabel]}
+	if m.Action == events.ActionStart && name != "" {
+		told.Made = plan.Requirement{Kind: "container", Name: name}
+	}
+	return told
 }
 
 // looksFor are the changes that may need the daemon: a container is not any more as it was.

@@ -356,7 +356,7 @@ func TestEventsTellOfChangesByHand(t *testing.T) {
 		_ = p.api.ContainerKill(ctx, r.Containers[0].ID, "KILL")
 		select {
 		case got := <-events:
-			if got == name {
+			if got.Project == name {
 				return
 			}
 		case <-time.After(500 * time.Millisecond):

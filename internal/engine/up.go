@@ -77,6 +77,9 @@ func (e *Engine) up(ctx context.Context, p render.Project, orders plan.Orders, t
 
 // create makes what is to be there, and gives what is to be started of it.
 func (e *Engine) create(ctx context.Context, p render.Project, project *types.Project, orders plan.Orders) (*types.Project, error) {
+	if err := e.makeNetworks(ctx, orders.Make); err != nil {
+		return nil, explain(ctx, err)
+	}
 	networks, err := e.networksLike(ctx, p.Stack)
 	if err == nil {
 		err = e.allowed(ctx, p.Stack, networks, orders)

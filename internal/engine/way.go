@@ -18,6 +18,28 @@ import (
 // This file is what an Up does before and after the SDK: networks that are made
 // anew, orphans, and networks that are left over.
 
+// makeNetworks makes networks as docker network create does, without a mark of
+// ours: they are nobody's, and stay. Several stacks may want one at the same time.
+func (e *Engine) makeNetworks(ctx context.Context, names []string) error {
+	for _, name := range names {
+		err := e.pulls.once(ctx, "network "+name, func(ctx context.Context) error {
+			there, err := e.api.NetworkList(ctx, network.ListOptions{Filters: filters.NewArgs(filters.Arg("name", name))})
+			if err != nil || slices.ContainsFunc(there, func(n network.Summary) bool { return n.Name == name }) {
+				return err
+			}
+			_, err = e.api.NetworkCreate(ctx, name, network.CreateOptions{Driver: "bridge"})
+			if errdefs.IsConflict(err) {
+				return nil // it is there by now
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("make the external network %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
 // networksLike lists the networks that have the name of one that a stack creates,
 // whose ever they are. There may be two of one name, see doubles.
 func (e *Engine) networksLike(ctx context.Context, s plan.Stack) ([]network.Summary, error) {

@@ -33,7 +33,7 @@ import (
 //	wants a container's name that it can't
 //	have (names.go)                             hold: name
 //	needs what is not there, of a stack that
-//	does not come up in this plan               hold: needs
+//	does not come up in this plan, or of nobody hold: needs
 //	takes the place of something that does not
 //	go in this plan (moves.go)                  hold: needs
 //	otherwise                                   pull (if images are missing), up
@@ -302,9 +302,11 @@ func (b *builder) update(s Stack, r Running, rec Record, diffs []Difference, ser
 		b.hold(s, HeldRetry, rec.Error)
 		return
 	}
+	orders := OrdersFor(s, r, b.state.Observed, services)
+	orders.Make = b.made(s)
 	b.up[s.Name] = Op{
 		Kind: Up, Stack: s.Name, File: s.File, Cause: cause, Fresh: !hasContainers(r), Services: services,
-		Orders:  OrdersFor(s, r, b.state.Observed, services),
+		Orders:  orders,
 		Crashed: slices.ContainsFunc(diffs, func(d Difference) bool { return d.Crashed }),
 		Again:   cause.Why == Drifted && b.policy.Heal && rec.flaps(s.Digest, b.state.Now),
 	}
@@ -341,26 +343,42 @@ func (b *builder) settle() {
 	}
 }
 
-// holdNeedy holds stacks that need a network or a volume which is not there
-// and which a stack provides that will not come up in this plan.
+// holdNeedy holds stacks that need something which is not there, and which no
+// stack makes that comes up in this plan.
 func (b *builder) holdNeedy() (changed bool) {
 	for _, s := range b.state.Wanted {
-		_, comes := b.up[s.Name]
+		op, comes := b.up[s.Name]
 		if !comes && (b.over == nil || b.over.Stack != s.Name) {
 			continue
 		}
 		for _, req := range s.needs() {
 			p, ok := b.providers()[req]
-			if _, provided := b.up[p.Name]; !ok && req.Kind != "container" || ok && p.Name == s.Name || provided || b.there(req) {
+			if _, provided := b.up[p.Name]; ok && p.Name == s.Name || provided || b.there(req) || slices.Contains(op.Orders.Make, req.Name) {
 				continue
 			}
 			b.withdraw(s.Name)
 			b.hold(s, HeldNeeds, b.lacks(req, p))
+			b.plan.Needs = append(b.plan.Needs, req)
 			changed = true
 			break
 		}
 	}
 	return changed
+}
+
+// made are the external networks of a stack that are made for it, if that is
+// wanted: those that are not there and no stack makes.
+func (b *builder) made(s Stack) []string {
+	if !b.policy.MakeNetworks {
+		return nil
+	}
+	var names []string
+	for _, req := range s.Requires {
+		if _, provided := b.providers()[req]; req.Kind == "network" && !provided && !b.there(req) {
+			names = append(names, req.Name)
+		}
+	}
+	return names
 }
 
 // lacks says what of a stack is not there, or of nobody.
@@ -369,8 +387,11 @@ func (b *builder) lacks(req Requirement, of Stack) string {
 	if _, there := b.state.Observed.container(req.Name); req.Kind == "container" && there {
 		is = "does not run"
 	}
-	if of.Name == "" {
-		return fmt.Sprintf("it needs %s %s, which %s and which no stack makes", req.Kind, req.Name, is)
+	switch {
+	case of.Name == "" && req.Kind == "container":
+		return fmt.Sprintf("it needs container %s, which %s and which no stack makes", req.Name, is)
+	case of.Name == "":
+		return fmt.Sprintf("it needs %s %s, which is not there and which no stack makes; make it: docker %[1]s create %[2]s", req.Kind, req.Name)
 	}
 	return fmt.Sprintf("it needs %s %s of %s, which %s%s", req.Kind, req.Name, of.Name, is, b.because(of.File))
 }
@@ -398,8 +419,26 @@ func (b *builder) there(req Requirement) bool {
 		c, there := b.state.Observed.container(req.Name)
 		return there && runs(c)
 	default:
-		return b.state.Observed.Networks[req.Name] != ""
+		return b.state.Observed.hasNetwork(req.Name)
 	}
+}
+
+// hasNetwork says whether there is a network of a name, or of an id, which Compose
+// takes as well.
+func (o Observed) hasNetwork(name string) bool {
+	if o.Networks[name] != "" {
+		return true
+	}
+	const short = 12 // digits of an id
+	if len(name) < short {
+		return false
+	}
+	for _, id := range o.Networks {
+		if strings.HasPrefix(id, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // needs is what has to be there before a stack is brought up and is not its own.

@@ -484,9 +484,26 @@ func TestOrder(t *testing.T) {
 				up a: new (after up b)`,
 		},
 		{
-			name:  "a stack whose need comes from nowhere in git is tried: it may be made by hand",
+			name:  "a stack whose need comes from nowhere in git is held until somebody makes it",
 			state: world(stacks(web), nil),
+			want:  `hold web: needs: it needs network edge, which is not there and which no stack makes; make it: docker network create edge`,
+		},
+		{
+			name:  "so is one whose volume nobody makes",
+			state: world(stacks(stack("a", func(s *Stack) { s.Requires = []Requirement{{"volume", "photos"}} })), nil),
+			want:  `hold a: needs: it needs volume photos, which is not there and which no stack makes; make it: docker volume create photos`,
+		},
+		{
+			name:  "one that somebody has made by hand is there",
+			state: world(stacks(web), nil, func(st *State) { st.Observed.Networks["edge"] = "id of edge" }),
 			want:  `up web: new`,
+		},
+		{
+			name: "a network may be named by its id, as with Compose",
+			state: world(stacks(stack("web", needs("0123456789ab"))), nil, func(st *State) {
+				st.Observed.Networks["edge"] = "0123456789abcdef"
+			}),
+			want: `up web: new`,
 		},
 		{
 			name:  "a stack is held when the one that it needs is held and not there",
@@ -551,5 +568,25 @@ func TestCyclesAreInvalidAndNamed(t *testing.T) {
 		hold d: needs: it needs network a_default of a, which is not there (invalid: stacks need each other in a circle: a -> b -> c -> a)`)
 	if got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
+	}
+}
+
+func TestExternalNetworksAreMadeIfThatIsWanted(t *testing.T) {
+	web := stack("web", needs("edge"), func(s *Stack) { s.Requires = append(s.Requires, Requirement{"network", "there"}, Requirement{"network", "proxy_default"}) })
+	state := world(stacks(web, stack("proxy"), stack("data", func(s *Stack) { s.Requires = []Requirement{{"volume", "photos"}} })), nil,
+		func(st *State) { st.Observed.Networks["there"] = "id of there" })
+	p := Build(state, Policy{Heal: true, MakeNetworks: true})
+	if got, want := p.String(), unindent(`up proxy: new
+		up web: new (after up proxy)
+		hold data: needs: it needs volume photos, which is not there and which no stack makes; make it: docker volume create photos`); got != want {
+		t.Errorf("got\n%swant\n%s", got, want)
+	}
+	for _, op := range p.Ops {
+		if op.Stack == "web" && !slices.Equal(op.Orders.Make, []string{"edge"}) {
+			t.Errorf("made are %v", op.Orders.Make)
+		}
+	}
+	if want := []Requirement{{"volume", "photos"}}; !slices.Equal(p.Needs, want) {
+		t.Errorf("needs %v, want %v", p.Needs, want)
 	}
 }

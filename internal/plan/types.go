@@ -456,6 +456,8 @@ type Policy struct {
 	Heal bool
 	// AllowEmpty lets a head without any stack remove every stack.
 	AllowEmpty bool
+	// MakeNetworks makes external networks that are not there and that no stack makes.
+	MakeNetworks bool
 	// KeepEdits lets a stack be updated although tracked files of it were
 	// changed by hand.
 	KeepEdits bool
@@ -565,6 +567,8 @@ type Op struct {
 // Orders are decisions about an Up that its engine carries out and does not
 // make. All are lists of names, sorted.
 type Orders struct {
+	// Make are external networks that are not there, and are made first.
+	Make []string `json:",omitempty"`
 	// Recreate are services whose containers are replaced although Compose sees
 	// no difference in them.
 	Recreate []string `json:",omitempty"`
@@ -649,6 +653,18 @@ type Plan struct {
 	// Wake is the earliest time at which the plan would be another one although
 	// nothing happens; zero if there is none.
 	Wake time.Time `json:",omitzero"`
+	// Needs is what stacks are held for because it is not there: once somebody has
+	// made it, the plan is another one.
+	Needs []Requirement `json:",omitempty"`
+}
+
+// Event is something that happened on the host. The zero value says that it is
+// not known what.
+type Event struct {
+	// Project is the one whose containers changed; empty if it was nobody's.
+	Project string
+	// Made is what is there now and was not before.
+	Made Requirement
 }
 
 // View is the verdict on one stack: what is wanted, what runs, in what they

@@ -117,7 +117,7 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 		}
 	}
 	r.pendingOver(observed, v.state.Busy)
-	policy := plan.Policy{Heal: r.o.Heal, AllowEmpty: r.o.AllowEmpty, KeepEdits: r.o.KeepEdits}
+	policy := plan.Policy{Heal: r.o.Heal, AllowEmpty: r.o.AllowEmpty, MakeNetworks: r.o.MakeNetworks, KeepEdits: r.o.KeepEdits}
 	var doubts []plan.Doubt
 	if v.plan, doubts = plan.Draft(v.state, policy); len(doubts) > 0 {
 		v.state.Losses, v.unsure = r.losses(ctx, doubts, tree, observed)

@@ -22,6 +22,8 @@ type ledger struct {
 	stacks map[string]report.Stack
 	// concerns are the projects that a look is about: wanted ones, and ours.
 	concerns map[string]bool
+	// needs is what stacks are held for because it is not there.
+	needs map[plan.Requirement]bool
 	// repair are stacks that the first look after a start found drifted and that
 	// were not brought up since; nil before that look.
 	repair map[string]bool
@@ -80,6 +82,10 @@ func (l *ledger) looked(c *check) {
 	}
 	for name := range v.state.Busy {
 		l.concerns[name] = true
+	}
+	l.needs = map[plan.Requirement]bool{}
+	for _, req := range v.plan.Needs {
+		l.needs[req] = true
 	}
 	l.busy = map[string]bool{}
 	for _, h := range v.plan.Held {

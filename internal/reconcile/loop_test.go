@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 )
 
 // bubble runs a scenario in synthetic time.
@@ -82,11 +84,30 @@ func TestWhenItLooks(t *testing.T) {
 		w.did()
 		w.crash("web")
 		for range 60 {
-			w.events <- "web"
+			w.events <- plan.Event{Project: "web"}
 		}
 		pass(2 * time.Second)
 		d.expect("did", w.did(), "up web c1")
 		d.expect("triggers", d.triggers(), "start engine")
+		d.stop()
+	})
+	bubble(t, "when somebody makes the network that a stack is held for, within a second", func(t *testing.T) {
+		w := newWorld(t, stack("web", "proxy"), stack("api"))
+		d := start(t, w, w.watched)
+		d.expect("picture", d.last(), "api=running/synced web=failed/held(needs)")
+		w.did()
+		w.crash("api")
+		w.tell("api")
+		pass(2 * time.Second) // from now on, events wait for their pause
+		w.did()
+		pass(time.Second)
+		w.mu.Lock()
+		w.byHand = append(w.byHand, "proxy_default")
+		w.mu.Unlock()
+		w.events <- plan.Event{Made: plan.Requirement{Kind: "network", Name: "another"}}
+		w.events <- plan.Event{Made: plan.Requirement{Kind: "network", Name: "proxy_default"}}
+		pass(time.Second)
+		d.expect("did", w.did(), "pull web, up web c1")
 		d.stop()
 	})
 	bubble(t, "not more often than each ten seconds for a container that crashes again and again", func(t *testing.T) {
@@ -167,7 +188,7 @@ func TestWhenItLooks(t *testing.T) {
 		w := newWorld(t, stack("web"))
 		d := start(t, w, w.watched)
 		close(w.events)
-		w.events = make(chan string, 64)
+		w.events = make(chan plan.Event, 64)
 		d.look()
 		d.expect("triggers", d.triggers(), "start webhook")
 		d.stop()

@@ -92,9 +92,8 @@ type Options struct {
 	// Pruner removes images that stacks do not use any more after an update;
 	// nil if they are kept.
 	Pruner Pruner
-	// Events signal that a project's containers changed on the host; nil if
-	// nobody watches. An empty name means that it is not known which.
-	Events <-chan string
+	// Events tell what happens on the host; nil if nobody watches.
+	Events <-chan plan.Event
 	// Describe says more of a commit, for people; nil if nobody can.
 	Describe func(commit string) (report.Commit, error)
 	// Scheduled is told when the next check is due, whenever that changes; the
@@ -105,6 +104,8 @@ type Options struct {
 	Interval   time.Duration
 	Heal       bool
 	AllowEmpty bool
+	// MakeNetworks makes external networks that are not there.
+	MakeNetworks bool
 	// KeepEdits lets stacks go on whose files were changed by hand in the clone.
 	KeepEdits bool
 	// Parallel is how many stacks are applied at the same time. Half as many that
@@ -122,6 +123,8 @@ const (
 	// keeps a container that crashes again and again from causing many.
 	eventDelay = time.Second
 	eventPause = 10 * time.Second
+	// needDelay is how long it takes until what a stack was held for is looked at.
+	needDelay = 100 * time.Millisecond
 	// startPatience is how long the first look waits for the remote.
 	startPatience = 10 * time.Second
 )
@@ -252,12 +255,12 @@ func (r *Reconciler) wait(ctx, operations context.Context) (trigger string) {
 			r.alarms.event.set(0)
 			r.alarms.eventsUntil = time.Now().Add(eventPause)
 			return "engine"
-		case project, open := <-r.o.Events:
+		case e, open := <-r.o.Events:
 			if !open {
 				r.o.Events = nil
 				continue
 			}
-			r.heard(project)
+			r.heard(e)
 		case <-r.executor.patient.ring():
 			r.advance(operations)
 		case <-r.executor.freed:
@@ -281,9 +284,15 @@ func (r *Reconciler) heardOf(k known) (trigger string) {
 
 // heard takes an event of the engine in. Projects that are neither wanted nor
 // ours are nobody's business, and what our own operations cause is no event:
-// they see themselves how the stack is, until they have ended.
-func (r *Reconciler) heard(project string) {
-	if project != "" && !r.ledger.concerns[project] || r.executor.ours(project) {
+// they see themselves how the stack is, until they have ended. What a stack is
+// held for is looked at without delay.
+func (r *Reconciler) heard(e plan.Event) {
+	switch {
+	case r.ledger.needs[e.Made]:
+		r.ledger.needs[e.Made] = false // it will be seen
+		r.alarms.event.set(needDelay)
+		return
+	case e.Made.Kind != "" && e.Project == "", e.Project != "" && !r.ledger.concerns[e.Project], r.executor.ours(e.Project):
 		return
 	}
 	if r.alarms.event.at.IsZero() {

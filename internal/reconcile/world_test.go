@@ -48,14 +48,15 @@ type world struct {
 	// hooks are called before an operation has its effect ("pull web", "fetch"),
 	// and can make it take time or fail.
 	hooks  map[string]func(context.Context) error
-	events chan string
+	events chan plan.Event
+	byHand []string // networks
 }
 
 func newWorld(t *testing.T, stacks ...plan.Stack) *world {
 	return &world{
 		t: t, local: "c1", remote: "c1", commits: map[string][]plan.Stack{"c1": stacks},
 		running: map[string]plan.Running{}, images: map[string]bool{}, active: map[string]int{},
-		versions: map[string]uint64{}, hooks: map[string]func(context.Context) error{}, events: make(chan string, 64),
+		versions: map[string]uint64{}, hooks: map[string]func(context.Context) error{}, events: make(chan plan.Event, 64),
 	}
 }
 
@@ -332,6 +333,9 @@ func (w *world) Observe(ctx context.Context) (o plan.Observed, err error) {
 				o.Networks[n.Name] = "id of " + n.Name
 			}
 		}
+		for _, n := range w.byHand {
+			o.Networks[n] = "id of " + n
+		}
 		o.Version = w.version(fmt.Sprintf("%+v", o))
 	})
 	return o, err
@@ -355,7 +359,7 @@ func (w *world) Up(ctx context.Context, p render.Project, _ plan.Op, turn Turn) 
 		w.t.Errorf("%s is brought up, and %v was changed by hand", p.Name, p.Edited)
 	}
 	for _, req := range p.Requires {
-		if provider, _, _ := strings.Cut(req.Name, "_"); len(w.running[provider].Networks) == 0 {
+		if provider, _, _ := strings.Cut(req.Name, "_"); len(w.running[provider].Networks) == 0 && !slices.Contains(w.byHand, req.Name) {
 			w.mu.Unlock()
 			return fmt.Errorf("network %s not found", req.Name)
 		}
@@ -452,7 +456,7 @@ func (w *world) Stop(ctx context.Context, op plan.Op) error {
 // tell is what the engine's events say.
 func (w *world) tell(project string) {
 	select {
-	case w.events <- project:
+	case w.events <- plan.Event{Project: project}:
 	default:
 	}
 }

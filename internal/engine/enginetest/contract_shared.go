@@ -51,6 +51,28 @@ func sharedCases() map[string]func(*bench) {
 				}
 			}
 		},
+		"Up makes the external networks that it is told to make, and only if they are not there": func(b *bench) {
+			name := b.name + "-edge"
+			p := b.stack("services: {a: {SLEEP, networks: [edge]}}\nnetworks: {edge: {external: true, name: " + name + "}}")
+			b.fails(b.Up(b.ctx(), p, b.ordered(p), nil), name)
+			op := b.ordered(p)
+			op.Orders.Make = []string{name}
+			b.ok(b.Up(b.ctx(), p, op, nil))
+			o, err := b.Observe(b.ctx())
+			b.ok(err)
+			id := o.Networks[name]
+			if r := b.running(); id == "" || len(r.Networks) > 0 || r.Containers[0].Networks[name] != id {
+				b.Errorf("network %q; of the project: %v; the container's: %v", id, r.Networks, r.Containers[0].Networks)
+			}
+			b.ok(b.Up(b.ctx(), p, op, nil))
+			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name}))
+			o, err = b.Observe(b.ctx())
+			b.ok(err)
+			if o.Networks[name] != id {
+				b.Errorf("the network was %q and is %q", id, o.Networks[name])
+			}
+			b.DropNetwork(b, name)
+		},
 		"Stop leaves a network that others are on only when told to": func(b *bench) {
 			b.up(b.stack(two))
 			other, text := guest(b, "")

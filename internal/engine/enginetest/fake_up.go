@@ -72,6 +72,11 @@ func (f *Fake) create(ctx context.Context, project *types.Project, p render.Proj
 	if err := f.allowed(p, orders); err != nil {
 		return nil, err
 	}
+	for _, name := range orders.Make {
+		if _, there := f.networks[name]; !there {
+			f.networks[name] = fakeResource{id: f.id()}
+		}
+	}
 	f.mend(p.Name)
 	f.makeWay(p, orders)
 	if err := f.resources(project, p); err != nil {
