@@ -187,7 +187,8 @@ func TestWhatWasLoadedStaysInTheCacheUntilSomethingThatItReadChanges(t *testing.
 
 func TestWhatIsGivenAwayIsACopy(t *testing.T) {
 	p := valid(t, newFolder(t).write("web/compose.yaml", everything).write("web/.env", "TOKEN=1").write("web/a.env", "A=1").
-		write("web/c.conf", "1").write("web/s.key", "1").write("web/h.key", "1").write("web/src/Dockerfile", "1"))
+		write("web/c.conf", "1").write("web/s.key", "1").write("web/h.key", "1").write("web/src/Dockerfile", "1").
+		write("web/seccomp.json", "{}").write("web/a.labels", "a=1").write("shared/base.yaml", "services: {base: {image: a}}"))
 	before, _ := compose(t, p).MarshalYAML()
 	c := compose(t, p)
 	for name, s := range c.Services {

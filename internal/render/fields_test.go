@@ -113,7 +113,7 @@ func TestFieldsNameWhatChanged(t *testing.T) {
 		"a mounted file":           {func(f *folder) { f.write("web/nginx.conf", "2") }, "mount ./nginx.conf (content)"},
 		"a mounted folder":         {func(f *folder) { f.write("shared/y", "2") }, "mount ../shared (content)"},
 		"the target of a volume":   {replace("data:/d2", "data:/d3"), "mount data"},
-		"the name of a volume":     {replace("volumes: {data: {}}", "volumes: {data: {name: x}}"), "mount data"},
+		"the name of a volume":     {replace("volumes: {data: {}}", "volumes: {data: {name: xx}}"), "mount data"},
 		"another volume":           {replace(`"/cache"`, `"/cash"`), "-mount /cache, +mount /cash"},
 		"a config":                 {func(f *folder) { f.write("web/c.conf", "2") }, "config c (content)"},
 		"a config in the file":     {replace(`content: "x"`, `content: "y"`), "config i (content)"},
@@ -124,7 +124,7 @@ func TestFieldsNameWhatChanged(t *testing.T) {
 		"an alias":                 {replace("networks: [front]", "networks: {front: {aliases: [x]}}"), "network front"},
 		"a build context":          {func(f *folder) { f.write("web/src/Dockerfile", "2") }, "build (content)"},
 		"how it is built":          {replace("build: ./src", "build: {context: ./src, target: x}"), "build"},
-		"other keys":               {replace("restart: always", "restart: on-failure\n    read_only: true"), "+read_only, restart"},
+		"other keys":               {replace("restart: always", "restart: on-failure\n    stdin_open: true"), "restart, +stdin_open"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			f := fieldFolder(t)

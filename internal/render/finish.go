@@ -152,29 +152,6 @@ func Former(s types.ServiceConfig) types.ServiceConfig {
 	return digested(s, s.CustomLabels[LabelContent])
 }
 
-// supported refuses what a daemon without a person, a plugin or a terminal
-// can't do.
-func supported(p *types.Project) error {
-	if len(p.Services) == 0 && len(p.DisabledServices) == 0 {
-		return errors.New("there is no service; give the file one")
-	}
-	for name, s := range p.Services {
-		if s.Provider != nil {
-			return fmt.Errorf("services.%s.provider: services of a provider plugin are not supported", name)
-		}
-		if s.Image == "" && s.Build == nil {
-			return fmt.Errorf("services.%s: neither image: nor build: is set", name)
-		}
-		if s.GetScale() > 1 && s.ContainerName != "" {
-			return fmt.Errorf("services.%s: container_name: does not go with %d replicas", name, s.GetScale())
-		}
-	}
-	if len(p.Models) > 0 {
-		return errors.New("models: are not supported")
-	}
-	return p.CheckContainerNameUnicity()
-}
-
 func (l *Loader) service(p *types.Project, s types.ServiceConfig, hash string) (plan.Service, error) {
 	image := s.Image
 	if image == "" {

@@ -19,6 +19,9 @@ func TestACommitLoadsTheSameBeforeAndAfterItsCheckout(t *testing.T) {
 	for _, f := range []string{"web/a.env", "web/conf/file", "web/c.conf", "web/s.key", "web/src/Dockerfile", "other/x"} {
 		gittest.Write(t, work, f, "A=1")
 	}
+	gittest.Write(t, work, "web/a.labels", "a=1")
+	gittest.Write(t, work, "web/seccomp.json", "{}")
+	gittest.Write(t, work, "shared/base.yaml", "services: {base: {image: a}}")
 	gittest.Write(t, work, "compose.yaml", "services: {root: {image: a, volumes: ['./other:/o']}}")
 	gittest.Push(t, work, "one")
 	clone := t.TempDir() + "/clone"
