@@ -42,7 +42,7 @@ func (e *Engine) Observe(ctx context.Context) (plan.Observed, error) {
 
 // collect sorts what the engine listed by project.
 func (e *Engine) collect(s *sight) plan.Observed {
-	o := plan.Observed{Images: s.names, Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}, Others: map[string]string{}}
+	o := plan.Observed{Images: s.names, Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}}
 	byProject := map[string]*found{}
 	at := func(name string) *found {
 		f := byProject[name]
@@ -58,7 +58,7 @@ func (e *Engine) collect(s *sight) plan.Observed {
 			at(c.project).add(c)
 			continue
 		}
-		o.Others[c.Name] = c.ID
+		o.Others = append(o.Others, c.Container)
 		for _, name := range c.guestOf {
 			o.Strangers[name] = append(o.Strangers[name], c.Name)
 		}
@@ -121,7 +121,7 @@ type sighted struct {
 func (e *Engine) read(c container.Summary, at time.Time) sighted {
 	labels := c.Labels
 	if labels[api.ProjectLabel] == "" {
-		return sighted{Container: plan.Container{ID: c.ID, Name: containerName(c)}, guestOf: networksOf(c)}
+		return sighted{Container: plan.Container{ID: c.ID, Name: containerName(c), State: string(c.State), Created: time.Unix(c.Created, 0)}, guestOf: networksOf(c)}
 	}
 	con := plan.Container{
 		ID: c.ID, Name: containerName(c), Service: labels[api.ServiceLabel],

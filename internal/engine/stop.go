@@ -69,11 +69,25 @@ func (e *Engine) down(ctx context.Context, name string, leave []string) error {
 		if slices.Contains(leave, n.Name) {
 			continue // others are on it
 		}
-		if err := e.api.NetworkRemove(ctx, n.ID); err != nil && !errdefs.IsNotFound(err) {
-			return fmt.Errorf("network %s is left over and can't be removed: %w", n.Name, err)
+		if err := e.removeLeftOver(ctx, name, n); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// removeLeftOver removes a network of a project that has gone. One that others have
+// come to use meanwhile stays, and is seen and taken away when it is free.
+func (e *Engine) removeLeftOver(ctx context.Context, project string, n network.Summary) error {
+	err := e.api.NetworkRemove(ctx, n.ID)
+	if err == nil || errdefs.IsNotFound(err) {
+		return nil
+	}
+	if others, listErr := e.othersOn(ctx, n.ID, project); listErr == nil && len(others) > 0 {
+		e.o.Logger.Info("network kept, others use it", "stack", project, "network", n.Name, "by", others)
+		return nil
+	}
+	return fmt.Errorf("network %s is left over and can't be removed: %w", n.Name, err)
 }
 
 // stopServices stops the containers of some services in the order that the SDK

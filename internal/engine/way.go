@@ -68,9 +68,10 @@ func (e *Engine) allowed(ctx context.Context, s plan.Stack, networks []network.S
 			continue
 		}
 		switch owner := n.Labels[api.ProjectLabel]; {
+		case slices.Contains(orders.Networks, n.Name): // whose ever it was
 		case owner != s.Name:
 			return fmt.Errorf("network %s belongs to %s and has another definition there; declare it as external, or give it another name", n.Name, owner)
-		case !slices.Contains(orders.Networks, n.Name):
+		default:
 			return fmt.Errorf("network %s has got another definition since it was looked at", n.Name)
 		}
 		others, err := e.othersOn(ctx, n.ID, s.Name)
@@ -137,8 +138,8 @@ func (e *Engine) makeWay(ctx context.Context, s plan.Stack, r plan.Running, netw
 			return r, err
 		}
 	}
-	networks = slices.DeleteFunc(slices.Clone(networks), func(n network.Summary) bool { return n.Labels[api.ProjectLabel] != s.Name })
-	if err := e.removeDoubles(ctx, networks, r); err != nil {
+	its := slices.DeleteFunc(slices.Clone(networks), func(n network.Summary) bool { return n.Labels[api.ProjectLabel] != s.Name })
+	if err := e.removeDoubles(ctx, its, r); err != nil {
 		return r, err
 	}
 	anew := false

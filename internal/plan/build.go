@@ -134,30 +134,23 @@ func (b *builder) build() {
 	b.wake()
 }
 
-// HeirOf gives the file of a project's heir as it is remembered once a state was
-// planned for.
-func (p Plan) HeirOf(project string, st State) string {
-	if file, found := p.Heirs[project]; found {
-		return file
-	}
-	return st.Memory[project].Heir
-}
-
 // heirs are what is to be remembered of heirs.
-func (b *builder) heirs() map[string]string {
-	files := map[string]string{}
+func (b *builder) heirs() map[string]Heir {
+	heirs := map[string]Heir{}
 	for project, rec := range b.state.Memory {
 		if s, wanted := b.wanted.find(project); wanted && rec.Heir != "" && rec.File == s.File {
-			files[project] = ""
+			heirs[project] = Heir{}
 		}
 	}
 	for project, file := range b.heirFile {
-		files[project] = file
+		r := b.running.at(project)
+		r.Project = project
+		heirs[project] = Heir{File: file, Of: b.fileOf(r)}
 	}
-	if len(files) == 0 {
+	if len(heirs) == 0 {
 		return nil
 	}
-	return files
+	return heirs
 }
 
 type builder struct {

@@ -158,6 +158,9 @@ func (b *builder) addStops(g *graph) {
 	for name := range b.stop {
 		op := g.ops[idOf(Stop, name)]
 		op.Leave = b.leaves(b.running.at(name))
+		if kept := b.kept(b.running.at(name), op.Leave); kept != "" {
+			op.Cause.Detail = strings.TrimPrefix(op.Cause.Detail+"; "+kept, "; ")
+		}
 		for _, user := range b.projectsOn(b.running.at(name)) {
 			g.after(op, After{ID: idOf(Stop, user), Ended: true})
 		}

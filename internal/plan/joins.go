@@ -15,20 +15,16 @@ const shortest = 12
 
 // container finds a container by its name, or its id.
 func (o Observed) container(name string) (Container, bool) {
+	is := func(c Container) bool {
+		return c.Name == name || len(name) >= shortest && strings.HasPrefix(c.ID, name)
+	}
 	for _, r := range o.Running {
-		for _, c := range r.Containers {
-			if c.Name == name || len(name) >= shortest && strings.HasPrefix(c.ID, name) {
-				return c, true
-			}
+		if i := slices.IndexFunc(r.Containers, is); i >= 0 {
+			return r.Containers[i], true
 		}
 	}
-	if id, ok := o.Others[name]; ok {
-		return Container{ID: id, Name: name, State: "running"}, true
-	}
-	for other, id := range o.Others {
-		if len(name) >= shortest && strings.HasPrefix(id, name) {
-			return Container{ID: id, Name: other, State: "running"}, true
-		}
+	if i := slices.IndexFunc(o.Others, is); i >= 0 {
+		return o.Others[i], true
 	}
 	return Container{}, false
 }

@@ -55,12 +55,12 @@ func TestWhoLivesInAContainerOfAnotherStackFollowsIt(t *testing.T) {
 		},
 		{
 			name:  "the owner is of no stack, and there",
-			state: world(stacks(web), nil, func(st *State) { st.Observed.Others = map[string]string{"vpn": "other"} }),
+			state: world(stacks(web), nil, func(st *State) { st.Observed.Others = []Container{{ID: "other", Name: "vpn", State: "running"}} }),
 			want:  `up web: new`,
 		},
 		{
 			name:  "the owner is of no stack, and was made anew",
-			state: world(stacks(web), projects(running(web, in("gone"))), was, func(st *State) { st.Observed.Others = map[string]string{"vpn": "other"} }),
+			state: world(stacks(web), projects(running(web, in("gone"))), was, func(st *State) { st.Observed.Others = []Container{{ID: "other", Name: "vpn", State: "running"}} }),
 			want:  `up web: drift: web-app-1 follows vpn, which was replaced`,
 		},
 		{

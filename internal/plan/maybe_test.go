@@ -118,13 +118,17 @@ func TestAStackThatIsBrokenInTheCommitThatMovesItGoesOn(t *testing.T) {
 func TestAHeirThatIsFoundMeanwhileIsRemembered(t *testing.T) {
 	broken := stack("web", invalid("it is broken"), func(s *Stack) { s.File = "b/compose.yaml" })
 	rec := Record{Heir: "b/compose.yaml"}
-	rec.SetHeir("c/compose.yaml", stacks(broken))
-	rec.SetHeir("d/compose.yaml", stacks(broken)) // the checkout to the one before failed
+	rec.SetHeir(Heir{File: "c/compose.yaml"}, stacks(broken))
+	rec.SetHeir(Heir{File: "d/compose.yaml", Of: "web/compose.yaml"}, stacks(broken)) // the checkout to the one before failed
 	if rec.Heir != "d/compose.yaml" || rec.FormerHeir != "b/compose.yaml" {
 		t.Errorf("heir %s, before %s", rec.Heir, rec.FormerHeir)
 	}
-	rec.SetHeir("e/compose.yaml", nil)
+	rec.Becomes("web/compose.yaml")
+	rec.SetHeir(Heir{File: "e/compose.yaml", Of: "web/compose.yaml"}, nil)
 	if rec.Heir != "e/compose.yaml" || rec.FormerHeir != "" {
 		t.Errorf("at the clone's own head: heir %s, before %s", rec.Heir, rec.FormerHeir)
+	}
+	if rec.Becomes("shop/compose.yaml"); rec.Heir != "" {
+		t.Errorf("%s is the heir of what ran before", rec.Heir)
 	}
 }

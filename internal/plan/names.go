@@ -93,8 +93,8 @@ func (b *builder) holders() map[string]holder {
 			m[c.Name] = holder{r.Project, r, c}
 		}
 	}
-	for name, id := range b.state.Observed.Others {
-		m[name] = holder{Container: Container{ID: id, Name: name}}
+	for _, c := range b.state.Observed.Others {
+		m[c.Name] = holder{Container: c}
 	}
 	return m
 }

@@ -6,7 +6,7 @@ func TestAContainersNameThatAnotherHasOrWants(t *testing.T) {
 	named := func(name string) func(*Stack) { return app(func(s *Service) { s.ContainerName = name }) }
 	web, shop := stack("web", named("proxy")), stack("shop", named("proxy"))
 	other := func(name string) func(*State) {
-		return func(st *State) { st.Observed.Others = map[string]string{name: "stranger"} }
+		return func(st *State) { st.Observed.Others = []Container{{ID: "stranger", Name: name, State: "exited"}} }
 	}
 	const ways = "; give one of them another container_name:, or remove the one that is not needed"
 	run(t, []buildCase{

@@ -20,7 +20,8 @@ import (
 //
 // The network may also be that of a project which is to go, or of which nothing
 // but the network is left. One of a stack that does not have it any more is given
-// up when that comes up; if it does not, the network is held.
+// up when that comes up; if it does not, the network is held. It is made anew by the
+// stack that has it now, also if containers of that one are on it already.
 func (b *builder) shareNetworks() {
 	for _, name := range sortedKeys(b.up) {
 		s := b.wanted.at(name)
@@ -33,17 +34,34 @@ func (b *builder) shareNetworks() {
 				switch _, keeps := find(owner.Networks, n); {
 				case b.isStopped(r.Project):
 					b.shareNetwork(s, n)
-				case owner.Name == "" || owner.Name == s.Name || keeps:
-				case b.comesUp(owner): // which gives it up
+					b.takeOver(s, n)
+					b.depend(name, dep{project: r.Project, whole: true, what: "network " + n})
+				case r.Project == s.Name && !b.displaced[s.Name]: // see above
+				case keeps && !b.displaced[r.Project] && owner.Invalid == "":
+					b.withdraw(name)
+					b.hold(s, HeldNetwork, fmt.Sprintf("network %s is made by %s (%s), too, with another definition; declare it as external in one of the two, or give it another name",
+						n, owner.Name, owner.File))
+				case b.comesUp(owner) && !b.displaced[r.Project]: // which gives it up
 					b.shareNetwork(s, n)
+					b.takeOver(s, n)
 					b.depend(name, dep{project: owner.Name, what: "network " + n})
 				default:
 					b.withdraw(name)
 					b.hold(s, HeldNetwork, fmt.Sprintf("the definition of network %s changed, and it is still %s's%s; remove it (docker network rm %s), or give the network another name",
-						n, owner.Name, b.because(owner.File), n))
+						n, r.Project, b.because(owner.File), n))
 				}
 			}
 		}
+	}
+}
+
+// takeOver lets a stack make a network anew that was another project's.
+func (b *builder) takeOver(s Stack, network string) {
+	if op, comes := b.up[s.Name]; comes { // else it was held
+		op.Orders.Networks = union(op.Orders.Networks, []string{network})
+		on := slices.DeleteFunc(on(b.of(s), network), func(name string) bool { return !has(s, name) })
+		op.Orders.Recreate = union(op.Orders.Recreate, on)
+		b.up[s.Name] = op
 	}
 }
 
@@ -71,16 +89,36 @@ func (b *builder) leaveNetworks() (changed bool) {
 func (b *builder) leaves(r Running) []string {
 	var out []string
 	for _, n := range r.Networks {
-		stays := slices.ContainsFunc(b.state.Observed.Running, func(other Running) bool {
-			goes := other.Project == r.Project || b.isStopped(other.Project) || subset(on(other, n.Name), b.makeRoom[other.Project].Services)
-			return !goes
-		})
-		if stays || len(b.state.Observed.Strangers[n.Name]) > 0 {
+		if len(b.keepers(r, n.Name)) > 0 {
 			out = append(out, n.Name)
 		}
 	}
 	slices.Sort(out)
 	return out
+}
+
+// keepers are who stays on a network of a project that is stopped.
+func (b *builder) keepers(r Running, network string) []string {
+	var out []string
+	for _, other := range b.state.Observed.Running {
+		if other.Project != r.Project && !b.isStopped(other.Project) && !subset(on(other, network), b.makeRoom[other.Project].Services) {
+			out = append(out, other.Project)
+		}
+	}
+	for _, name := range b.state.Observed.Strangers[network] {
+		out = append(out, "container "+name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// kept says of the networks that a stop leaves who uses them.
+func (b *builder) kept(r Running, left []string) string {
+	var out []string
+	for _, network := range left {
+		out = append(out, "network "+network+" is kept, used by "+strings.Join(b.keepers(r, network), ", "))
+	}
+	return strings.Join(out, "; ")
 }
 
 func subset(some, all []string) bool {

@@ -169,7 +169,7 @@ func TestAHeirIsForgottenWhenTheProjectGoesOn(t *testing.T) {
 	rec := applied(web)
 	rec.Heir = "blog/compose.yaml"
 	p := Build(world(stacks(web), projects(running(web)), remember("web", rec)), Policy{Heal: true})
-	if heir, said := p.Heirs["web"]; !said || heir != "" {
+	if heir, said := p.Heirs["web"]; !said || heir.File != "" {
 		t.Errorf("heirs are %v, want web without one", p.Heirs)
 	}
 }

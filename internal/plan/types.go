@@ -347,8 +347,9 @@ type Observed struct {
 	// Strangers are the names of containers that belong to no Compose project,
 	// by the name of each network that they are on.
 	Strangers map[string][]string `json:",omitempty"`
-	// Others are the ids of the containers that belong to no Compose project, by name.
-	Others map[string]string `json:",omitempty"`
+	// Others are the containers that belong to no Compose project: their ids, names,
+	// states and when they were made.
+	Others []Container `json:",omitempty"`
 }
 
 // Record is what is remembered of a stack between checks. Losing it costs
@@ -363,6 +364,9 @@ type Record struct {
 	// Heir is the file of the stack that was found to take the project's place;
 	// empty if there is none.
 	Heir string `json:",omitempty"`
+	// HeirOf is the file of the stack whose heir that is: what runs under the name may
+	// become another one's.
+	HeirOf string `json:",omitempty"`
 	// FormerHeir is the file that the heir had at the clone's head, when it was found
 	// at another one under another: the clone may never come there.
 	FormerHeir string `json:",omitempty"`
@@ -397,17 +401,26 @@ func (r Record) inherits(file string) bool {
 
 // SetHeir notes what a plan found, see Plan.Heirs. before are the stacks of the
 // clone's head, nil if that is the one that the plan is for.
-func (r *Record) SetHeir(file string, before []Stack) {
-	if r.Heir == file {
-		return
+func (r *Record) SetHeir(h Heir, before []Stack) {
+	had := func(file string) bool {
+		return file != "" && slices.ContainsFunc(before, func(s Stack) bool { return s.File == file })
 	}
-	if file == "" || !slices.ContainsFunc(before, func(s Stack) bool { return s.File == r.FormerHeir }) {
+	switch {
+	case r.Heir == h.File:
+	case h.File != "" && had(r.Heir):
+		r.FormerHeir = r.Heir
+	case h.File == "" || !had(r.FormerHeir):
 		r.FormerHeir = ""
 	}
-	if slices.ContainsFunc(before, func(s Stack) bool { return s.File == r.Heir }) && file != "" {
-		r.FormerHeir = r.Heir
+	r.Heir, r.HeirOf = h.File, h.Of
+}
+
+// Becomes forgets the heir of what ran before another stack's file is brought up
+// under the name.
+func (r *Record) Becomes(file string) {
+	if r.HeirOf != file {
+		r.Heir, r.HeirOf, r.FormerHeir = "", "", ""
 	}
-	r.Heir = file
 }
 
 // Own is what is remembered of the daemon's own service, see Service.Version.
@@ -644,9 +657,9 @@ type Plan struct {
 	// Views has one verdict for each stack, sorted by name and file: the wanted
 	// ones, and projects of ours that are to go.
 	Views []View `json:",omitempty"`
-	// Heirs are the files of the stacks that take the place of projects, by
-	// project; empty for one that goes on after all. They are to be remembered.
-	Heirs map[string]string `json:",omitempty"`
+	// Heirs are the stacks that take the place of projects, by project; empty for one
+	// that goes on after all. They are to be remembered.
+	Heirs map[string]Heir `json:",omitempty"`
 	// HandsOff are projects that are left alone because their stacks are ignored, or
 	// were when git last had them; that is to be remembered.
 	HandsOff []string `json:",omitempty"`
@@ -666,6 +679,9 @@ type Event struct {
 	// Made is what is there now and was not before.
 	Made Requirement
 }
+
+// Heir is the stack that takes the place of another one: their files.
+type Heir struct{ File, Of string }
 
 // View is the verdict on one stack: what is wanted, what runs, in what they
 // differ, and what is done about it.

@@ -185,7 +185,7 @@ func (r *robot) remember(l *look) {
 		s, rec := *v.Wanted, r.memory[v.Name]
 		if s.Mode == Ignored {
 			there := l.state.Local == l.state.Remote
-			switch moved := l.plan.Heirs[s.Name] != ""; {
+			switch moved := l.plan.Heirs[s.Name].File != ""; {
 			case moved:
 			case !there:
 				rec.Ignored = true
@@ -328,9 +328,7 @@ func (r *robot) begin(j *job) {
 	switch {
 	case j.Kind == Up:
 		rec.Tried = j.stack.Digest
-		if rec.File != j.File && rec.Heir == j.look.plan.HeirOf(j.Stack, j.look.state) {
-			rec.SetHeir("", nil)
-		}
+		rec.Becomes(j.File)
 		rec.File, rec.Blob, rec.Untracked = j.File, j.stack.Blob, j.stack.Untracked
 		r.memory[j.Stack] = rec
 	case j.Kind == Stop && j.Services != nil:
@@ -434,9 +432,9 @@ func (r *robot) end(j *job) {
 		}
 	case j.Kind == Up:
 		flaps := rec.Flaps + 1
-		heir, former := rec.Heir, rec.FormerHeir // which a look found meanwhile
+		heir, of, former := rec.Heir, rec.HeirOf, rec.FormerHeir // which a look found meanwhile
 		rec = renewed(rec, recordOf(j.stack))
-		rec.Heir, rec.FormerHeir = heir, former
+		rec.Heir, rec.HeirOf, rec.FormerHeir = heir, of, former
 		rec.LastSuccess, rec.Flaps = r.now, 0
 		if j.Again {
 			rec.Flaps, rec.Failures, rec.Failed = flaps, flaps, j.stack.Digest

@@ -292,7 +292,7 @@ func (g generator) move(h head, serial int) head {
 	if v.parts[0].own {
 		return h
 	}
-	switch kind := g.IntN(22); kind {
+	switch kind := g.IntN(24); kind {
 	case 0:
 		p.image++
 	case 1, 2, 17: // git mv; and the name is kept; and something changes
@@ -355,6 +355,16 @@ func (g generator) move(h head, serial int) head {
 		}
 	case 21:
 		p.joins = ""
+	case 22, 23: // the owner of a shared network becomes another one, and the old one goes or has its own
+		if v.needs != u.networkName() {
+			v.needs = u.networkName()
+			return h
+		}
+		v.named, v.needs, v.network = v.needs, "", u.network+g.IntN(2)
+		if kind == 22 {
+			return slices.Delete(h, n, n+1)
+		}
+		u.named = fmt.Sprint("net", serial)
 	case 18: // git mv, with a mistake
 		if u.moves {
 			u.name, u.templated, u.broken = u.project(), true, true

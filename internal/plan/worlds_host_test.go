@@ -66,7 +66,7 @@ func (h *host) of(project string) []*pod {
 }
 
 func (h *host) observe() Observed {
-	o := Observed{Images: map[string]string{}, Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}, Others: map[string]string{}}
+	o := Observed{Images: map[string]string{}, Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}}
 	for image := range h.images {
 		o.Images[image] = "id of " + image
 	}
@@ -80,7 +80,7 @@ func (h *host) observe() Observed {
 	owned := map[string]bool{}
 	for _, p := range h.pods {
 		if p.project == "" {
-			o.Others[p.Name] = p.ID
+			o.Others = append(o.Others, p.Container)
 			for name := range p.Networks {
 				o.Strangers[name] = append(o.Strangers[name], p.Name)
 			}
@@ -192,7 +192,7 @@ func (h *host) stop(op Op, do step) error {
 			continue
 		}
 		if users := h.users(name, op.Stack); len(users) > 0 {
-			return fmt.Errorf("network %s is left over: %v", name, users)
+			continue // who came meanwhile
 		}
 		delete(h.networks, name)
 	}
@@ -222,8 +222,6 @@ func (h *host) up(s Stack, u unit, op Op, do step) error {
 			continue
 		}
 		switch {
-		case have.project != s.Name:
-			return fmt.Errorf("network %s belongs to %s", n.Name, have.project)
 		case !slices.Contains(op.Orders.Networks, n.Name):
 			return fmt.Errorf("network %s has got another definition", n.Name)
 		case len(h.users(n.Name, s.Name)) > 0:

@@ -121,7 +121,7 @@ func (l *ledger) remember(c *check) {
 		}
 	}
 	for project, heir := range v.plan.Heirs {
-		if l.journal.peek(project).Heir != heir {
+		if e := l.journal.peek(project); e.Heir != heir.File || e.HeirOf != heir.Of {
 			l.journal.at(project).SetHeir(heir, v.state.Before)
 		}
 	}
@@ -133,7 +133,7 @@ func (l *ledger) remember(c *check) {
 		e := l.journal.peek(s.Name)
 		switch {
 		case s.Mode == plan.Ignored:
-			switch moved := v.plan.Heirs[s.Name] != ""; { // then what is remembered is of what moved away from that name
+			switch moved := v.plan.Heirs[s.Name].File != ""; { // then what is remembered is of what moved away from that name
 			case moved:
 			case v.heads.Local != v.heads.Remote && !e.Ignored: // it may be managed again at the next look, which may be offline
 				l.journal.at(s.Name).Ignored = true
@@ -300,9 +300,7 @@ func (l *ledger) began(t *task) (report.Stack, bool) {
 	case t.Kind == plan.Up:
 		e := l.journal.at(t.Stack)
 		e.Tried = t.project.Digest
-		if e.File != t.File && e.Heir == t.check.view.plan.HeirOf(t.Stack, t.check.view.state) {
-			e.SetHeir("", nil) // that is of what ran before; what a later look found is of what is made now
-		}
+		e.Becomes(t.File)
 		e.File, e.Blob, e.Untracked = t.File, t.project.Blob, t.project.Untracked // of whatever is made from now on
 	case t.Kind == plan.Stop && t.Services != nil:
 		l.journal.at(t.Stack).Tried = plan.RoomDigest // whatever happens now, it has to come up again
@@ -386,7 +384,7 @@ func (l *ledger) applied(t *task) (report.Stack, bool) {
 	now := time.Now()
 	flaps := e.Flaps + 1
 	rec := recordOf(t.project.Stack)
-	rec.Heir, rec.FormerHeir = e.Heir, e.FormerHeir // which a look found meanwhile
+	rec.Heir, rec.HeirOf, rec.FormerHeir = e.Heir, e.HeirOf, e.FormerHeir // which a look found meanwhile
 	e.renew(rec)
 	e.Commit, e.Attempted, e.LastSuccess, e.Flaps = c.To, c.To, now, 0
 	e.Outcomes = outcomes(e.Outcomes, t)

@@ -73,17 +73,42 @@ func sharedCases() map[string]func(*bench) {
 			}
 			b.DropNetwork(b, name)
 		},
-		"Stop leaves a network that others are on only when told to": func(b *bench) {
+		"Stop leaves a network that others are on, told to or not, and removes it when it is free": func(b *bench) {
 			b.up(b.stack(two))
 			other, text := guest(b, "")
 			other.up(other.stack(text))
-			b.fails(b.Stop(b.ctx(), plan.Op{Stack: b.name}), b.name+"_default")
+			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name}))
+			if r := b.running(); len(r.Containers) > 0 || len(r.Networks) != 1 {
+				b.Errorf("left: %v, %v", r.Containers, r.Networks)
+			}
 			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Leave: []string{b.name + "_default"}}))
 			if r := b.running(); len(r.Containers) > 0 || len(r.Networks) != 1 {
 				b.Errorf("left over: %v %v", r.Containers, r.Networks)
 			}
 			if got := other.states(); got != "c running" {
 				b.Errorf("the other: %s", got)
+			}
+			b.ok(b.Stop(b.ctx(), plan.Op{Stack: other.name}))
+			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name}))
+			if r := b.running(); len(r.Networks) > 0 {
+				b.Errorf("left over when it was free: %v", r.Networks)
+			}
+		},
+		"a network goes to another stack that is on it, with another definition": func(b *bench) {
+			b.up(b.stack(two))
+			other, text := guest(b, "")
+			other.up(other.stack(text))
+			q := other.stack(fmt.Sprintf("services: {c: {SLEEP, networks: [x]}}\nnetworks: {x: {name: %s_default, labels: {x: y}}}", b.name))
+			op := other.ordered(q)
+			b.fails(b.Up(b.ctx(), q, op, nil), b.name+"_default", "belongs to")
+			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name}))
+			op.Orders.Networks, op.Orders.Recreate = []string{b.name + "_default"}, []string{"c"}
+			b.ok(b.Up(b.ctx(), q, op, nil))
+			if ds := other.differences(q); len(ds) > 0 || other.states() != "c running" {
+				b.Errorf("%s, still something to do: %v", other.states(), ds)
+			}
+			if r := b.running(); len(r.Networks) > 0 {
+				b.Errorf("the one that had it has %v", r.Networks)
 			}
 		},
 		"a container of no project is seen on the network that it is on": func(b *bench) {

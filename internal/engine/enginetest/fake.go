@@ -121,7 +121,7 @@ func (f *Fake) AddImage(ref string) {
 func (f *Fake) Observe(ctx context.Context) (plan.Observed, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	o := plan.Observed{Images: maps.Clone(f.images), Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}, Others: map[string]string{}}
+	o := plan.Observed{Images: maps.Clone(f.images), Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}}
 	if err := ctx.Err(); err != nil {
 		return plan.Observed{}, err
 	}
@@ -135,7 +135,7 @@ func (f *Fake) Observe(ctx context.Context) (plan.Observed, error) {
 	}
 	for _, c := range f.containers {
 		if c.project == "" {
-			o.Others[c.Name] = c.ID
+			o.Others = append(o.Others, plan.Container{ID: c.ID, Name: c.Name, State: c.State, Created: c.Created})
 		}
 		for _, name := range sorted(c.Networks) {
 			if c.project == "" && c.State == "running" {

@@ -3,7 +3,6 @@ package enginetest
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -112,8 +111,8 @@ func (f *Fake) allowed(p render.Project, orders plan.Orders) error {
 		if !f.redefines(n) {
 			continue
 		}
-		if have.project != p.Name || !slices.Contains(orders.Networks, n.Name) {
-			return fmt.Errorf("network %s of %s has another definition", n.Name, have.project)
+		if !slices.Contains(orders.Networks, n.Name) {
+			return fmt.Errorf("network %s belongs to %s and has another definition there", n.Name, have.project)
 		}
 		for _, c := range f.containers {
 			ours := c.project == p.Name && !c.OneOff && c.ID != f.self
@@ -425,18 +424,16 @@ func (f *Fake) Stop(ctx context.Context, op plan.Op) error {
 	if op.Services != nil {
 		return nil
 	}
-	var errs []error
 	for _, name := range sorted(f.networks) {
 		if f.networks[name].project != op.Stack || slices.Contains(op.Leave, name) {
 			continue
 		}
 		if slices.ContainsFunc(f.containers, func(c *fakeContainer) bool { return f.active(c, name) }) {
-			errs = append(errs, fmt.Errorf("network %s is left over and can't be removed: it has active endpoints", name))
-			continue
+			continue // others have come to use it
 		}
 		delete(f.networks, name)
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // inOrder gives the services so that each comes after what it needs.
