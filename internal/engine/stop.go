@@ -84,7 +84,7 @@ func (e *Engine) removeLeftOver(ctx context.Context, project string, n network.S
 		return nil
 	}
 	if others, listErr := e.othersOn(ctx, n.ID, project); listErr == nil && len(others) > 0 {
-		e.o.Logger.Info("network kept, others use it", "stack", project, "network", n.Name, "by", others)
+		e.o.Logger.Info("network kept", "stack", project, "cause", n.Name+": "+list(others)+" on it")
 		return nil
 	}
 	return fmt.Errorf("network %s is left over and can't be removed: %w", n.Name, err)

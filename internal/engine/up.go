@@ -229,6 +229,7 @@ func ended(r plan.Running, services []string) []string {
 type Turn = interface {
 	Rest()
 	Touch(ctx context.Context, do func() error) error
+	Starting()
 }
 
 // always is the turn of whoever is disturbed by nobody.
@@ -236,6 +237,7 @@ type always struct{}
 
 func (always) Rest()                                          {}
 func (always) Touch(_ context.Context, do func() error) error { return do() }
+func (always) Starting()                                      {}
 
 // inTurn is a client for what starts containers after its turn was given back.
 type inTurn struct {
@@ -244,5 +246,6 @@ type inTurn struct {
 }
 
 func (c inTurn) ContainerStart(ctx context.Context, id string, o container.StartOptions) error {
+	c.turn.Starting()
 	return c.turn.Touch(ctx, func() error { return c.APIClient.ContainerStart(ctx, id, o) })
 }

@@ -17,6 +17,10 @@ import (
 // brought up before.
 const steady = 10 * time.Second
 
+// makeTimeout is how long it may take until the containers of a stack are made, with
+// the stops of those that they replace: as long as a stop may, see engine.Stop.
+const makeTimeout = 10 * time.Minute
+
 // executor walks the operations of plans: each begins when those that it comes
 // after have ended, and there is a slot for it. It decides nothing. All of it but
 // what run does is used by the loop only.
@@ -296,14 +300,19 @@ func (e *executor) run(ctx context.Context, t *task, release func()) error {
 }
 
 func (e *executor) up(ctx context.Context, t *task, release func()) error {
-	// The stack's time begins when its turn has come.
-	ctx, cancel := context.WithTimeoutCause(ctx, e.o.DeployTimeout, fmt.Errorf("not up within %s (DEPLOY_TIMEOUT_IN_SECONDS)", e.o.DeployTimeout))
-	defer cancel()
+	making := max(makeTimeout, e.o.DeployTimeout)
+	within := newLimit(ctx, making, fmt.Errorf("its containers are not made within %s; what they replace may not have stopped", making))
+	defer within.end()
+	ctx = within
+	starting := func() {
+		within.restart(e.o.DeployTimeout, fmt.Errorf("not up within %s (DEPLOY_TIMEOUT_IN_SECONDS)", e.o.DeployTimeout))
+	}
 	err := e.gate.enter(ctx, t, false)
 	if err == nil {
-		u := &turn{gate: e.gate, task: t, rest: release}
+		u := &turn{gate: e.gate, task: t, rest: release, starting: starting}
 		err = e.o.Engine.Up(ctx, t.project, t.Op, u)
-		u.Rest() // waiting for health costs nothing and may last
+		u.Rest()   // waiting for health costs nothing and may last
+		starting() // if nothing was to be
 	}
 	if err == nil {
 		began := time.Now()
@@ -313,7 +322,7 @@ func (e *executor) up(ctx context.Context, t *task, release func()) error {
 	if err == nil {
 		prune(ctx, e.o.Pruner, e.o.Logger, t)
 	}
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil && !errors.Is(err, context.Cause(ctx)) {
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && !errors.Is(err, context.Cause(ctx)) {
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	return err

@@ -214,6 +214,26 @@ func TestAStacksFailure(t *testing.T) {
 			t.Errorf("error: %q", e.Error)
 		}
 	})
+	bubble(t, "what a stack replaces may take its time to stop", func(t *testing.T) {
+		w := newWorld(t, stack("web"))
+		w.on("replace web", takes(9*time.Minute))
+		w.on("settle web", takes(4*time.Minute))
+		d := start(t, w)
+		pass(14 * time.Minute)
+		d.expect("picture", d.last(), "web=running/synced")
+		d.expect("counts", d.counts(), "started web")
+		d.stop()
+	})
+	bubble(t, "but not for ever", func(t *testing.T) {
+		w := newWorld(t, stack("web"))
+		w.on("replace web", takes(time.Hour))
+		d := start(t, w)
+		pass(10 * time.Minute)
+		d.stop()
+		if e := d.r.journal.peek("web"); !strings.Contains(e.Error, "its containers are not made within 10m0s") {
+			t.Errorf("error: %q", e.Error)
+		}
+	})
 	bubble(t, "a stack that runs, but is unhealthy, is failed and not tried again and again", func(t *testing.T) {
 		w := newWorld(t, stack("web"))
 		w.on("settle web", func(context.Context) error {

@@ -163,7 +163,11 @@ type turn struct {
 	rested atomic.Bool
 	// rest is what is done once when it is given back.
 	rest func()
+	// starting begins the time that the stack has to come up.
+	starting func()
 }
+
+func (u *turn) Starting() { u.starting() }
 
 func (u *turn) Rest() {
 	if u.rested.CompareAndSwap(false, true) {

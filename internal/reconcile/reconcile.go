@@ -57,6 +57,9 @@ type Turn = interface {
 	// moved on to another version of the stack, do does not run, and the error is to
 	// be handed on.
 	Touch(ctx context.Context, do func() error) error
+	// Starting says that a container is asked to start. At the first one begins the
+	// time that the stack has to come up; what was stopped before has had its own.
+	Starting()
 }
 
 // Reporter hears what happens. Its methods are called by one goroutine and
@@ -111,7 +114,7 @@ type Options struct {
 	// Parallel is how many stacks are applied at the same time. Half as many that
 	// failed before are tried again beside them.
 	Parallel int
-	// DeployTimeout is how long a stack may take from its first container to
+	// DeployTimeout is how long a stack may take from the start of its first container to
 	// running and healthy.
 	DeployTimeout time.Duration
 }

@@ -376,6 +376,10 @@ func (w *world) Up(ctx context.Context, p render.Project, _ plan.Op, turn Turn) 
 		}
 		w.tell(p.Name)
 	}
+	if err := w.operation(ctx, "replace "+p.Name, p.Name, func() {}); err != nil {
+		return err
+	}
+	turn.Starting()
 	err := w.operation(ctx, "up "+p.Name, p.Name, func() {
 		w.alone(p)
 		make(map[bool]string{true: "created", false: "running"}[waits])

@@ -269,6 +269,12 @@ func (t *someTurn) Rest() {
 	t.told += "rest with " + states + "; "
 }
 
+func (t *someTurn) Starting() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.told += "starting; "
+}
+
 func (t *someTurn) Touch(_ context.Context, do func() error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -293,7 +299,7 @@ func orderCases() map[string]func(*bench) {
 			p := b.stack(dependent)
 			turn := &someTurn{b: b, touches: 3}
 			b.ok(b.Up(b.ctx(), p, b.ordered(p), turn))
-			if want := "touch; rest with a created, b created; touch; touch; "; turn.told != want {
+			if want := "touch; rest with a created, b created; starting; touch; starting; touch; "; turn.told != want {
 				b.Errorf("got %s want %s", turn.told, want)
 			}
 			if states := b.states(); states != "a running, b running" {

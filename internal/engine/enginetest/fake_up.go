@@ -47,6 +47,7 @@ func (f *Fake) Up(ctx context.Context, p render.Project, op plan.Op, turn engine
 		if err := f.await(ctx, project.Services[name].DependsOn, p.Name); err != nil {
 			return err
 		}
+		turn.Starting()
 		if err := turn.Touch(ctx, func() error { return f.start(name, p.Name) }); err != nil {
 			return err
 		}
@@ -60,6 +61,7 @@ type always struct{}
 
 func (always) Rest()                                          {}
 func (always) Touch(_ context.Context, do func() error) error { return do() }
+func (always) Starting()                                      {}
 
 // create makes everything but starts nothing. It gives the services that may be
 // started, in order.
