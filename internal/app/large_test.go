@@ -235,7 +235,7 @@ func (e *memoryEngine) Up(_ context.Context, p render.Project, _ plan.Op, _ reco
 func (e *memoryEngine) Pull(context.Context, render.Project) error   { return nil }
 func (e *memoryEngine) Settle(context.Context, render.Project) error { return nil }
 
-func (e *memoryEngine) Stop(_ context.Context, op plan.Op) error {
+func (e *memoryEngine) Stop(_ context.Context, _ render.Project, op plan.Op) error {
 	return fmt.Errorf("nothing is to be stopped: %s", op.Stack)
 }
 

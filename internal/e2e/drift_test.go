@@ -627,3 +627,46 @@ func TestWithoutItsJournalTheDaemonTouchesNothing(t *testing.T) {
 	h.settle()
 	h.runs("web")
 }
+
+func TestHooksRunWhenAStackIsBroughtUpAndWhenItGoes(t *testing.T) {
+	h := newHost(t)
+	h.stack("web", `
+services:
+  app:
+    image: BASE
+    command: RUN
+    stop_grace_period: 0s
+    volumes: ["notes:/notes"]
+    post_start: [{command: ["sh", "-c", "echo up >> /notes/log"]}]
+    pre_stop: [{command: ["sh", "-c", "echo down >> /notes/log"]}]
+volumes: {notes: {name: PREFIX-notes}}
+`)
+	h.push("add")
+	h.first()
+	id := h.runs("web", "app")["app"]
+	if err := h.api.ContainerKill(t.Context(), id, "KILL"); err != nil {
+		t.Fatal(err)
+	}
+	h.settle() // a container that was found stopped is started again
+	h.runs("web", "app")
+	h.remove("web")
+	h.stack("stays", "services: {app: {image: BASE, command: RUN, stop_grace_period: 0s}}")
+	h.push("remove")
+	h.settle()
+	if left := h.containers("web"); len(left) > 0 {
+		t.Fatalf("%d containers are left", len(left))
+	}
+	h.stack("other", `
+services:
+  app: {image: BASE, command: RUN, stop_grace_period: 0s, volumes: ["notes:/notes"]}
+volumes: {notes: {name: PREFIX-notes, external: true}}
+`)
+	h.push("look at the notes")
+	h.settle()
+	if got := h.exec(h.runs("other", "app")["app"], "cat", "/notes/log"); got != "up\nup\ndown" {
+		t.Errorf("the hooks wrote %q", got)
+	}
+	if !strings.Contains(h.daemon.log.String(), "pre_stop") {
+		t.Error("the log says nothing of the hooks")
+	}
+}

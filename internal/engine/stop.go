@@ -14,6 +14,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
 
 // stopTimeout bounds a stop beyond what its containers are given to end by
@@ -25,11 +26,14 @@ const stopTimeout = 10 * time.Minute
 // op.FreeNames says so. Volumes stay. It goes by labels and needs no file. What is
 // not there is no error. The daemon's own container is not touched: where it would
 // be, nothing is, and that is an error.
-func (e *Engine) Stop(ctx context.Context, op plan.Op) error {
+//
+// Where a whole project goes, the pre_stop hooks of p run, as with docker compose
+// down. One that fails ends the Stop, and is run again by the next. p may be zero.
+func (e *Engine) Stop(ctx context.Context, p render.Project, op plan.Op) error {
 	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
 	if op.Services == nil {
-		return e.down(ctx, op.Stack, op.Leave)
+		return e.down(ctx, p, op.Stack, op.Leave)
 	}
 	return e.stopServices(ctx, op)
 }
@@ -42,7 +46,7 @@ func notSelf(stack string) error {
 
 // down removes a project's containers and networks by their labels, so that
 // it works when no file is left.
-func (e *Engine) down(ctx context.Context, name string, leave []string) error {
+func (e *Engine) down(ctx context.Context, p render.Project, name string, leave []string) error {
 	r, err := e.mend(ctx, name)
 	if err != nil {
 		return explain(ctx, err)
@@ -55,7 +59,15 @@ func (e *Engine) down(ctx context.Context, name string, leave []string) error {
 		if err != nil {
 			return err
 		}
-		if err := sdk.Down(ctx, name, api.DownOptions{RemoveOrphans: true, Volumes: false}); err != nil {
+		options := api.DownOptions{RemoveOrphans: true, Volumes: false}
+		if p.HasPreStop() {
+			if options.Project, err = p.Compose(); err != nil {
+				return err
+			}
+			options.Project.DisabledServices = nil // their containers go like others that it does not have
+			e.o.Logger.Info("running pre_stop hooks", "stack", name)
+		}
+		if err := sdk.Down(ctx, name, options); err != nil {
 			return explain(ctx, err)
 		}
 	}

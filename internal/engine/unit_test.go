@@ -203,7 +203,7 @@ func TestAnEngineThatHangsHangsNobody(t *testing.T) {
 	e := New(api, Options{})
 	for what, do := range map[string]func(context.Context) error{
 		"Observe": func(ctx context.Context) error { _, err := e.Observe(ctx); return err },
-		"Stop":    func(ctx context.Context) error { return e.Stop(ctx, plan.Op{Stack: "web"}) },
+		"Stop":    func(ctx context.Context) error { return e.Stop(ctx, render.Project{}, plan.Op{Stack: "web"}) },
 		"Ping":    e.Ping,
 	} {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("time is over"))

@@ -281,7 +281,7 @@ func (e *executor) letGo() {
 func (e *executor) run(ctx context.Context, t *task, release func()) error {
 	switch t.Kind {
 	case plan.Stop:
-		return e.gate.touch(ctx, t, func() error { return e.o.Engine.Stop(ctx, t.Op) })
+		return e.gate.touch(ctx, t, func() error { return e.o.Engine.Stop(ctx, t.check.view.hooked[t.Stack], t.Op) })
 	case plan.Checkout:
 		return e.checkout(ctx, t)
 	case plan.Pull:

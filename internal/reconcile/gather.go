@@ -43,6 +43,7 @@ type view struct {
 	heads    Heads
 	asked    time.Time
 	projects map[string]render.Project // by name, valid ones
+	hooked   map[string]render.Project // by name, as rememberHooks has them
 	state    plan.State
 	plan     plan.Plan
 	// unsure says that a question about data could not be answered.
@@ -62,7 +63,7 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 		return v, err
 	}
 	v.heads = heads
-	before, err := r.before(ctx, heads)
+	before, had, err := r.before(ctx, heads)
 	if err != nil {
 		return v, err
 	}
@@ -106,7 +107,12 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 			v.projects[p.Name] = p
 		}
 	}
-	r.loaded = loaded{heads.Remote, v.state.Wanted}
+	r.loaded = loaded{heads.Remote, v.state.Wanted, wanted.Projects}
+	if heads.Local == heads.Remote {
+		had = wanted.Projects
+	}
+	r.rememberHooks(had, running)
+	v.hooked = maps.Clone(r.hooked)
 	if v.state.Wanted, err = r.renamed(ctx, v.state); err != nil {
 		return v, err
 	}
@@ -174,33 +180,50 @@ func (r *Reconciler) tree(ctx context.Context, h Heads, k *known) (Tree, error) 
 
 // loaded are the stacks of a commit as they were last loaded.
 type loaded struct {
-	commit string
-	stacks []plan.Stack
+	commit   string
+	stacks   []plan.Stack
+	projects []render.Project
+}
+
+// rememberHooks keeps the projects of the clone's head that have pre_stop hooks
+// until nothing runs of them: once git has a stack no more, nothing else tells of
+// its hooks. They are forgotten when the daemon ends.
+func (r *Reconciler) rememberHooks(had []render.Project, running map[string]plan.Running) {
+	for _, p := range had {
+		switch {
+		case p.Invalid != "":
+		case p.HasPreStop():
+			r.hooked[p.Name] = p
+		default:
+			delete(r.hooked, p.Name)
+		}
+	}
+	maps.DeleteFunc(r.hooked, func(name string, _ render.Project) bool { return len(running[name].Containers) == 0 })
 }
 
 // before are the stacks of the local head. They tell a removed stack that was
 // started by hand from a folder that git never had, and what moved, and what
 // changed.
-func (r *Reconciler) before(ctx context.Context, h Heads) ([]plan.Stack, error) {
+func (r *Reconciler) before(ctx context.Context, h Heads) ([]plan.Stack, []render.Project, error) {
 	switch h.Local {
 	case "", h.Remote:
-		return nil, nil // then they are those of the remote head
+		return nil, nil, nil // then they are those of the remote head
 	case r.loaded.commit:
-		return r.loaded.stacks, nil
+		return r.loaded.stacks, r.loaded.projects, nil
 	}
 	tree, err := r.o.Source.Stage(ctx, h.Local)
 	if err != nil {
-		return nil, verb(err, "stage %s", h.Local)
+		return nil, nil, verb(err, "stage %s", h.Local)
 	}
 	had, err := r.o.Loader.Load(ctx, tree)
 	if err := errors.Join(err, tree.Close()); err != nil {
-		return nil, verb(err, "load %s", h.Local)
+		return nil, nil, verb(err, "load %s", h.Local)
 	}
 	var stacks []plan.Stack
 	for _, p := range had.Projects {
 		stacks = append(stacks, p.Stack)
 	}
-	return stacks, nil
+	return stacks, had.Projects, nil
 }
 
 // renamed gives the wanted stacks with what those that do not load were before, as

@@ -42,8 +42,9 @@ type Engine interface {
 	// Settle waits until what Up started runs and is healthy, or is done.
 	Settle(ctx context.Context, p render.Project) error
 	// Stop removes a project by its name, or stops some of its services; what is
-	// not there is no error.
-	Stop(ctx context.Context, op plan.Op) error
+	// not there is no error. p is what it was in git, for its pre_stop hooks; the zero
+	// value if it has none, or they are not known any more.
+	Stop(ctx context.Context, p render.Project, op plan.Op) error
 }
 
 // Turn is what an Up touches containers in: as long as it has it, no checkout
@@ -151,12 +152,13 @@ type Reconciler struct {
 	remote   *remote
 	images   *watch
 	alarms   alarms
-	known    known     // of the remote
-	loaded   loaded    // what the last look wanted
-	rest     rest      // the last look, if it left nothing to be done
-	moved    time.Time // the end of the last checkout
-	again    bool      // an operation ended with which another plan is made
-	stopping bool      // the daemon was told to stop
+	known    known                     // of the remote
+	loaded   loaded                    // what the last look wanted
+	hooked   map[string]render.Project // see rememberHooks
+	rest     rest                      // the last look, if it left nothing to be done
+	moved    time.Time                 // the end of the last checkout
+	again    bool                      // an operation ended with which another plan is made
+	stopping bool                      // the daemon was told to stop
 }
 
 // alarms are what the loop waits for besides what it is told.
@@ -171,7 +173,7 @@ type alarms struct {
 func New(o Options) *Reconciler {
 	o.Parallel = max(o.Parallel, 1)
 	r := &Reconciler{
-		o: o, remote: newRemote(o.Source), images: newWatch(o.Registry, o.Logger),
+		o: o, hooked: map[string]render.Project{}, remote: newRemote(o.Source), images: newWatch(o.Registry, o.Logger),
 		alarms: alarms{tick: newAlarm(), wake: newAlarm(), remote: newAlarm(), event: newAlarm()},
 	}
 	r.journal = openJournal(o.Journal, o.Logger)

@@ -445,7 +445,7 @@ func (w *world) Settle(ctx context.Context, p render.Project) error {
 	return err
 }
 
-func (w *world) Stop(ctx context.Context, op plan.Op) error {
+func (w *world) Stop(ctx context.Context, _ render.Project, op plan.Op) error {
 	project := op.Stack
 	return w.operation(ctx, "down "+project, project, func() {
 		if !w.running[project].Ours && len(w.running[project].Containers) > 0 {

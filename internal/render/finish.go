@@ -78,6 +78,7 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 		if err != nil {
 			return fmt.Errorf("services.%s: %w", name, err)
 		}
+		p.hooks = p.hooks || len(s.PreStop) > 0
 		s.CustomLabels = types.Labels{
 			"com.docker.compose.project":              project.Name,
 			"com.docker.compose.service":              name,

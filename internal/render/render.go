@@ -110,7 +110,13 @@ type Project struct {
 	// ages are those times, and of other projects, in tree, from which it was loaded.
 	ages *ages
 	tree Tree
+	// hooks says that a service has pre_stop hooks.
+	hooks bool
 }
+
+// HasPreStop says whether a service has pre_stop hooks, which run before its
+// containers are stopped when the stack goes.
+func (p Project) HasPreStop() bool { return p.hooks }
 
 // Compose gives a copy of the project as the engine is to get it; the SDK
 // changes what it is given.

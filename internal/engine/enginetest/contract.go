@@ -359,7 +359,7 @@ func stopCases() map[string]func(*bench) {
 			r := b.up(b.stack("services: {a: {SLEEP, volumes: ['data:/data']}, b: {RUN, command: [/bin/busybox, 'true'], depends_on: [a]}}\nvolumes: {data: {}}"))
 			b.Pause(b, b.id(r, "a"))
 			for range 2 {
-				b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name}))
+				b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name}))
 				gone(b)
 			}
 			o, err := b.Observe(b.ctx())
@@ -369,14 +369,14 @@ func stopCases() map[string]func(*bench) {
 			}
 		},
 		"Stop of a project that is not there is no error": func(b *bench) {
-			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name}))
+			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name}))
 		},
 		"Stop of some services ends these and no other, and Up starts them as they were": func(b *bench) {
 			p := b.stack("services: {a: {SLEEP}, b: {SLEEP, restart: always, depends_on: [a]}, c: {SLEEP}}")
 			before := b.up(p)
 			b.Pause(b, b.id(before, "a"))
 			for range 2 {
-				b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{"a", "b", "none"}}))
+				b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name, Services: []string{"a", "b", "none"}}))
 				if got := b.states(); got != "a exited, b exited, c running" {
 					b.Errorf("after the stop: %s", got)
 				}
@@ -388,7 +388,7 @@ func stopCases() map[string]func(*bench) {
 		"Stop of some services can remove containers to free names that Compose gave them": func(b *bench) {
 			before := b.up(b.stack("services: {a: {SLEEP, volumes: ['data:/data']}, b: {SLEEP}}\nvolumes: {data: {}}"))
 			for range 2 {
-				b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{"a"}, FreeNames: true}))
+				b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name, Services: []string{"a"}, FreeNames: true}))
 			}
 			if got := b.states(); got != "b running" || len(b.running().Networks) != 1 {
 				b.Errorf("after the stop: %s, %v", got, b.running().Networks)
@@ -404,9 +404,9 @@ func stopCases() map[string]func(*bench) {
 			}
 		},
 		"Stop of no service, or of a project that is not there, is no error": func(b *bench) {
-			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{"a"}, FreeNames: true}))
+			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name, Services: []string{"a"}, FreeNames: true}))
 			b.up(b.stack("services: {a: {SLEEP}}"))
-			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{}, FreeNames: true}))
+			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name, Services: []string{}, FreeNames: true}))
 			if got := b.states(); got != "a running" {
 				b.Errorf("after the stop: %s", got)
 			}
@@ -417,7 +417,7 @@ func stopCases() map[string]func(*bench) {
 			if r := b.running(); !r.Ours || !r.Labelled {
 				b.Errorf("what is left is not recognised: %v", r)
 			}
-			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name}))
+			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name}))
 			gone(b)
 		},
 	}

@@ -3,6 +3,7 @@ package enginetest
 import (
 	"github.com/korbiniankuhn/gitops-compose/internal/engine"
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
 
 // dataCases are about what is in volumes and folders.
@@ -48,7 +49,7 @@ func dataCases() map[string]func(*bench) {
 		},
 		"a volume that no container has is looked into": func(b *bench) {
 			b.Put(b, start(b), "/data", "file")
-			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name}))
+			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name}))
 			empty(b, "_data", false)
 			empty(b, "_inner", true)
 		},

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
 
 // nameCases are about containers whose names others have or had.
@@ -25,7 +26,7 @@ func nameCases() map[string]func(*bench) {
 				"services: {a: {SLEEP, volumes: [/data], container_name: NAMEy}, b: {SLEEP, container_name: NAMEx}}"
 			volume := b.Volumes(b, b.id(b.up(b.stack(before)), "a"))["/data"]
 			p := b.stack(after)
-			b.ok(b.Stop(b.ctx(), plan.Op{Kind: plan.Stop, Stack: b.name, Services: []string{"a", "b"}, FreeNames: true}))
+			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Kind: plan.Stop, Stack: b.name, Services: []string{"a", "b"}, FreeNames: true}))
 			if got := b.Volumes(b, b.id(b.broken(p), "a"))["/data"]; got != volume || volume == "" {
 				b.Errorf("volume %q became %q", volume, got)
 			}
@@ -70,7 +71,7 @@ func nameCases() map[string]func(*bench) {
 			b.up(b.stack("services: {a: {SLEEP}}"))
 			p := b.stack("services: {a: {SLEEP, container_name: NAMEx}}")
 			b.fails(b.Up(b.ctx(), p, b.ordered(p), nil), b.name+"x")
-			b.ok(b.Stop(b.ctx(), plan.Op{Kind: plan.Stop, Stack: b.name}))
+			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Kind: plan.Stop, Stack: b.name}))
 			if r := b.running(); len(r.Containers) > 0 {
 				b.Errorf("left: %v", r.Containers)
 			}

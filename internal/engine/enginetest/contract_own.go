@@ -57,12 +57,12 @@ func ownCases() map[string]func(*bench) {
 			if got := ids(b.running(), "a"); !slices.Equal(got, ids(before, "a")) {
 				b.Errorf("without its service in the stack, the daemon's containers are %v", got)
 			}
-			b.fails(d.Stop(b.ctx(), plan.Op{Stack: b.name}), b.name, "daemon")
-			b.fails(d.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{"a", "b"}}), b.name, "daemon")
+			b.fails(d.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name}), b.name, "daemon")
+			b.fails(d.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name, Services: []string{"a", "b"}}), b.name, "daemon")
 			if got := b.states(); got != "a running, b running" {
 				b.Errorf("after stops that are refused: %s", got)
 			}
-			b.ok(d.Stop(b.ctx(), plan.Op{Stack: b.name, Services: []string{"b"}}))
+			b.ok(d.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name, Services: []string{"b"}}))
 		},
 		"Up touches no service that it is not asked for": func(b *bench) {
 			before := b.up(b.stack("services: {a: {SLEEP}, b: {SLEEP}}"))

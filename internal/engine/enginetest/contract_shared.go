@@ -1,10 +1,13 @@
 package enginetest
 
 import (
+	"strings"
+
 	"fmt"
 	"slices"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
 
 // sharedCases are about networks that others are on, and about volumes that
@@ -36,7 +39,7 @@ func sharedCases() map[string]func(*bench) {
 			b.fails(b.Up(b.ctx(), p, b.ordered(p), nil), b.name+"_default", other.name+"-c-1")
 			untouched(b, before, starts)
 
-			b.ok(b.Stop(b.ctx(), plan.Op{Stack: other.name, Services: []string{"c"}}))
+			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: other.name, Services: []string{"c"}}))
 			if got := b.differ(before, b.broken(p)); got != "a b" {
 				b.Errorf("recreated: %s", got)
 			}
@@ -65,7 +68,7 @@ func sharedCases() map[string]func(*bench) {
 				b.Errorf("network %q; of the project: %v; the container's: %v", id, r.Networks, r.Containers[0].Networks)
 			}
 			b.ok(b.Up(b.ctx(), p, op, nil))
-			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name}))
+			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name}))
 			o, err = b.Observe(b.ctx())
 			b.ok(err)
 			if o.Networks[name] != id {
@@ -73,23 +76,46 @@ func sharedCases() map[string]func(*bench) {
 			}
 			b.DropNetwork(b, name)
 		},
+		"Stop runs pre_stop hooks, and ends when one fails": func(b *bench) {
+			text := "services: {a: {SLEEP, pre_stop: [{command: [/bin/busybox, 'HOOK']}]}, b: {SLEEP, depends_on: [a]}, c: {SLEEP, profiles: [x]}}"
+			p := b.stack(strings.Replace(text, "HOOK", "false", 1))
+			b.up(p)
+			b.fails(b.Stop(b.ctx(), p, plan.Op{Stack: b.name}), "a", "hook", "1")
+			if got := b.states(); !strings.HasPrefix(got, "a running") { // what depends on it may be gone
+				b.Errorf("after a hook that failed: %s", got)
+			}
+			p = b.stack(strings.Replace(text, "HOOK", "true", 1))
+			b.ok(b.Stop(b.ctx(), p, plan.Op{Stack: b.name}))
+			if r := b.running(); len(r.Containers)+len(r.Networks) > 0 {
+				b.Errorf("left over: %v %v", r.Containers, r.Networks)
+			}
+			b.ok(b.Stop(b.ctx(), p, plan.Op{Stack: b.name}))
+		},
+		"Stop removes containers of services that are switched off, hooks or not": func(b *bench) {
+			b.up(b.stack("services: {a: {SLEEP}, c: {SLEEP}}"))
+			p := b.stack("services: {a: {SLEEP, pre_stop: [{command: [/bin/busybox, \"true\"]}]}, c: {SLEEP, profiles: [x]}}")
+			b.ok(b.Stop(b.ctx(), p, plan.Op{Stack: b.name}))
+			if r := b.running(); len(r.Containers) > 0 {
+				b.Errorf("left over: %v", r.Containers)
+			}
+		},
 		"Stop leaves a network that others are on, told to or not, and removes it when it is free": func(b *bench) {
 			b.up(b.stack(two))
 			other, text := guest(b, "")
 			other.up(other.stack(text))
-			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name}))
+			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name}))
 			if r := b.running(); len(r.Containers) > 0 || len(r.Networks) != 1 {
 				b.Errorf("left: %v, %v", r.Containers, r.Networks)
 			}
-			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name, Leave: []string{b.name + "_default"}}))
+			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name, Leave: []string{b.name + "_default"}}))
 			if r := b.running(); len(r.Containers) > 0 || len(r.Networks) != 1 {
 				b.Errorf("left over: %v %v", r.Containers, r.Networks)
 			}
 			if got := other.states(); got != "c running" {
 				b.Errorf("the other: %s", got)
 			}
-			b.ok(b.Stop(b.ctx(), plan.Op{Stack: other.name}))
-			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name}))
+			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: other.name}))
+			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name}))
 			if r := b.running(); len(r.Networks) > 0 {
 				b.Errorf("left over when it was free: %v", r.Networks)
 			}
@@ -101,7 +127,7 @@ func sharedCases() map[string]func(*bench) {
 			q := other.stack(fmt.Sprintf("services: {c: {SLEEP, networks: [x]}}\nnetworks: {x: {name: %s_default, labels: {x: y}}}", b.name))
 			op := other.ordered(q)
 			b.fails(b.Up(b.ctx(), q, op, nil), b.name+"_default", "belongs to")
-			b.ok(b.Stop(b.ctx(), plan.Op{Stack: b.name}))
+			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name}))
 			op.Orders.Networks, op.Orders.Recreate = []string{b.name + "_default"}, []string{"c"}
 			b.ok(b.Up(b.ctx(), q, op, nil))
 			if ds := other.differences(q); len(ds) > 0 || other.states() != "c running" {
@@ -167,7 +193,7 @@ func sharedCases() map[string]func(*bench) {
 			if got := other.states(); got != "c running" {
 				b.Errorf("the guest: %s", got)
 			}
-			b.ok(b.Stop(b.ctx(), plan.Op{Stack: other.name}))
+			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: other.name}))
 			b.ok(b.Up(b.ctx(), b.stack(next), plan.Op{Orders: plan.Orders{Spare: []string{b.name + "_default"}}}, nil))
 			if got := fmt.Sprint(networkNames(b.running())); got != "["+b.name+"_new]" {
 				b.Errorf("networks %s", got)

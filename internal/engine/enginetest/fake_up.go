@@ -402,10 +402,15 @@ func (f *Fake) removeSpare(project string, spare []string) {
 }
 
 // Stop implements Engine.
-func (f *Fake) Stop(ctx context.Context, op plan.Op) error {
+func (f *Fake) Stop(ctx context.Context, p render.Project, op plan.Op) error {
 	defer f.lock()()
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if op.Services == nil && p.HasPreStop() {
+		if err := f.preStop(p); err != nil {
+			return err
+		}
 	}
 	concerned := slices.DeleteFunc(f.of(op.Stack, ""), func(c *fakeContainer) bool {
 		return op.Services != nil && (c.OneOff || !slices.Contains(op.Services, c.Service))
@@ -434,6 +439,24 @@ func (f *Fake) Stop(ctx context.Context, op plan.Op) error {
 			continue // others have come to use it
 		}
 		delete(f.networks, name)
+	}
+	return nil
+}
+
+// preStop runs hooks in running containers: "false" fails, and all else does nothing.
+func (f *Fake) preStop(p render.Project) error {
+	project, err := p.Compose()
+	if err != nil {
+		return err
+	}
+	for name, s := range project.Services {
+		for _, hook := range s.PreStop {
+			for _, c := range f.of(p.Name, name) {
+				if c.State == "running" && slices.Contains(hook.Command, "false") {
+					return fmt.Errorf("%s hook exited with status 1", name)
+				}
+			}
+		}
 	}
 	return nil
 }

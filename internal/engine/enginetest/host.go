@@ -17,7 +17,7 @@ type Engine interface {
 	Pull(ctx context.Context, p render.Project) error
 	Up(ctx context.Context, p render.Project, op plan.Op, turn engine.Turn) error
 	Settle(ctx context.Context, p render.Project) error
-	Stop(ctx context.Context, op plan.Op) error
+	Stop(ctx context.Context, p render.Project, op plan.Op) error
 }
 
 // Daemon is what a daemon in a container needs of an engine for a hand-over, see
