@@ -13,6 +13,7 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/containerd/errdefs"
+	"github.com/containerd/platforms"
 	"github.com/distribution/reference"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/registry"
@@ -47,6 +48,9 @@ func (e *Engine) Pull(ctx context.Context, p render.Project) error {
 	var built []plan.Service // by another service, once that was done
 	for _, svc := range p.Services {
 		s, builder := project.Services[svc.Name], builders[svc.Image]
+		for _, ref := range svc.MountedImages {
+			g.Go(func() error { return e.needMissing(pullCtx, ref, "") })
+		}
 		switch {
 		case svc.Pull == plan.PullBuild:
 			build[svc.Name] = true
@@ -101,19 +105,24 @@ func (e *Engine) need(ctx context.Context, s types.ServiceConfig, svc plan.Servi
 	case plan.PullAlways:
 		return e.pull(ctx, svc.Image, s.Platform)
 	case plan.PullNever:
-		here, err := e.here(ctx, svc.Image)
+		here, err := e.here(ctx, svc.Image, "") // whatever it is for: it is the engine's to say
 		if err == nil && !here {
 			err = fmt.Errorf("image %s of service %s is not here, and its pull_policy is never: load or build it on the host", s.Image, s.Name)
 		}
 		return err
 	}
+	return e.needMissing(ctx, svc.Image, s.Platform)
+}
+
+// needMissing pulls an image that is not here.
+func (e *Engine) needMissing(ctx context.Context, ref, platform string) error {
 	// Whoever wants the same waits here, and asks the engine nothing.
-	return e.pulls.once(ctx, "missing "+svc.Image+" "+s.Platform, func(ctx context.Context) error {
-		here, err := e.here(ctx, svc.Image)
+	return e.pulls.once(ctx, "missing "+ref+" "+platform, func(ctx context.Context) error {
+		here, err := e.here(ctx, ref, platform)
 		if err != nil || here {
 			return err
 		}
-		return e.pull(ctx, svc.Image, s.Platform)
+		return e.pull(ctx, ref, platform)
 	})
 }
 
@@ -132,8 +141,8 @@ func (e *Engine) pull(ctx context.Context, ref, platform string) error {
 	})
 }
 
-// here says whether the engine has an image.
-func (e *Engine) here(ctx context.Context, ref string) (bool, error) {
+// here says whether the engine has an image, and for a platform if one is given.
+func (e *Engine) here(ctx context.Context, ref, platform string) (bool, error) {
 	release, err := e.pulls.turnOf(ctx, "inspect", inspectsAtOnce)
 	if err != nil {
 		return false, err
@@ -141,10 +150,16 @@ func (e *Engine) here(ctx context.Context, ref string) (bool, error) {
 	defer release()
 	ctx, cancel := context.WithTimeoutCause(ctx, inspectTimeout, fmt.Errorf("the engine said nothing for %s", inspectTimeout))
 	defer cancel()
-	_, err = e.api.ImageInspect(ctx, ref)
+	found, err := e.api.ImageInspect(ctx, ref)
 	switch {
-	case err == nil:
+	case err == nil && platform == "":
 		return true, nil
+	case err == nil:
+		want, err := platforms.Parse(platform)
+		if err != nil {
+			return false, fmt.Errorf("platform of image %s: %w", ref, err)
+		}
+		return platforms.NewMatcher(want).Match(platforms.Platform{OS: found.Os, Architecture: found.Architecture, Variant: found.Variant}), nil
 	case errdefs.IsNotFound(err):
 		return false, nil
 	}

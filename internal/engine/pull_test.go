@@ -67,3 +67,27 @@ func TestAnImageThatMayNotBePulledIsMissed(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestAnImageForAnotherPlatformIsPulled(t *testing.T) {
+	configIs(t, "{}")
+	for _, c := range []struct {
+		want  string
+		pulls bool
+	}{{"", false}, {"linux/amd64", false}, {"linux/arm64", true}, {"linux/arm64/v8", true}} {
+		var pulled atomic.Bool
+		api := standIn(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/images/create" {
+				pulled.Store(true)
+				return
+			}
+			_, _ = w.Write([]byte(`{"Os": "linux", "Architecture": "amd64"}`))
+		})
+		service := types.ServiceConfig{Name: "app", Platform: c.want}
+		if err := New(api, Options{}).need(t.Context(), service, plan.Service{Image: "web:1", Pull: plan.PullMissing}); err != nil {
+			t.Error(err)
+		}
+		if pulled.Load() != c.pulls {
+			t.Errorf("%q: pulled: %t", c.want, pulled.Load())
+		}
+	}
+}

@@ -131,9 +131,13 @@ func needsPull(s Stack, only []string, o Observed, why Why) bool {
 		switch v = v.Due(o); {
 		case only != nil && !slices.Contains(only, v.Name):
 			return false
+		case slices.ContainsFunc(v.MountedImages, func(ref string) bool { return o.Images[ref] == "" }):
+			return true
 		case v.Pull == PullNever:
 			return false
 		case why != Drifted && (v.Pull == PullAlways || v.Pull == PullBuild):
+			return true
+		case why != Drifted && v.Platform != "": // the one that is here may be for another
 			return true
 		default:
 			return o.Images[v.Image] == ""

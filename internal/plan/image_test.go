@@ -86,3 +86,29 @@ func TestTheRepositoryOfAReference(t *testing.T) {
 		}
 	}
 }
+
+func TestImagesThatHaveToCome(t *testing.T) {
+	changedTo := func(change func(*Service)) Stack { return stack("web", changed, app(change)) }
+	mounts := func(s *Service) { s.MountedImages = []string{"assets:1"} }
+	here := func(st *State) { st.Observed.Images["assets:1"] = "id of assets:1" }
+	web := stack("web")
+	run(t, []buildCase{
+		{
+			name:  "an image of another platform may be here under that name",
+			state: world(stacks(changedTo(func(s *Service) { s.Platform = "linux/arm64" })), projects(running(web)), remember("web", applied(web))),
+			want: `pull web: changed: web-app-1 has another configuration
+				up web: changed: web-app-1 has another configuration`,
+		},
+		{
+			name:  "an image that is mounted is missing",
+			state: world(stacks(changedTo(mounts)), projects(running(web)), remember("web", applied(web))),
+			want: `pull web: changed: web-app-1 has another configuration
+				up web: changed: web-app-1 has another configuration`,
+		},
+		{
+			name:  "an image that is mounted is here",
+			state: world(stacks(changedTo(mounts)), projects(running(web)), remember("web", applied(web)), here),
+			want:  `up web: changed: web-app-1 has another configuration`,
+		},
+	})
+}

@@ -100,6 +100,11 @@ type Service struct {
 	// Image is the image reference as the engine lists it (familiar name with
 	// a tag, or with a digest).
 	Image string
+	// Platform is the one that the image is to be for; empty for the engine's own.
+	Platform string `json:",omitempty"`
+	// MountedImages are images that it mounts as volumes, as the engine lists them,
+	// sorted. They are pulled if they are not here.
+	MountedImages []string `json:",omitempty"`
 	// Pull says when the image is pulled.
 	Pull PullPolicy
 	// Every is how often the registry is asked whether the image's tag has

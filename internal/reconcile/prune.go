@@ -36,7 +36,7 @@ func names(v view) []string {
 	var refs []string
 	for _, s := range v.state.Wanted {
 		for _, svc := range s.Services {
-			refs = append(refs, svc.Image)
+			refs = append(append(refs, svc.Image), svc.MountedImages...)
 		}
 	}
 	return refs

@@ -123,3 +123,19 @@ func TestNewDataIsSaidByALabelThatRecreatesNothing(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+func TestImagesThatAreMountedAreToldOnce(t *testing.T) {
+	f := newFolder(t).write("web/compose.yaml", `
+services:
+  app:
+    image: a
+    platform: linux/arm64
+    volumes:
+      - {type: image, source: assets, target: /a}
+      - {type: image, source: "docker.io/library/assets:latest", target: /b, image: {subpath: x}}
+      - {type: image, source: "fonts:2", target: /c}
+`)
+	if s := service(t, valid(t, f), "app"); s.Platform != "linux/arm64" || strings.Join(s.MountedImages, " ") != "assets:latest fonts:2" {
+		t.Errorf("platform %s, images %v", s.Platform, s.MountedImages)
+	}
+}

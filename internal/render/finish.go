@@ -170,6 +170,10 @@ func (l *Loader) service(p *types.Project, s types.ServiceConfig, hash string) (
 		every = 0 // a digest does not move
 	}
 	svc := plan.Service{Own: IsTrue(s.Labels[LabelController]), Name: s.Name, Hash: hash, Image: ref, Pull: pull, Every: every, Scale: s.GetScale(), Completes: completes(s), Follows: follows(s), Shares: shares(s)}
+	svc.Platform = s.Platform
+	if svc.MountedImages, err = mountedImages(s); err != nil {
+		return plan.Service{}, err
+	}
 	svc.NetworkOf, _ = strings.CutPrefix(s.NetworkMode, types.ServicePrefix)
 	if svc.NetworkOf == s.NetworkMode {
 		svc.NetworkOf = ""
@@ -187,6 +191,23 @@ func (l *Loader) service(p *types.Project, s types.ServiceConfig, hash string) (
 		slices.Sort(svc.Networks)
 	}
 	return svc, nil
+}
+
+// mountedImages are the images that a service mounts as volumes, sorted.
+func mountedImages(s types.ServiceConfig) ([]string, error) {
+	var refs []string
+	for _, v := range s.Volumes {
+		if v.Type != types.VolumeTypeImage {
+			continue
+		}
+		ref, err := Reference(v.Source)
+		if err != nil {
+			return nil, fmt.Errorf("volumes: image %q: %w", v.Source, err)
+		}
+		refs = append(refs, ref)
+	}
+	slices.Sort(refs)
+	return slices.Compact(refs), nil
 }
 
 // Reference gives an image reference as the engine lists it: the familiar
@@ -333,7 +354,7 @@ func digestOf(s plan.Stack) string {
 	for i := range s.Services {
 		svc := &s.Services[i]
 		svc.ContainerName, svc.Ports, svc.Mounts, svc.NewData, svc.Shares, svc.NetworkOf = "", nil, nil, false, nil, ""
-		svc.Joins, svc.NetworkFrom = nil, ""
+		svc.Joins, svc.NetworkFrom, svc.Platform, svc.MountedImages = nil, "", "", nil
 	}
 	b, err := json.Marshal(s)
 	if err != nil {
