@@ -6,11 +6,17 @@ import (
 	"time"
 )
 
-// Patience is how long a checkout waits for an operation on a stack whose files
-// it moves: for a stop before it, see After.AtMost, and from the look on for an Up
-// of an earlier check. One that is slow holds up the other stacks for no longer;
-// the stack that takes its place waits for it all the same.
+// Patience is how long, from the look on, a checkout waits for an Up of an earlier
+// check on a stack whose files it moves. One that is slow holds up the other stacks
+// for no longer; the stack that takes its place waits for it all the same.
 const Patience = 30 * time.Second
+
+// StopPatience is how long a checkout waits for a stop before it, for the same
+// reason: containers that end may still read the folders that they mount. It is
+// what the engine gives a container to end if nothing else is said, and who asks
+// for more has to do without what the commit takes away; what git does not track is
+// never touched.
+const StopPatience = 10 * time.Second
 
 // order makes operations of what was decided, and says what comes after what:
 //
@@ -19,7 +25,7 @@ const Patience = 30 * time.Second
 //	stop             the stops of projects on its networks, however they end
 //	                 the pulls of the stacks that take its place
 //	checkout         the stops of what uses files of the clone, however they end,
-//	                 each for at most half a minute, unless they wait for a pull
+//	                 each for at most ten seconds, unless they wait for a pull
 //	pull             the checkout, if no stop waits for it, or if it builds
 //	up               the checkout, its pull
 //	                 the pulls of the stacks that take something over from it
@@ -216,7 +222,7 @@ func (b *builder) addCheckout(g *graph) {
 			}
 		}
 		if b.usesFiles(b.running.at(op.Stack)) && !g.awaitsPull(id, map[ID]bool{}) { // which is nobody else's business
-			g.after(checkout, After{ID: id, Ended: true, AtMost: Patience})
+			g.after(checkout, After{ID: id, Ended: true, AtMost: StopPatience})
 		}
 	}
 	for id, op := range g.ops {

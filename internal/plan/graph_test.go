@@ -21,7 +21,7 @@ func TestACheckoutWaitsForStopsOfWhatUsesItsFiles(t *testing.T) {
 	renamed := stack("renamed", with("side", func(s *Service) { s.Image = "side:2" }))
 	renamed.File = user.File
 	elsewhere := app(func(s *Service) { s.Image = "app:2" })
-	none, stop := After{}, After{ID: "stop old", Ended: true, AtMost: Patience}
+	none, stop := After{}, After{ID: "stop old", Ended: true, AtMost: StopPatience}
 	for name, c := range map[string]struct {
 		before, after []Stack
 		runs          Stack // as old

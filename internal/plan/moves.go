@@ -503,7 +503,7 @@ func (b *builder) contend(s Stack, svc Service, k key, c claim) {
 		b.contendWithin(s, svc, k, c)
 		return
 	}
-	if k.kind == "port" && !overlap(svc, k, c.ip) {
+	if k.kind == "port" && !overlap(svc, k, c.ip) || b.hasMounted(s, svc, k) {
 		return
 	}
 	d := dep{project: c.project, services: []string{c.container.Service}, what: k.text(), named: k.kind == "name", images: k.kind == "name" || k.kind == "port"}
@@ -521,6 +521,17 @@ func (b *builder) contend(s Stack, svc Service, k key, c claim) {
 	default:
 		b.depend(s.Name, d)
 	}
+}
+
+// hasMounted says whether a service's containers have a volume or a folder already,
+// beside whoever else does: then nothing changes hands.
+func (b *builder) hasMounted(s Stack, svc Service, k key) bool {
+	if k.kind != "volume" && k.kind != "path" {
+		return false
+	}
+	return slices.ContainsFunc(b.of(s).Containers, func(c Container) bool {
+		return c.Service == svc.Name && !c.OneOff && slices.Contains(mountKeys(c.Mounts), k)
+	})
 }
 
 // contendWithin sees to a container's name that goes from one service of a stack

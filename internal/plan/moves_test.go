@@ -383,3 +383,24 @@ func TestWake(t *testing.T) {
 		t.Errorf("wakes at %s for what was due before", p.Wake)
 	}
 }
+
+func TestWhoHasMountedAFolderAlreadyWaitsForNobodyElse(t *testing.T) {
+	media := mounts(MountHost, "/srv/media", "/media")
+	old, web := stack("old", media, app(func(s *Service) { s.Image = "other:1" })), stack("web", media)
+	run(t, []buildCase{
+		{
+			name:  "it had it before the other one goes",
+			state: world(stacks(stack("web", media, changed)), projects(running(old), running(web)), commit, remember("web", applied(web))),
+			want: `stop old: removed
+				checkout 2222222: from 1111111
+				up web: changed: web-app-1 has another configuration`,
+		},
+		{
+			name:  "it gets it from the other one",
+			state: world(stacks(stack("web", media, changed)), projects(running(old), running(stack("web"))), commit, remember("web", applied(web))),
+			want: `stop old: removed
+				checkout 2222222: from 1111111
+				up web: changed: web-app-1 has another configuration (after stop old)`,
+		},
+	})
+}

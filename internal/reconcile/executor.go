@@ -21,6 +21,10 @@ const steady = 10 * time.Second
 // the stops of those that they replace: as long as a stop may, see engine.Stop.
 const makeTimeout = 10 * time.Minute
 
+// lingering is after how long a stop gives back its slot: what it waits for then
+// costs the engine nothing.
+const lingering = time.Second
+
 // executor walks the operations of plans: each begins when those that it comes
 // after have ended, and there is a slot for it. It decides nothing. All of it but
 // what run does is used by the loop only.
@@ -30,12 +34,15 @@ type executor struct {
 	// before have their own, so that however many they are and however long each
 	// takes, they delay no other.
 	slots, retries *semaphore.Weighted
-	freed          chan struct{} // a buffer of one: there is another free slot
-	gate           *gate
-	results        chan *task
-	tasks          []*task // those that have not ended, in the order of their plans
-	patient        *alarm  // until an operation is waited for no longer
-	handing        context.CancelCauseFunc
+	// stops are for stops, which give theirs back soon, see lingering: containers may
+	// take as long to end as they want.
+	stops   *semaphore.Weighted
+	freed   chan struct{} // a buffer of one: there is another free slot
+	gate    *gate
+	results chan *task
+	tasks   []*task // those that have not ended, in the order of their plans
+	patient *alarm  // until an operation is waited for no longer
+	handing context.CancelCauseFunc
 }
 
 // task is an operation that has not ended, or the result of one that has.
@@ -68,6 +75,7 @@ func (t *task) missed() bool { return t.needs.ID != "" || t.stale }
 func newExecutor(o *Options) *executor {
 	return &executor{
 		o: o, slots: semaphore.NewWeighted(int64(o.Parallel)), retries: semaphore.NewWeighted(int64(max(o.Parallel/2, 1))),
+		stops: semaphore.NewWeighted(int64(o.Parallel)),
 		freed: make(chan struct{}, 1), gate: newGate(), results: make(chan *task), patient: newAlarm(),
 	}
 }
@@ -217,6 +225,8 @@ func (e *executor) slot(t *task) (release func(), free bool) {
 	switch {
 	case t.Kind != plan.Stop && t.Kind != plan.Up:
 		return func() {}, true
+	case t.Kind == plan.Stop:
+		slots = e.stops
 	case t.retry:
 		slots = e.retries
 	}
@@ -281,7 +291,10 @@ func (e *executor) letGo() {
 func (e *executor) run(ctx context.Context, t *task, release func()) error {
 	switch t.Kind {
 	case plan.Stop:
-		return e.gate.touch(ctx, t, func() error { return e.o.Engine.Stop(ctx, t.check.view.hooked[t.Stack], t.Op) })
+		return e.gate.touch(ctx, t, func() error {
+			defer time.AfterFunc(lingering, release).Stop()
+			return e.o.Engine.Stop(ctx, t.check.view.hooked[t.Stack], t.Op)
+		})
 	case plan.Checkout:
 		return e.checkout(ctx, t)
 	case plan.Pull:

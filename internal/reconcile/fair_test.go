@@ -26,23 +26,27 @@ func TestWhatIsSlowOrFailsDelaysNobodyElse(t *testing.T) {
 		parallel int
 		// changes is the stack that commits change; z if it is empty.
 		changes string
+		// waits is for how long a checkout waits, if it does.
+		waits time.Duration
 	}{
-		"a pull of ten minutes":                                      {goesOn: do(pulling)},
-		"a pull of ten minutes for a stack that moves":               {goesOn: do(moving)},
-		"a stack that takes five minutes to become healthy":          {goesOn: do(starting(1))},
-		"more of these than are brought up at once":                  {goesOn: do(starting(9))},
-		"a service that waits five minutes for another of its stack": {goesOn: do(waiting(1))},
-		"more of those than are brought up at once":                  {goesOn: do(waiting(9))},
-		"a stop of ten minutes":                                      {goesOn: do(stopping)},
-		"an Up of ten minutes":                                       {goesOn: do(creating)},
-		"fifty stacks in back-off":                                   {goesOn: do(refused)},
-		"fifty stacks that end soon after each start":                {goesOn: do(dying)},
-		"fifty retries of a minute that are due at once":             {goesOn: do(retried)},
-		"those, where one stack is brought up at a time":             {goesOn: do(retried), parallel: 1},
-		"those, where the commit mends one that is yet to come":      {goesOn: do(retried), changes: "retried49"},
-		"fifty stops of a minute that are tried again":               {goesOn: do(clinging)},
-		"all but the slow Up":                                        {goesOn: do(pulling, moving, starting(9), waiting(9), stopping, refused, dying, retried)},
-		"all of that, where one stack is brought up at a time":       {goesOn: do(pulling, moving, starting(9), waiting(9), refused, dying, retried), parallel: 1},
+		"a pull of ten minutes":                                        {goesOn: do(pulling)},
+		"a pull of ten minutes for a stack that moves":                 {goesOn: do(moving)},
+		"a stack that takes five minutes to become healthy":            {goesOn: do(starting(1))},
+		"more of these than are brought up at once":                    {goesOn: do(starting(9))},
+		"a service that waits five minutes for another of its stack":   {goesOn: do(waiting(1))},
+		"more of those than are brought up at once":                    {goesOn: do(waiting(9))},
+		"a stop of ten minutes":                                        {goesOn: do(stopping)},
+		"a stop of ten minutes of what uses files of the clone":        {goesOn: do(stoppingWith(files(stack("stopped")))), waits: plan.StopPatience},
+		"more of those than are brought up at once, of what uses none": {goesOn: do(leaving)},
+		"an Up of ten minutes":                                         {goesOn: do(creating)},
+		"fifty stacks in back-off":                                     {goesOn: do(refused)},
+		"fifty stacks that end soon after each start":                  {goesOn: do(dying)},
+		"fifty retries of a minute that are due at once":               {goesOn: do(retried)},
+		"those, where one stack is brought up at a time":               {goesOn: do(retried), parallel: 1},
+		"those, where the commit mends one that is yet to come":        {goesOn: do(retried), changes: "retried49"},
+		"fifty stops of a minute that are tried again":                 {goesOn: do(clinging)},
+		"all but the slow Up":                                          {goesOn: do(pulling, moving, starting(9), waiting(9), stopping, refused, dying, retried)},
+		"all of that, where one stack is brought up at a time":         {goesOn: do(pulling, moving, starting(9), waiting(9), refused, dying, retried), parallel: 1},
 	} {
 		bubble(t, name, func(t *testing.T) {
 			s := &scene{world: newWorld(t), t: t, stack: files(stack("z"))}
@@ -59,9 +63,9 @@ func TestWhatIsSlowOrFailsDelaysNobodyElse(t *testing.T) {
 				}
 			})
 			pass(backoff(1) + time.Second/2) // the first retries are under way
-			s.pushes(d, 2)
+			s.pushes(d, 2, fair+c.waits)
 			pass(backoff(2) + time.Second/2) // and the next ones
-			s.pushes(d, 3)
+			s.pushes(d, 3, fair)
 			d.stop()
 		})
 	}
@@ -96,8 +100,8 @@ func (s *scene) with(stacks []plan.Stack, v int) []plan.Stack {
 }
 
 // pushes pushes a commit with a version of the stack that is watched, and sees
-// when that happens which follows.
-func (s *scene) pushes(d *daemon, v int) {
+// that what follows happens in time.
+func (s *scene) pushes(d *daemon, v int, within time.Duration) {
 	s.t.Helper()
 	commit, pushed := fmt.Sprint("c", v), time.Now()
 	took := map[string]time.Duration{}
@@ -121,7 +125,7 @@ func (s *scene) pushes(d *daemon, v int) {
 	}
 	for what, delay := range took {
 		s.t.Logf("%s is %s %s after the push", commit, what, delay)
-		if delay > fair {
+		if delay > within {
 			s.t.Errorf("%s is %s only %s after the push", commit, what, delay)
 		}
 	}
@@ -174,10 +178,24 @@ func waiting(n int) func(*scene) {
 	}
 }
 
-func stopping(s *scene) {
-	s.first = append(s.first, stack("stopped"))
-	s.on("down stopped", takes(10*time.Minute))
-	s.slow = append(s.slow, "stopped")
+func stopping(s *scene) { stoppingWith(stack("stopped"))(s) }
+
+func stoppingWith(gone plan.Stack) func(*scene) {
+	return func(s *scene) {
+		s.first = append(s.first, gone)
+		s.on("down "+gone.Name, takes(10*time.Minute))
+		s.slow = append(s.slow, gone.Name)
+	}
+}
+
+// leaving are stacks that take long to stop.
+func leaving(s *scene) {
+	for i := range 50 {
+		gone := stack(fmt.Sprint("leaving", i))
+		s.first = append(s.first, gone)
+		s.on("down "+gone.Name, takes(10*time.Minute))
+	}
+	s.slow = append(s.slow, "leaving0")
 }
 
 // creating is a stack whose Up takes the engine long, and whose files stay.

@@ -46,13 +46,13 @@ func TestSlowStacks(t *testing.T) {
 		d.expect("picture", d.last(), "db=running/synced slow=running/synced web=running/synced")
 		d.stop()
 	})
-	bubble(t, "a slow stop delays its commit by half a minute where it uses files that this takes away", func(t *testing.T) {
+	bubble(t, "a slow stop delays its commit by ten seconds where it uses files that this takes away", func(t *testing.T) {
 		w := newWorld(t, stack("web"), files(stack("old")))
 		d := start(t, w)
 		w.on("down old", takes(10*time.Minute))
 		w.push("c2", version(2, stack("web")))
 		d.look()
-		pass(29 * time.Second)
+		pass(9 * time.Second)
 		d.expect("head", w.head(), "c1")
 		pass(2 * time.Second)
 		d.expect("head", w.head(), "c2")
@@ -64,11 +64,17 @@ func TestSlowStacks(t *testing.T) {
 		d.expect("runs", d.runs(), "web=web3")
 		d.stop()
 	})
-	bubble(t, "the half minute begins when the stop does, if it does so in time", func(t *testing.T) {
-		for first, want := range map[time.Duration]time.Duration{20 * time.Second: 50 * time.Second, time.Minute: 30 * time.Second} {
-			w := newWorld(t, stack("before"), files(stack("old")), stack("web"))
+	bubble(t, "the ten seconds begin when the stop does, if it does so in time", func(t *testing.T) {
+		for others, want := range map[int]time.Duration{1: lingering + 10*time.Second, 20: 10 * time.Second} { // each has the only slot before
+			stacks := []plan.Stack{files(stack("old")), stack("web")}
+			for n := range others {
+				stacks = append(stacks, stack(fmt.Sprint("before", n)))
+			}
+			w := newWorld(t, stacks...)
 			d := start(t, w, func(o *Options) { o.Parallel = 1 })
-			w.on("down before", takes(first))
+			for n := range others {
+				w.on(fmt.Sprint("down before", n), takes(time.Minute))
+			}
 			w.on("down old", takes(10*time.Minute))
 			w.push("c2", version(2, stack("web")))
 			d.look()
