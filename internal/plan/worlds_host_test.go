@@ -261,6 +261,11 @@ func (h *host) up(s Stack, u unit, op Op, do step) error {
 		}
 	}
 	for _, svc := range s.Services {
+		for _, name := range svc.Networks {
+			if h.networks[name] == nil { // somebody removed it meanwhile
+				return fmt.Errorf("network %s not found", name)
+			}
+		}
 		if concerned(svc.Name) {
 			if err := h.converge(s, u, svc, op, do); err != nil {
 				return err
