@@ -16,7 +16,7 @@ func handOverCommand(environ []string, stderr io.Writer) *cobra.Command {
 	c := quiet(&cobra.Command{
 		Use: app.HandOverCommand + " ROLE FOLDER", Short: "replace the daemon's container by its successor", Hidden: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return app.Help(cmd.Context(), helperLogger(environ, stderr), args[0], args[1])
+			return app.Help(cmd.Context(), config.ForHelper(environ), helperLogger(environ, stderr), args[0], args[1])
 		},
 	})
 	c.Args = cobra.ExactArgs(2)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/korbiniankuhn/gitops-compose/internal/config"
 	"github.com/korbiniankuhn/gitops-compose/internal/engine"
 	"github.com/korbiniankuhn/gitops-compose/internal/handover"
 	"github.com/korbiniankuhn/gitops-compose/internal/reconcile"
@@ -35,9 +36,9 @@ func (s successor) Outcome() (reconcile.Outcome, bool) {
 const HandOverCommand = handover.Command
 
 // Help is what a helper container of a hand-over does: role says which it is,
-// and dir is the folder that tells of the hand-over. It needs no configuration of
-// the daemon's, for that may be what changes.
-func Help(ctx context.Context, log *slog.Logger, role, dir string) (err error) {
+// and dir is the folder that tells of the hand-over. Of the daemon's configuration,
+// which may be what changes, it needs what config.ForHelper gives.
+func Help(ctx context.Context, c config.Config, log *slog.Logger, role, dir string) (err error) {
 	api, err := engine.Connect(ctx)
 	if err != nil {
 		return err
@@ -46,16 +47,16 @@ func Help(ctx context.Context, log *slog.Logger, role, dir string) (err error) {
 	e := engine.New(api, engine.Options{Logger: log})
 	return handover.Help(ctx, handover.HelpOptions{
 		Role: role, Dir: dir, Engine: e, Self: engine.Self(ctx, api), Logger: log,
-		Load: func(ctx context.Context, c handover.Clone, commit, stack string) (render.Project, error) {
-			return loadOne(ctx, log, c, commit, stack)
+		Load: func(ctx context.Context, clone handover.Clone, commit, stack string) (render.Project, error) {
+			return loadOne(ctx, c, log, clone, commit, stack)
 		},
 	})
 }
 
 // loadOne loads one stack of a clone at a commit, and changes nothing of the
 // clone: a daemon may be at work in it.
-func loadOne(ctx context.Context, log *slog.Logger, c handover.Clone, commit, stack string) (p render.Project, err error) {
-	r, err := repo.Open(ctx, repo.Options{Path: c.Path, Branch: c.Branch, ReadOnly: true, Logger: log})
+func loadOne(ctx context.Context, c config.Config, log *slog.Logger, clone handover.Clone, commit, stack string) (p render.Project, err error) {
+	r, err := repo.Open(ctx, repo.Options{Path: clone.Path, Branch: clone.Branch, ReadOnly: true, Logger: log})
 	if err != nil {
 		return p, err
 	}
@@ -66,7 +67,8 @@ func loadOne(ctx context.Context, log *slog.Logger, c handover.Clone, commit, st
 	}
 	defer func() { err = errors.Join(err, tree.Close()) }()
 	loaded, err := render.New(render.Options{
-		Root: c.Path, HostRoot: c.HostRoot, Repository: c.Identity, Hasher: engine.Hasher{}, Logger: log,
+		Root: clone.Path, HostRoot: clone.HostRoot, Environment: c.StackEnvironment,
+		Repository: clone.Identity, Hasher: engine.Hasher{}, Logger: log,
 	}).Load(ctx, tree)
 	if err != nil {
 		return p, err

@@ -43,6 +43,9 @@ type Config struct {
 	// Registries have hosts that differ from each other.
 	Registries []Registry
 
+	// StackEnv is read by StackEnvironment.
+	StackEnv Secret
+
 	DisableWebhook bool
 	DisableMetrics bool
 	WebhookSecret  Secret
@@ -73,6 +76,7 @@ func Load(environ []string) (Config, error) {
 	l := loader{environ: env.ToMap(environ), secrets: map[string]Secret{}}
 	raw := l.parse()
 	l.files()
+	l.stackEnv()
 	c := l.config(raw)
 	l.relate(c)
 	c.Registries = l.registries(raw)
@@ -220,6 +224,7 @@ func (l *loader) config(raw environment) Config {
 		CAFile:                 raw.RepositoryCAFile,
 		FastForwardOnly:        bool(raw.RepositoryHistory),
 		KeepLocalChanges:       bool(raw.RepositoryLocalChanges),
+		StackEnv:               l.secrets["STACK_ENV"],
 		DisableWebhook:         bool(raw.DisableWebhook),
 		DisableMetrics:         bool(raw.DisableMetrics),
 		WebhookSecret:          l.secrets["WEBHOOK_SECRET"],

@@ -203,10 +203,10 @@ func (e *Engine) helperConfig(h Helper, like container.InspectResponse) (*contai
 }
 
 // forHelpers says whether a helper gets a variable of the daemon's: how to
-// reach the engine and how to log, and no login.
+// reach the engine, how to log, and what its own stack is loaded with; no login.
 func forHelpers(variable string) bool {
 	switch variable {
-	case "HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "LOG_LEVEL", "LOG_FORMAT":
+	case "HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "LOG_LEVEL", "LOG_FORMAT", "STACK_ENV", "STACK_ENV_FILE":
 		return true
 	default:
 		return strings.HasPrefix(variable, "DOCKER_") && !strings.HasPrefix(variable, "DOCKER_REGISTR")

@@ -17,6 +17,8 @@ type entry struct {
 	// same, all of them are.
 	root string
 	ids  []idsOf
+	// env is the version of the environment of the load.
+	env int
 	// files are the paths that were there.
 	files []seen
 	// absent are the ones that were looked for and not there.
@@ -146,7 +148,7 @@ func (k *look) find(entries []*entry) *entry {
 }
 
 func (k *look) holds(e *entry) bool {
-	if e.unsure {
+	if e.unsure || e.env != k.loader.env.version {
 		return false
 	}
 	moved, ok := k.sameIDs(e)
@@ -291,7 +293,7 @@ func folderOf(p string) string {
 // entry makes the entry of a load that has ended. What was written, came or went
 // since it began may have been read before or after that: then it is unsure.
 func (in *inputs) entry(p Project) *entry {
-	e := &entry{project: p, root: in.tree.ID(""), unsure: in.volatile}
+	e := &entry{project: p, root: in.tree.ID(""), unsure: in.volatile, env: in.loader.env.version}
 	absent := map[string][]string{}
 	for p := range in.paths {
 		if nothing(place(in.tree, p)) {

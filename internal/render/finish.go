@@ -29,7 +29,13 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 		return err
 	}
 	p.hasher = l.o.Hasher
-	project = project.WithoutUnnecessaryResources()
+	project, err := copyOf(project.WithoutUnnecessaryResources())
+	if err != nil {
+		return err
+	}
+	if err := refuseBlanks(project); err != nil {
+		return err
+	}
 	build, err := copyOf(project)
 	if err != nil {
 		return err
@@ -99,7 +105,7 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 		p.build.Services[name] = b
 		svc, err := l.service(p.compose, s, hash)
 		if err != nil {
-			return fmt.Errorf("services.%s: %w", name, err)
+			return fmt.Errorf("services.%s: %w", name, noValue(in.blanks.images[s.Image], err))
 		}
 		svc.Bare, svc.NewData = bare, fresh
 		svc.ContainerName, svc.Ports, svc.Mounts = s.ContainerName, ports(s), l.mounts(p.compose, s)

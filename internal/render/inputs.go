@@ -43,12 +43,13 @@ type inputs struct {
 	volatile bool     // something was read that leaves no name behind
 	// doubtful is volatile if compose-go's own loader has the last word.
 	doubtful bool
+	blanks   *blanks
 	// obsolete are the files with a version:, in full.
 	obsolete []string
 }
 
 func (l *Loader) newInputs(tree Tree) *inputs {
-	return &inputs{loader: l, tree: tree, paths: map[string]bool{}, places: map[string]bool{}, ids: map[string]string{}, envs: map[string]bool{}, began: time.Now()}
+	return &inputs{loader: l, tree: tree, paths: map[string]bool{}, places: map[string]bool{}, ids: map[string]string{}, envs: map[string]bool{}, began: time.Now(), blanks: newBlanks(l.home())}
 }
 
 // addFolder adds what Compose looks for in a project's folder.
@@ -75,6 +76,9 @@ func (in *inputs) addPlace(full string) {
 
 // name gives a path as paths has it, "" if it is none.
 func (in *inputs) name(full string) string {
+	if _, _, refused := unrefused(full); refused {
+		return ""
+	}
 	if rel, ok := within(in.tree.Dir(), full); ok {
 		return cmp.Or(path.Clean(rel), ".")
 	}

@@ -1,7 +1,7 @@
 package render
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,13 +71,14 @@ func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in
 		cli.WithWorkingDirectory(dir),
 		cli.WithEnv([]string{"PWD=" + l.hostPath(tree, dir)}),
 		cli.WithEnvFiles(),
-		cli.WithDotEnv,
-		configFiles(dir),
-		defaultFile(dir),
+		l.dotEnv,
+		l.composeFiles,
+		l.ofAllStacks,
 		cli.WithDefaultProfiles(),
 		cli.WithName(name),
 		cli.WithResolvedPaths(true),
 		cli.WithoutEnvironmentResolution,
+		cli.WithLoadOptions(in.blanks.hear),
 	)
 	if err != nil {
 		return nil, err
@@ -90,11 +91,6 @@ func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in
 		return nil, err
 	}
 	in.addProject(project)
-	if l.o.HostHome == "" {
-		if err := refuseTilde(ctx, *options, in); err != nil {
-			return nil, err
-		}
-	}
 	return project.WithServicesEnvironmentResolved(true)
 }
 
@@ -132,77 +128,29 @@ func (l *Loader) warnObsolete(in *inputs) {
 	}
 }
 
-// configFiles honours COMPOSE_FILE of the stack's .env. Compose takes its
-// relative paths from the folder that it was started in.
-func configFiles(dir string) cli.ProjectOptionsFn {
-	return func(o *cli.ProjectOptions) error {
-		list, ok := o.Environment["COMPOSE_FILE"]
-		if !ok || list == "" {
-			return nil
-		}
-		sep := o.Environment["COMPOSE_PATH_SEPARATOR"]
-		if sep == "" {
-			sep = string(os.PathListSeparator)
-		}
-		for _, f := range strings.Split(list, sep) {
-			if !filepath.IsAbs(f) {
-				f = filepath.Join(dir, f)
-			}
-			o.ConfigPaths = append(o.ConfigPaths, f)
-		}
-		return nil
+// composeFiles takes the files that COMPOSE_FILE names, whose relative paths
+// Compose takes from the folder that it was started in; else the folder's own. If
+// that was deleted by hand, the file of a folder above, which Compose would take, is
+// another stack's.
+func (l *Loader) composeFiles(o *cli.ProjectOptions) error {
+	variable := func(name string) string { return cmp.Or(o.Environment[name], l.env.vars[name]) }
+	list := variable("COMPOSE_FILE")
+	if list == "" {
+		return defaultFile(o)
 	}
+	for f := range strings.SplitSeq(list, cmp.Or(variable("COMPOSE_PATH_SEPARATOR"), string(os.PathListSeparator))) {
+		o.ConfigPaths = append(o.ConfigPaths, filepath.Clean(absolute(o.WorkingDir, f)))
+	}
+	return nil
 }
 
-// defaultFile takes the folder's own compose file. If it was deleted by hand, that
-// of a folder above, which Compose would take, is another stack's.
-func defaultFile(dir string) cli.ProjectOptionsFn {
-	return func(o *cli.ProjectOptions) error {
-		for _, name := range fileNames() {
-			if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
-				return cli.WithDefaultConfigPath(o)
-			}
-		}
-		return nil
-	}
-}
-
-// refuseTilde refuses ~ where the home folder it means is not known: inside a
-// container it would be the daemon's own.
-func refuseTilde(ctx context.Context, o cli.ProjectOptions, in *inputs) error {
-	if !in.anyFile(func(text []byte) bool { return bytes.Contains(text, []byte("~")) }) {
-		return nil
-	}
-	// The file was found valid already; and only while it validates does compose-go's
-	// loader use what Loader.library is for.
-	if err := errors.Join(cli.WithResolvedPaths(false)(&o), cli.WithLoadOptions(loader.WithSkipValidation)(&o)); err != nil {
-		return err
-	}
-	raw, err := o.LoadProject(ctx)
-	if err != nil {
-		return err
-	}
-	refuse := func(where, path string) error {
-		if !strings.HasPrefix(path, "~") {
-			return nil
-		}
-		return fmt.Errorf("%s: %s: ~ is the home of whoever runs docker compose, which is not known in the daemon's container; write the path in full", where, path)
-	}
-	var errs []error
-	for _, s := range raw.Services {
-		for _, v := range s.Volumes {
-			if v.Type == types.VolumeTypeBind {
-				errs = append(errs, refuse("services."+s.Name+".volumes", v.Source))
-			}
+func defaultFile(o *cli.ProjectOptions) error {
+	for _, name := range fileNames() {
+		if _, err := os.Stat(filepath.Join(o.WorkingDir, name)); err == nil {
+			return cli.WithDefaultConfigPath(o)
 		}
 	}
-	for key, c := range raw.Configs {
-		errs = append(errs, refuse("configs."+key+".file", c.File))
-	}
-	for key, s := range raw.Secrets {
-		errs = append(errs, refuse("secrets."+key+".file", s.File))
-	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // modeOf reads the labels; they count for the whole stack, also from a
@@ -265,7 +213,7 @@ func (l *Loader) explain(ctx context.Context, tree Tree, in *inputs, file string
 		text = strings.ReplaceAll(text, root+string(filepath.Separator), "")
 		text = strings.ReplaceAll(text, root, ".")
 	}
-	text = strings.Join(strings.Fields(text), " ")
+	text = strings.Join(strings.Fields(tell(text)), " ")
 	if dir := path.Dir(file) + "/"; !strings.Contains(text, file) && (dir == "./" || !strings.Contains(text, dir)) {
 		text = in.culprit(ctx, file, err) + ": " + text
 	}

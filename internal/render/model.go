@@ -66,6 +66,7 @@ func (r *reader) project(ctx context.Context, o *cli.ProjectOptions) (*types.Pro
 		func(opts *loader.Options) {
 			opts.SkipResolveEnvironment = true
 			opts.Listeners = r.listeners(o.WorkingDir)
+			r.in.blanks.hear(opts)
 		},
 	})
 	if err := nameOf(o, details, files, options); err != nil {

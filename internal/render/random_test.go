@@ -89,6 +89,7 @@ type world struct {
 	clock        time.Time
 	times        map[string]time.Time // of what the last checkouts wrote
 	staged       int
+	vars         map[string]string // of all stacks
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
@@ -207,6 +208,8 @@ func (w *world) content(name string) file {
 			"services: {app: {image: a, networks: [n]}}\nnetworks: {n: {external: true, name: b_default}}",
 			"services: {app: {image: a, labels: {gitops.ignore: 'true'}}}",
 			"services: {app: {image: a, env_file: UPdeep/link/app.env}}",
+			"services: {app: {image: 'a:${TAG}', environment: [TOKEN, ALL], volumes: ['${ALL}/x:/x', '~/y:/y']}}",
+			"services: {app: {image: a, volumes: ['./conf:/c', '${TAG}/x:/x'], labels: !override [a=b]}}",
 			"services: [", "services: {app: {image: 1}}")
 	default:
 		text = one(w, "A=1", "A=2", "A=3\nTAG=7", "B=1", "no = 1 '")
@@ -327,6 +330,10 @@ func (w *world) real(p string) bool {
 
 // hand changes something in the clone by hand, or outside.
 func (w *world) hand() string {
+	if w.r.IntN(8) == 0 {
+		w.vars = one(w, nil, map[string]string{"ALL": "/srv"}, map[string]string{"ALL": "/srv", "TAG": "9", "HOME": "/home/bob"}, map[string]string{"TOKEN": "3"})
+		return fmt.Sprint("give all stacks ", w.vars)
+	}
 	if w.r.IntN(6) == 0 {
 		name := one(w, "out.env", "i.yaml", ".env", "data/x")
 		if w.r.IntN(3) == 0 {
@@ -453,7 +460,10 @@ func (s snapshot) hasLinks(dir string) bool {
 }
 
 func (w *world) loader() *render.Loader {
-	return render.New(render.Options{Root: w.clone, HostRoot: "/srv/stacks", HostHome: "/home/ann", Repository: "r", Hasher: engine.Hasher{}}).WithoutTick()
+	return render.New(render.Options{
+		Root: w.clone, HostRoot: "/srv/stacks", HostHome: "/home/ann", Repository: "r", Hasher: engine.Hasher{},
+		Environment: func() (map[string]string, error) { return w.vars, nil },
+	}).WithoutTick()
 }
 
 // shown is all that is to be seen of a project.

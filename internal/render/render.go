@@ -5,7 +5,8 @@
 // ours.
 //
 // It never reads the daemon's own environment: a stack sees its env files and
-// nothing else, so that no secret of the daemon can get into a stack.
+// the variables that are given to all stacks, and nothing else, so that no secret
+// of the daemon can get into a stack.
 package render
 
 import (
@@ -88,9 +89,12 @@ type Options struct {
 	// HostRoot is the clone as the engine sees it; empty if that is not known:
 	// stacks that mount something of the clone are then invalid.
 	HostRoot string
-	// HostHome is the home folder that ~ means on the host; empty if that is
-	// not known: stacks that use ~ are then invalid.
+	// HostHome is the home folder that ~ means on the host where Environment has no
+	// HOME; empty if that is not known: stacks that use ~ are then invalid.
 	HostHome string
+	// Environment gives the variables that all stacks see; a stack's .env goes before
+	// them. It is asked at each Load. nil: there are none.
+	Environment func() (map[string]string, error)
 	// Repository identifies the repository in labels. No secret.
 	Repository string
 	Hasher     Hasher
@@ -175,6 +179,7 @@ type Loader struct {
 	round    int                 // counts calls of Load
 	last     last
 	found    found
+	env      environment
 	loads    atomic.Int64 // counts stacks that were loaded
 	// library is held while compose-go's own loader runs: it keeps a list of files
 	// without a lock.
@@ -207,12 +212,15 @@ func New(o Options) *Loader {
 
 // Load loads every stack of the tree, sorted by file. A stack that does not
 // load is returned with its reason in Invalid. The error is for what concerns
-// all: a context that ended.
+// all: a context that ended, variables for all stacks that can't be read.
 //
 // A stack is loaded anew only when something that its last load looked at has
 // changed, see entry; that goes for invalid ones, too. Two trees that are loaded
 // in turns do not disturb each other.
 func (l *Loader) Load(ctx context.Context, tree Tree) (Loaded, error) {
+	if err := l.readEnvironment(); err != nil {
+		return Loaded{}, err
+	}
 	files := l.discover(tree)
 	look := l.newLook(tree)
 	entries := make([]*entry, len(files))

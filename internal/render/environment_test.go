@@ -1,0 +1,202 @@
+package render_test
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/compose-spec/compose-go/v2/cli"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+)
+
+// forAll gives all stacks variables, and the host no home of its own.
+func forAll(vars map[string]string) func(*render.Options) {
+	return func(o *render.Options) {
+		o.HostHome = ""
+		o.Environment = func() (map[string]string, error) { return vars, nil }
+	}
+}
+
+func ann() map[string]string {
+	return map[string]string{"HOME": "/home/ann", "USER": "ann", "UID": "1000", "GID": "1000", "TZ": "Europe/Berlin"}
+}
+
+func TestVariablesOfAllStacksCountBelowTheStacksOwnEnv(t *testing.T) {
+	for _, c := range []struct{ name, env, value, want string }{
+		{"set for all only", "", "${USER}", "ann"},
+		{"in .env only", "OWN=1", "${OWN}", "1"},
+		{"in both", "USER=bob", "${USER}", "bob"},
+		{"empty in .env", "USER=", "${USER}", ""},
+		{"unset by neither", "", "${USER:-x}${NO:-y}", "anny"},
+		{"used in .env", "DATA=${HOME}/data", "${DATA}", "/home/ann/data"},
+		{"said in .env before it is used", "HOME=/srv\nDATA=${HOME}/data", "${DATA} ${HOME}", "/srv/data /srv"},
+		{"said in .env after it is used", "DATA=${HOME}/data\nHOME=/srv", "${DATA} ${HOME}", "/home/ann/data /srv"},
+		{"PWD is the stack's", "D=$PWD/x", "${D} $PWD", "/srv/stacks/web/x /srv/stacks/web"},
+	} {
+		f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, command: [\""+c.value+"\"]}}").hide("web/.env", c.env)
+		if got := compose(t, valid(t, f, forAll(ann()))).Services["app"].Command[0]; got != c.want {
+			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// What docker compose does with the variables of the shell that it is started in.
+func TestVariablesOfAllStacksAreToAStackWhatAShellsAreToCompose(t *testing.T) {
+	for name, text := range map[string]string{
+		"a value":                         "services: {app: {image: 'a:${TAG:-1}', user: '${UID}:${GID}'}}",
+		"a name without a value":          "services: {app: {image: a, environment: [TZ, NOT_SET]}}",
+		"a key without a value":           "services: {app: {image: a, environment: {TZ: , OWN: }}}",
+		"an env file":                     "services: {app: {image: a, env_file: app.env}}",
+		"a raw env file":                  "services: {app: {image: a, env_file: [{path: app.env, format: raw}]}}",
+		"a config and a secret":           "services: {app: {image: a, configs: [c], secrets: [s]}}\nconfigs: {c: {environment: USER}}\nsecrets: {s: {environment: TZ}}",
+		"profiles":                        "services: {app: {image: a}, more: {image: b, profiles: [extra]}, no: {image: c, profiles: [no]}}",
+		"include":                         "include: [../inc/i.yaml]\nservices: {app: {image: a}}",
+		"extends":                         "services: {app: {extends: {file: ../inc/i.yaml, service: inc}}}",
+		"the home in mounts":              "services: {app: {image: a, volumes: ['${HOME}/x:/x', '~/y:/y', '~:/h', {type: bind, source: ~/z/, target: /z}]}}",
+		"the home in configs":             "services: {app: {image: a, configs: [c], secrets: [s]}}\nconfigs: {c: {file: ~/c}}\nsecrets: {s: {file: '${HOME}/s'}}",
+		"the home in a device":            "services: {app: {image: a, volumes: ['vol:/v']}}\nvolumes: {vol: {driver_opts: {type: none, o: bind, device: ~/v}}}",
+		"the home where it is none":       "services: {app: {image: a, command: ['~/x', 'a:~/x'], volumes: ['~/x']}}",
+		"a reset, which the reader can't": "services: {app: {image: a, user: !reset '1', volumes: ['~/y:/y']}}",
+	} {
+		f := newFolder(t).write("web/compose.yaml", text).hide("web/.env", "OWN=1").write("web/app.env", "A=${TZ}\nUSER\nB=$OWN").
+			write("inc/i.yaml", "services: {inc: {image: i, volumes: ['~/i:/i'], environment: [USER, OWN]}}")
+		vars := ann()
+		vars["COMPOSE_PROFILES"] = "extra,other"
+		got := compose(t, valid(t, f, forAll(vars), func(o *render.Options) { o.HostRoot = o.Root }))
+
+		t.Setenv("HOME", vars["HOME"])
+		shell := []string{"PWD=" + f.dir + "/web"}
+		for k, v := range vars {
+			shell = append(shell, k+"="+v)
+		}
+		o, err := cli.NewProjectOptions(nil, cli.WithWorkingDirectory(f.dir+"/web"), cli.WithEnv(shell), cli.WithEnvFiles(), cli.WithDotEnv,
+			cli.WithDefaultConfigPath, cli.WithDefaultProfiles(), cli.WithoutEnvironmentResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := o.LoadProject(t.Context())
+		if err == nil {
+			want, err = want.WithServicesEnvironmentResolved(true)
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		a, _ := want.WithoutUnnecessaryResources().MarshalYAML()
+		b, _ := got.MarshalYAML()
+		if string(a) != string(b) {
+			t.Errorf("%s: compose loads\n%s\nwe load\n%s", name, a, b)
+		}
+	}
+}
+
+func TestAChangeOfTheVariablesOfAllStacksIsSeenAtTheNextLook(t *testing.T) {
+	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, environment: [TZ]}}").write("db/compose.yaml", "services: {app: {image: a}}")
+	vars, err := ann(), error(nil)
+	l := loader(f, func(o *render.Options) {
+		o.Environment = func() (map[string]string, error) { return maps.Clone(vars), err }
+	})
+	before := load(t, l, f)
+	loads := l.Loads()
+	load(t, l, f)
+	if l.Loads() != loads {
+		t.Error("stacks were loaded again although nothing changed")
+	}
+	vars["TZ"] = "UTC"
+	after := load(t, l, f)
+	if got := *compose(t, after["web/compose.yaml"]).Services["app"].Environment["TZ"]; got != "UTC" {
+		t.Errorf("the zone is %s", got)
+	}
+	if before["web/compose.yaml"].Digest == after["web/compose.yaml"].Digest || before["db/compose.yaml"].Digest != after["db/compose.yaml"].Digest {
+		t.Error("want the stack that uses it to be another, and only that")
+	}
+	err = errors.New("no such file")
+	if _, got := l.Load(t.Context(), f); !errors.Is(got, err) {
+		t.Errorf("of variables that can't be read: %v", got)
+	}
+}
+
+func TestWhatWouldMountSomethingElseForWantOfAVariableIsRefusedByItsName(t *testing.T) {
+	const mounted = `services.app.volumes: `
+	remedy := func(name string) string {
+		return "variable " + name + " has no value; give it one in the stack's .env, or for all stacks in STACK_ENV"
+	}
+	for text, want := range map[string]string{
+		"volumes: ['${DATA}/db:/x']":                            mounted + `"/db" would be mounted: ` + remedy("DATA"),
+		"volumes: ['$DATA/db:/x:ro']":                           mounted + `"/db" would be mounted: ` + remedy("DATA"),
+		"volumes: ['${HOME}/.config/x:/x']":                     mounted + `"/.config/x" would be mounted: ` + remedy("HOME"),
+		"volumes: ['${EMPTY}/db:/x']":                           mounted + `"/db" would be mounted: ` + remedy("EMPTY"),
+		"volumes: ['${EMPTY:-}/db:/x']":                         mounted + `"/db" would be mounted: ` + remedy("EMPTY"),
+		"volumes: ['${A:-${B}}/db:/x']":                         mounted + `"/db" would be mounted: variables A and B have no value; give them one in the stack's .env, or for all stacks in STACK_ENV`,
+		"volumes: ['/srv/${USER}/db:/x']":                       mounted + `"/srv//db" would be mounted: ` + remedy("USER"),
+		"volumes: ['./${USER}:/x']":                             mounted + `"./" would be mounted: ` + remedy("USER"),
+		"volumes: [{type: bind, source: '${D}/x', target: /x}]": mounted + `"/x" would be mounted: ` + remedy("D"),
+		"volumes: [{type: bind, source: '${D}', target: /x}]":   mounted + `"" would be mounted: ` + remedy("D"),
+		"volumes: ['${DATA}:/config']":                          "error while interpolating services.app.volumes.[]: invalid spec: :/config: empty section between colons: " + remedy("DATA"),
+		"volumes: ['~/x:/x']":                                   mounted + "~/x: ~ is the home of whoever runs docker compose, which is not known in the daemon's container; give HOME in STACK_ENV, or write the path in full",
+		"configs: [c]":                                          `configs.c.file: "/c.conf" would be mounted: ` + remedy("C"),
+		"secrets: [s]":                                          `secrets.s.file: "/s.key" would be mounted: ` + remedy("S"),
+		"volumes: ['vol:/v']":                                   `volumes.vol.driver_opts.device: "/v" would be mounted: ` + remedy("V"),
+		"ports: ['8080:${PORT}']":                               "error while interpolating services.app.ports.[]: invalid proto: : " + remedy("PORT"),
+		"ports: ['53:53/${KIND}dp']":                            "error while interpolating services.app.ports.[]: invalid proto: dp: " + remedy("KIND"),
+		"ports: [{target: '${PORT}'}]":                          `error while interpolating services.app.ports.[].target: strconv.Atoi: parsing "": invalid syntax: ` + remedy("PORT"),
+		"image: 'x:${TAG}'":                                     `services.app: image "x:": invalid reference format: ` + remedy("TAG"),
+		"image: '${REGISTRY}/x'":                                `services.app: image "/x": invalid reference format: ` + remedy("REGISTRY"),
+		"env_file: ~/x.env":                                     "env file ~/x.env not found: stat ~/x.env: no such file or directory",
+	} {
+		app := text
+		if !strings.HasPrefix(text, "image") {
+			app = "image: a, " + text
+		}
+		for _, by := range []string{"", "labels: !reset [], "} { // which only compose-go's own loader reads
+			f := newFolder(t).write("web/compose.yaml", "services: {app: {"+by+app+"}}\nconfigs: {c: {file: '${C}/c.conf'}}\nsecrets: {s: {file: '${S}/s.key'}}\n"+
+				"volumes: {vol: {driver_opts: {type: none, o: bind, device: '${V}/v'}}}").hide("web/.env", "EMPTY=")
+			if got := invalid(t, f, forAll(nil)); got != "web/compose.yaml: "+want {
+				t.Errorf("%s%s: got\n%s\nwant\nweb/compose.yaml: %s", by, text, got, want)
+			}
+		}
+	}
+}
+
+func TestAVariableWithoutAValueStandsInTheWayOfNothingElse(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"a default":                  {"volumes: ['${DATA:-/srv}/db:/x']", "/srv/db"},
+		"another value":              {"volumes: ['/srv${DATA:+/data}/db:/x']", "/srv/db"},
+		"empty on purpose":           {"volumes: ['/srv/data${EMPTY}:/x']", "/srv/data"},
+		"a volume's name":            {"volumes: ['${DATA}vol:/x']", "vol"},
+		"the target":                 {"volumes: ['/srv:/x${DATA}']", "/srv"},
+		"a device that is no folder": {"volumes: ['nfs:/x']", "nfs"},
+		"a service that is off":      {"volumes: ['/srv:/x']}, off: {image: b, profiles: [off], volumes: ['${DATA}/db:/x', '~/x:/y']", "/srv"},
+		"an image that there is":     {"image: 'nginx${TAG}', volumes: ['/srv:/x']", "/srv"},
+	} {
+		app := c.text
+		if !strings.HasPrefix(app, "image") {
+			app = "image: a, " + app
+		}
+		f := newFolder(t).write("web/compose.yaml", "services: {app: {"+app+"}}\nvolumes: {vol: {}, nfs: {driver_opts: {type: nfs, o: addr=nas, device: '${SHARE}:/x'}}}\nconfigs: {unused: {file: '${C}/x'}}").hide("web/.env", "EMPTY=")
+		p := compose(t, valid(t, f, forAll(nil)))
+		if got := p.Services["app"].Volumes[0].Source; got != c.want {
+			t.Errorf("%s: got %q, want %q", name, got, c.want)
+		}
+		if got := p.Volumes["nfs"].DriverOpts["device"]; got != "" && got != ":/x" {
+			t.Errorf("the share is %q", got)
+		}
+	}
+}
+
+func TestAMountThatAnOverrideReplacesIsNotRefused(t *testing.T) {
+	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, volumes: ['${DATA}/db:/x']}}").
+		write("web/compose.override.yaml", "services: {app: {volumes: ['/srv/db:/x']}}")
+	if got := compose(t, valid(t, f, forAll(nil))).Services["app"].Volumes[0].Source; got != "/srv/db" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestAnIgnoredStackStaysIgnoredWithoutItsVariables(t *testing.T) {
+	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, labels: [gitops.ignore=true], volumes: ['${DATA}/db:/x', '~/y:/y']}}")
+	if p := valid(t, f, forAll(nil)); p.Mode != plan.Ignored {
+		t.Errorf("it is %s", p.Mode)
+	}
+}
