@@ -32,7 +32,7 @@ func (l *Loader) contents(p, built *types.Project, in *inputs) (map[string]conte
 		c := content{in: in, env: p.Environment, parts: map[string][]string{}}
 		for _, v := range s.Volumes {
 			if rel, inside := l.rel(in.tree, v.Source); v.Type == types.VolumeTypeBind && (rel != "" || !inside) {
-				c.part = "bind " + cmp.Or(rel, v.Source)
+				c.part = "bind " + filepath.Clean(cmp.Or(rel, v.Source)) // as a plan.Mount has it
 				c.tracked("bind", v.Source)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/dotenv"
@@ -67,4 +68,25 @@ func (l *Loader) dotEnv(o *cli.ProjectOptions) error {
 func (l *Loader) ofAllStacks(o *cli.ProjectOptions) error {
 	o.Environment.Merge(l.env.vars)
 	return nil
+}
+
+// projectFolder makes the folder of the first compose file the project's, as
+// Compose does when COMPOSE_FILE names one elsewhere: paths are relative to it, and
+// it gives the name. An .env there counts below the one of the stack's folder.
+func (l *Loader) projectFolder(in *inputs) cli.ProjectOptionsFn {
+	return func(o *cli.ProjectOptions) error {
+		if len(o.ConfigPaths) == 0 {
+			return nil
+		}
+		dir := filepath.Dir(o.ConfigPaths[0])
+		if dir == o.WorkingDir {
+			return nil
+		}
+		o.WorkingDir, o.EnvFiles = dir, nil
+		in.addEnv(filepath.Join(dir, ".env"))
+		if err := cli.WithEnvFiles()(o); err != nil {
+			return err
+		}
+		return l.dotEnv(o)
+	}
 }

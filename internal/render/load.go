@@ -50,10 +50,10 @@ func (l *Loader) load(ctx context.Context, tree Tree, file string) *entry {
 // environment that holds nothing but what its env files say.
 func (l *Loader) loadCompose(ctx context.Context, tree Tree, file string, in *inputs) (*types.Project, error) {
 	project, err := l.loadNamed(ctx, tree, file, "", in)
-	if err != nil || path.Dir(file) != "." {
+	if err != nil || project.WorkingDir != tree.Dir() {
 		return project, err
 	}
-	// A stack in the repository's root takes its name from the folder of the
+	// A project in the repository's root takes its name from the folder of the
 	// clone on the host, which is not the one it is loaded from.
 	if project.Name == loader.NormalizeProjectName(filepath.Base(tree.Dir())) {
 		root := l.o.HostRoot
@@ -73,6 +73,7 @@ func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in
 		cli.WithEnvFiles(),
 		l.dotEnv,
 		l.composeFiles,
+		l.projectFolder(in),
 		l.ofAllStacks,
 		cli.WithDefaultProfiles(),
 		cli.WithName(name),

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -25,16 +26,26 @@ func (l *Loader) visible(tree Tree) mapping {
 		case l.o.HostRoot == "":
 			return "", fmt.Errorf("%s %w", rel, errUnknownHost)
 		default:
-			return filepath.Join(l.o.HostRoot, rel), nil
+			return moved(l.o.HostRoot, rel, full), nil
 		}
 	}
+}
+
+// moved is a path below another root. The rest stays as it is written, as Compose
+// leaves it: a slash at its end is in the hash.
+func moved(root, rel, full string) string {
+	root = strings.TrimSuffix(filepath.Clean(root), "/")
+	if rel != "" || strings.HasSuffix(full, "/") {
+		return root + "/" + rel
+	}
+	return cmp.Or(root, "/")
 }
 
 // readable maps to the clone as this process sees it.
 func (l *Loader) readable(tree Tree) mapping {
 	return func(full string) (string, error) {
 		if rel, ok := l.rel(tree, full); ok {
-			return filepath.Join(l.o.Root, rel), nil
+			return moved(l.o.Root, rel, full), nil
 		}
 		return full, nil
 	}
@@ -47,10 +58,7 @@ func (l *Loader) hostPath(tree Tree, full string) string {
 	if !ok {
 		return full
 	}
-	if l.o.HostRoot == "" {
-		return filepath.Join(l.o.Root, rel)
-	}
-	return filepath.Join(l.o.HostRoot, rel)
+	return moved(cmp.Or(l.o.HostRoot, l.o.Root), rel, full)
 }
 
 // rel gives a path relative to the repository, whether it was loaded from a
@@ -84,12 +92,12 @@ func (l *Loader) mapPaths(p *types.Project, tree Tree, to mapping) (*types.Proje
 		if *full == "" || !filepath.IsAbs(*full) {
 			return
 		}
-		moved, err := by(*full)
+		there, err := by(*full)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", where, err))
 			return
 		}
-		*full = moved
+		*full = there
 	}
 	move := func(where string, full *string) { moveBy(to, where, full) }
 	for name, s := range p.Services {

@@ -2,12 +2,15 @@ package render_test
 
 import (
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/compose-spec/compose-go/v2/types"
 
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
 
@@ -60,6 +63,32 @@ volumes:
 	if build.Context != filepath.Join(f.dir, "web/src") || build.AdditionalContexts["more"] != filepath.Join(f.dir, "more") || build.AdditionalContexts["remote"] != "https://example.org/x.git" {
 		t.Errorf("build contexts %s %v", build.Context, build.AdditionalContexts)
 	}
+}
+
+// Compose leaves a path in full as it is written, and so it is in the hash.
+func TestAMountsSourceInFullStaysAsItIsWritten(t *testing.T) {
+	for source, want := range map[string]string{
+		"$PWD/conf/": "PWD/conf/", "$PWD/conf": "PWD/conf", "$PWD/": "PWD/", "$PWD": "PWD", "${PWD}/./conf//": "PWD/./conf//", "./conf/": "PWD/conf", "../web/conf/": "PWD/conf", "/etc/": "/etc/", "./": "PWD",
+	} {
+		for _, file := range []string{"web/compose.yaml", "compose.yaml"} {
+			f := newFolder(t).write(file, "services: {app: {image: a, volumes: ['"+source+":/c']}}").write(path.Dir(file)+"/conf/x", "1").write("web/x", "1")
+			pwd := filepath.Dir(filepath.Join(f.dir, file))
+			if file == "compose.yaml" && source == "../web/conf/" {
+				continue
+			}
+			p := valid(t, f, func(o *render.Options) { o.HostRoot = o.Root })
+			if got, want := compose(t, p).Services["app"].Volumes[0].Source, strings.Replace(want, "PWD", pwd, 1); got != want {
+				t.Errorf("%s of %s: got %s, want %s", source, file, got, want)
+			}
+			if strings.Contains(source, "conf") && (service(t, p, "app").Bare == "" || !hasField(p, "mount ./conf (content)")) {
+				t.Errorf("%s of %s: what is in it does not count: %v", source, file, service(t, p, "app").Fields)
+			}
+		}
+	}
+}
+
+func hasField(p render.Project, name string) bool {
+	return slices.ContainsFunc(p.Services[0].Fields, func(f plan.Field) bool { return f.Name == name })
 }
 
 func TestAnUnknownHostFolderRefusesOnlyStacksThatMountSomethingOfTheClone(t *testing.T) {
