@@ -182,13 +182,19 @@ func TestAPlanPrintsItself(t *testing.T) {
 			{File: "x/compose.yaml", Reason: HeldInvalid, Detail: "no name"},
 			{Reason: HeldEmpty, Detail: "no stack"},
 		},
+		Views: []View{
+			{Name: "gone"},
+			{Name: "quiet", Wanted: &Stack{Name: "quiet"}},
+			{Name: "web", Wanted: &Stack{Name: "web", Warnings: []string{"variable A is not set", "variable B is not set"}}},
+		},
 	}
 	want := unindent(`stop old: removed
 		checkout 9f3c21e: from 1a2b3c4
 		pull web: changed: web has another image
 		hold bad: invalid: no image
 		hold x/compose.yaml: invalid: no name
-		hold everything: empty: no stack`)
+		hold everything: empty: no stack
+		warn web: variable A is not set, variable B is not set`)
 	if got := p.String(); got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}

@@ -2,8 +2,8 @@ package plan
 
 import "strings"
 
-// String gives a line per operation and per hold, in an order in which the
-// operations can run. What an operation comes after is said where the order of
+// String gives a line per operation, per hold and per stack with warnings, in an
+// order in which the operations can run. What an operation comes after is said where the order of
 // a check (stops, checkout, pull, up) does not say it already. The log, the dry
 // run and the tests read the same text:
 //
@@ -12,6 +12,7 @@ import "strings"
 //	checkout 9f3c21e: from 1a2b3c4
 //	up blog: moved: from weblog (after stop weblog)
 //	hold bad: invalid: services.app.image must be a string
+//	warn blog: variable TOKEN is not set, variable USER is not set
 func (p Plan) String() string {
 	var b strings.Builder
 	for _, op := range p.Ops {
@@ -21,6 +22,11 @@ func (p Plan) String() string {
 	for _, h := range p.Held {
 		b.WriteString(h.String())
 		b.WriteByte('\n')
+	}
+	for _, v := range p.Views {
+		if v.Wanted != nil && len(v.Wanted.Warnings) > 0 {
+			b.WriteString("warn " + v.Name + ": " + strings.Join(v.Wanted.Warnings, ", ") + "\n")
+		}
 	}
 	return b.String()
 }

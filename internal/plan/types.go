@@ -66,6 +66,9 @@ type Stack struct {
 	// Edited are tracked files of the stack that were changed by hand in the
 	// clone, relative to the repository's root.
 	Edited []string `json:",omitempty"`
+	// Warnings are about what works and may not be meant, sorted: "variable TOKEN is
+	// not set". They decide nothing.
+	Warnings []string `json:",omitempty"`
 }
 
 // Idle says that every service is switched off by its profiles: there is

@@ -79,7 +79,7 @@ func (l *ledger) removedStatus(w plan.View) report.Stack {
 func (l *ledger) status(w plan.View, ops map[plan.ID]plan.Op, refs map[string][]string) report.Stack {
 	s := report.Stack{
 		Name: w.Name, File: w.File, Mode: string(w.Wanted.Mode), Services: services(*w.Wanted, w.Running, refs),
-		Edited: w.Wanted.Edited,
+		Edited: w.Wanted.Edited, Warnings: w.Wanted.Warnings,
 	}
 	for _, d := range w.Differences {
 		s.Differences = append(s.Differences, d.Text)

@@ -76,6 +76,14 @@ func TestThePicture(t *testing.T) {
 		d.expect("runs", d.runs(), "tools=tools2")
 		d.stop()
 	})
+	bubble(t, "has the warnings of a stack", func(t *testing.T) {
+		warned := stack("web")
+		warned.Warnings = []string{"variable TOKEN is not set"}
+		d := start(t, newWorld(t, warned))
+		d.expect("picture", d.last(), "web=running/synced")
+		d.expect("warnings", strings.Join(d.looksSoFar()[0].Stacks[0].Warnings, ", "), "variable TOKEN is not set")
+		d.stop()
+	})
 	bubble(t, "has two files with one name as two", func(t *testing.T) {
 		other := invalid(stack("web"))
 		other.File = "other/compose.yaml"

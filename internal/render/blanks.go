@@ -90,6 +90,15 @@ func (b *blanks) substitute(text string, lookup template.Mapping) (string, error
 	return value, err
 }
 
+// warnings names what is not set.
+func (b *blanks) warnings() []string {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(b.unset)) {
+		out = append(out, "variable "+name+" is not set")
+	}
+	return out
+}
+
 // blank is a variable in whose place a text has nothing.
 type blank struct {
 	name string

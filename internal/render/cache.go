@@ -260,6 +260,7 @@ func (l *Loader) forget() {
 		entries = slices.DeleteFunc(entries, func(e *entry) bool { return e.used < l.round-2 })
 		if l.cache[file] = entries; len(entries) == 0 {
 			delete(l.cache, file)
+			delete(l.warned, file)
 		}
 	}
 }

@@ -1,8 +1,11 @@
 package render_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -199,4 +202,67 @@ func TestAnIgnoredStackStaysIgnoredWithoutItsVariables(t *testing.T) {
 	if p := valid(t, f, forAll(nil)); p.Mode != plan.Ignored {
 		t.Errorf("it is %s", p.Mode)
 	}
+}
+
+func TestVariablesThatAreNotSetAreWarningsOfTheStack(t *testing.T) {
+	for text, want := range map[string]string{
+		"command: '$B ${A} ${B}'":             "variable A is not set, variable B is not set",
+		"command: '$$A $${A}'":                "",
+		"command: '${A:-x} ${B-} ${C:+y}'":    "",
+		"command: '${A:-${B}}'":               "variable B is not set",
+		"command: '${SET:-${B}} $SET'":        "",
+		"command: '${EMPTY} ${PWD}'":          "",
+		"environment: [A, 'B=${C}']":          "variable C is not set",
+		"labels: !reset [a], command: '${A}'": "variable A is not set",
+		"command: ['${A:-x}/${B}']":           "variable B is not set",
+	} {
+		f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, "+text+"}}").hide("web/.env", "SET=1\nEMPTY=")
+		if got := strings.Join(valid(t, f).Warnings, ", "); got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, command: '${B}'}}\nvolumes: [").write("web/compose.yaml", "services: {app: {image: '${A}:', command: '${B}'}}")
+	for _, p := range load(t, loader(f), f) {
+		if p.Invalid == "" || strings.Join(p.Warnings, ", ") != "variable A is not set, variable B is not set" {
+			t.Errorf("an invalid one has %q, invalid %q", p.Warnings, p.Invalid)
+		}
+	}
+}
+
+func TestAStackIsTheSameWithAnotherWarning(t *testing.T) {
+	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, command: 'x${A}'}}")
+	before := valid(t, f)
+	after := valid(t, f.hide("web/.env", "A="))
+	if before.Digest != after.Digest || len(before.Warnings) != 1 || len(after.Warnings) != 0 {
+		t.Errorf("before %s %v, after %s %v", before.Digest, before.Warnings, after.Digest, after.Warnings)
+	}
+}
+
+func TestTheWarningsOfAStackAreLoggedOnceAndTogether(t *testing.T) {
+	var log bytes.Buffer
+	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, command: '$A $B'}}").write("db/compose.yaml", "services: {app: {image: a}}")
+	l := loader(f, func(o *render.Options) { o.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	said := func(want ...string) {
+		t.Helper()
+		load(t, l, f)
+		var got []string
+		for line := range strings.Lines(log.String()) {
+			_, line, _ = strings.Cut(strings.TrimSpace(line), "level=")
+			got = append(got, line)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		log.Reset()
+	}
+	said(`WARN msg="stack has warnings" stack=web cause="variable A is not set, variable B is not set"`)
+	said()
+	f.write("web/compose.yaml", "services: {app: {image: b, command: '$A $B'}}")
+	said()
+	f.hide("web/.env", "A=1")
+	said(`WARN msg="stack has warnings" stack=web cause="variable B is not set"`)
+	f.hide("web/.env", "A=1\nB=2")
+	said()
+	f.hide("web/.env", "A=1")
+	said(`WARN msg="stack has warnings" stack=web cause="variable B is not set"`)
 }

@@ -355,7 +355,7 @@ func (l *Loader) resources(p *Project) error {
 // compose's hash, but of what should run. What other fields are in the hash
 // already is left out, so that the digests in journals of before stay true.
 func digestOf(s plan.Stack) string {
-	s.Invalid, s.Digest, s.Blob, s.Untracked, s.Edited = "", "", "", nil, nil
+	s.Invalid, s.Digest, s.Blob, s.Untracked, s.Edited, s.Warnings = "", "", "", nil, nil, nil
 	s.Services = slices.Clone(s.Services)
 	for i := range s.Services {
 		svc := &s.Services[i]

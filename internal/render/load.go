@@ -42,6 +42,9 @@ func (l *Loader) load(ctx context.Context, tree Tree, file string) *entry {
 	if err != nil {
 		p.Invalid = l.explain(ctx, tree, in, file, err)
 	}
+	if p.Mode != plan.Ignored {
+		p.Warnings = in.blanks.warnings()
+	}
 	p.Untracked = in.untracked()
 	return in.entry(p)
 }

@@ -180,7 +180,8 @@ type Loader struct {
 	last     last
 	found    found
 	env      environment
-	loads    atomic.Int64 // counts stacks that were loaded
+	warned   map[string]string // what was said last, by file
+	loads    atomic.Int64      // counts stacks that were loaded
 	// library is held while compose-go's own loader runs: it keeps a list of files
 	// without a lock.
 	library  sync.Mutex
@@ -202,7 +203,7 @@ func New(o Options) *Loader {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	l := &Loader{o: o, realRoot: o.Root, key: make([]byte, 32), cache: map[string][]*entry{}, tick: clockTick, schema: sync.OnceValues(compileSchema)}
+	l := &Loader{o: o, realRoot: o.Root, key: make([]byte, 32), cache: map[string][]*entry{}, warned: map[string]string{}, tick: clockTick, schema: sync.OnceValues(compileSchema)}
 	_, _ = rand.Read(l.key) // never fails
 	if real, err := filepath.EvalSymlinks(o.Root); err == nil {
 		l.realRoot = real
@@ -280,9 +281,19 @@ func (l *Loader) loadMissing(ctx context.Context, tree Tree, files []string, ent
 	for i, e := range entries {
 		if e.used == 0 {
 			l.cache[files[i]] = slices.Insert(l.cache[files[i]], 0, e)
+			l.warn(e.project.Stack)
 		}
 	}
 	return nil
+}
+
+// warn logs the warnings of a stack once, until they are others.
+func (l *Loader) warn(s plan.Stack) {
+	text := strings.Join(s.Warnings, ", ")
+	if text != "" && text != l.warned[s.File] {
+		l.o.Logger.Warn("stack has warnings", "stack", s.Name, "cause", text)
+	}
+	l.warned[s.File] = text
 }
 
 // sideBySide does something for each number below n, by as many goroutines as

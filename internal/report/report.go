@@ -111,6 +111,8 @@ type Stack struct {
 	// Edited are the tracked files of the stack that were changed by hand in the
 	// clone, as paths in the repository.
 	Edited []string `json:"edited,omitempty"`
+	// Warnings are about what works and may not be meant, one sentence each.
+	Warnings []string `json:"warnings,omitempty"`
 	// Differences say what the host has otherwise than git wants it, one sentence
 	// each. Values of the environment and secrets are never in them.
 	Differences []string `json:"differences,omitempty"`

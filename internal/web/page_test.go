@@ -181,10 +181,10 @@ func TestThePageSaysThatTheRemoteIsAway(t *testing.T) {
 func TestThePageShowsHowAStackDiffers(t *testing.T) {
 	f := serve(t, nil)
 	f.history.Looked(report.Look{At: time.Now(), Stacks: []report.Stack{{
-		Name: "web", File: "web/compose.yaml", Status: report.Running, Edited: []string{"web/nginx.conf", "web/" + evil}, Differences: []string{"app is missing", evil},
+		Name: "web", File: "web/compose.yaml", Status: report.Running, Edited: []string{"web/nginx.conf", "web/" + evil}, Warnings: []string{"variable TOKEN is not set", evil}, Differences: []string{"app is missing", evil},
 	}}})
 	_, body := f.do("GET", "/", "")
-	for _, want := range []string{"<dt>Edited by hand</dt>", "<code>web/nginx.conf</code>", "<dt>Differs</dt>", "<div>app is missing</div>"} {
+	for _, want := range []string{"<dt>Edited by hand</dt>", "<code>web/nginx.conf</code>", "<dt>Warnings</dt>", "<div>variable TOKEN is not set</div>", "<dt>Differs</dt>", "<div>app is missing</div>"} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %s", want)
 		}
