@@ -152,7 +152,7 @@ func (in *inputs) culprit(ctx context.Context, file string, err error) string {
 		o, alone := cli.NewProjectOptions([]string{full}, cli.WithConsistency(false))
 		if alone == nil {
 			in.loader.library.Lock()
-			_, alone = o.LoadModel(ctx)
+			_, alone = safely(func() (map[string]any, error) { return o.LoadModel(ctx) })
 			in.loader.library.Unlock()
 		}
 		if alone != nil && alone.Error() == err.Error() {

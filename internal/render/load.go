@@ -103,7 +103,7 @@ func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in
 // know; it is what says what is wrong.
 func (l *Loader) compose(ctx context.Context, o *cli.ProjectOptions, in *inputs) (*types.Project, error) {
 	r := reader{loader: l, in: in}
-	project, ours := r.project(ctx, o)
+	project, ours := safely(func() (*types.Project, error) { return r.project(ctx, o) })
 	if ours == nil {
 		l.warnObsolete(in)
 		return project, nil
@@ -111,11 +111,22 @@ func (l *Loader) compose(ctx context.Context, o *cli.ProjectOptions, in *inputs)
 	o.WithListeners(func(event string, meta map[string]any) { in.listen(event, meta, o.WorkingDir) })
 	l.library.Lock()
 	defer l.library.Unlock()
-	project, err := o.LoadProject(ctx)
+	project, err := safely(func() (*types.Project, error) { return o.LoadProject(ctx) })
 	if err == nil || errors.Is(ours, errUnsure) {
 		in.volatile = in.volatile || in.doubtful
 	}
 	return project, err
+}
+
+// safely makes an error of a panic: there are files on which compose-go panics, and
+// one of those must not end the daemon.
+func safely[T any](do func() (T, error)) (out T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("docker compose breaks on it: %v", p)
+		}
+	}()
+	return do()
 }
 
 // warnObsolete says once of each file that its version: has no meaning, as

@@ -128,11 +128,15 @@ func (f *folder) ID(name string) string {
 }
 
 func loader(f *folder, change ...func(*render.Options)) *render.Loader {
+	return render.New(options(f, change...)).WithoutTick()
+}
+
+func options(f *folder, change ...func(*render.Options)) render.Options {
 	o := render.Options{Root: f.dir, HostRoot: "/srv/stacks", HostHome: "/home/ann", Repository: "example.org/stacks", Hasher: engine.Hasher{}}
 	for _, c := range change {
 		c(&o)
 	}
-	return render.New(o).WithoutTick()
+	return o
 }
 
 func load(t testing.TB, l *render.Loader, tree render.Tree) map[string]render.Project {
@@ -643,5 +647,22 @@ services:
 	}
 	if want := []string{"vpn web-b-1 web-b-1", "a other,vpn vpn", "b  "}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// compose-go panics on these.
+func TestAFileThatBreaksComposeIsInvalidAndTheDaemonGoesOn(t *testing.T) {
+	for _, text := range []string{
+		"services: {app: {extends: {file: 1, service: b}}}",
+		"!reset {services: {app: {image: a}}}",
+	} {
+		f := newFolder(t).write("web/compose.yaml", text).write("db/compose.yaml", "services: {app: {image: a}}")
+		ps := load(t, loader(f), f)
+		if got := ps["web/compose.yaml"].Invalid; !strings.HasPrefix(got, "web/compose.yaml: docker compose breaks on it: ") {
+			t.Errorf("%s: it is invalid with %q", text, got)
+		}
+		if got := ps["db/compose.yaml"].Invalid; got != "" {
+			t.Errorf("%s: the other one is invalid: %s", text, got)
+		}
 	}
 }
