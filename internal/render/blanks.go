@@ -25,8 +25,8 @@ import (
 // cast of the text's place, if that has one.
 type blanks struct {
 	home string // see Loader.home
-	// unset are the variables that are not set where a value is expected.
-	unset map[string]bool
+	// warnings name the variables that are not set where a value is expected.
+	warnings map[string]bool
 	// images are the references that are made with a blank, with the variables.
 	images map[string][]string
 	// text and lookup are what substitute was called with last.
@@ -34,8 +34,8 @@ type blanks struct {
 	lookup template.Mapping
 }
 
-func newBlanks(home string) *blanks {
-	return &blanks{home: home, unset: map[string]bool{}, images: map[string][]string{}}
+func newBlanks(home string, warnings map[string]bool) *blanks {
+	return &blanks{home: home, warnings: warnings, images: map[string][]string{}}
 }
 
 // hear is an option of compose-go's loader.
@@ -83,20 +83,11 @@ func (b *blanks) substitute(text string, lookup template.Mapping) (string, error
 	if err == nil {
 		for _, u := range blanksIn(text, lookup) {
 			if u.plain {
-				b.unset[u.name] = true
+				b.warnings["variable "+u.name+" is not set"] = true
 			}
 		}
 	}
 	return value, err
-}
-
-// warnings names what is not set.
-func (b *blanks) warnings() []string {
-	var out []string
-	for _, name := range slices.Sorted(maps.Keys(b.unset)) {
-		out = append(out, "variable "+name+" is not set")
-	}
-	return out
 }
 
 // blank is a variable in whose place a text has nothing.

@@ -49,20 +49,20 @@ func TestVariablesOfAllStacksCountBelowTheStacksOwnEnv(t *testing.T) {
 // What docker compose does with the variables of the shell that it is started in.
 func TestVariablesOfAllStacksAreToAStackWhatAShellsAreToCompose(t *testing.T) {
 	for name, text := range map[string]string{
-		"a value":                         "services: {app: {image: 'a:${TAG:-1}', user: '${UID}:${GID}'}}",
-		"a name without a value":          "services: {app: {image: a, environment: [TZ, NOT_SET]}}",
-		"a key without a value":           "services: {app: {image: a, environment: {TZ: , OWN: }}}",
-		"an env file":                     "services: {app: {image: a, env_file: app.env}}",
-		"a raw env file":                  "services: {app: {image: a, env_file: [{path: app.env, format: raw}]}}",
-		"a config and a secret":           "services: {app: {image: a, configs: [c], secrets: [s]}}\nconfigs: {c: {environment: USER}}\nsecrets: {s: {environment: TZ}}",
-		"profiles":                        "services: {app: {image: a}, more: {image: b, profiles: [extra]}, no: {image: c, profiles: [no]}}",
-		"include":                         "include: [../inc/i.yaml]\nservices: {app: {image: a}}",
-		"extends":                         "services: {app: {extends: {file: ../inc/i.yaml, service: inc}}}",
-		"the home in mounts":              "services: {app: {image: a, volumes: ['${HOME}/x:/x', '~/y:/y', '~:/h', {type: bind, source: ~/z/, target: /z}]}}",
-		"the home in configs":             "services: {app: {image: a, configs: [c], secrets: [s]}}\nconfigs: {c: {file: ~/c}}\nsecrets: {s: {file: '${HOME}/s'}}",
-		"the home in a device":            "services: {app: {image: a, volumes: ['vol:/v']}}\nvolumes: {vol: {driver_opts: {type: none, o: bind, device: ~/v}}}",
-		"the home where it is none":       "services: {app: {image: a, command: ['~/x', 'a:~/x'], volumes: ['~/x']}}",
-		"a reset, which the reader can't": "services: {app: {image: a, user: !reset '1', volumes: ['~/y:/y']}}",
+		"a value":                   "services: {app: {image: 'a:${TAG:-1}', user: '${UID}:${GID}'}}",
+		"a name without a value":    "services: {app: {image: a, environment: [TZ, NOT_SET]}}",
+		"a key without a value":     "services: {app: {image: a, environment: {TZ: , OWN: }}}",
+		"an env file":               "services: {app: {image: a, env_file: app.env}}",
+		"a raw env file":            "services: {app: {image: a, env_file: [{path: app.env, format: raw}]}}",
+		"a config and a secret":     "services: {app: {image: a, configs: [c], secrets: [s]}}\nconfigs: {c: {environment: USER}}\nsecrets: {s: {environment: TZ}}",
+		"profiles":                  "services: {app: {image: a}, more: {image: b, profiles: [extra]}, no: {image: c, profiles: [no]}}",
+		"include":                   "include: [../inc/i.yaml]\nservices: {app: {image: a}}",
+		"extends":                   "services: {app: {extends: {file: ../inc/i.yaml, service: inc}}}",
+		"the home in mounts":        "services: {app: {image: a, volumes: ['${HOME}/x:/x', '~/y:/y', '~:/h', {type: bind, source: ~/z/, target: /z}]}}",
+		"the home in configs":       "services: {app: {image: a, configs: [c], secrets: [s]}}\nconfigs: {c: {file: ~/c}}\nsecrets: {s: {file: '${HOME}/s'}}",
+		"the home in a device":      "services: {app: {image: a, volumes: ['vol:/v']}}\nvolumes: {vol: {driver_opts: {type: none, o: bind, device: ~/v}}}",
+		"the home where it is none": "services: {app: {image: a, command: ['~/x', 'a:~/x'], volumes: ['~/x']}}",
+		"a reset":                   "services: {app: {image: a, user: !reset '1', volumes: ['~/y:/y']}}",
 	} {
 		f := newFolder(t).write("web/compose.yaml", text).hide("web/.env", "OWN=1").write("web/app.env", "A=${TZ}\nUSER\nB=$OWN").
 			write("inc/i.yaml", "services: {inc: {image: i, volumes: ['~/i:/i'], environment: [USER, OWN]}}")
@@ -153,11 +153,11 @@ func TestWhatWouldMountSomethingElseForWantOfAVariableIsRefusedByItsName(t *test
 		if !strings.HasPrefix(text, "image") {
 			app = "image: a, " + text
 		}
-		for _, by := range []string{"", "labels: !reset [], "} { // which only compose-go's own loader reads
-			f := newFolder(t).write("web/compose.yaml", "services: {app: {"+by+app+"}}\nconfigs: {c: {file: '${C}/c.conf'}}\nsecrets: {s: {file: '${S}/s.key'}}\n"+
+		for _, by := range []func(*render.Loader) *render.Loader{(*render.Loader).WithoutTick, (*render.Loader).ByLibrary} {
+			f := newFolder(t).write("web/compose.yaml", "services: {app: {"+app+"}}\nconfigs: {c: {file: '${C}/c.conf'}}\nsecrets: {s: {file: '${S}/s.key'}}\n"+
 				"volumes: {vol: {driver_opts: {type: none, o: bind, device: '${V}/v'}}}").hide("web/.env", "EMPTY=")
-			if got := invalid(t, f, forAll(nil)); got != "web/compose.yaml: "+want {
-				t.Errorf("%s%s: got\n%s\nwant\nweb/compose.yaml: %s", by, text, got, want)
+			if got := load(t, by(loader(f, forAll(nil))), f)["web/compose.yaml"].Invalid; got != "web/compose.yaml: "+want {
+				t.Errorf("%s: got\n%s\nwant\nweb/compose.yaml: %s", text, got, want)
 			}
 		}
 	}

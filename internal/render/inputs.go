@@ -44,12 +44,14 @@ type inputs struct {
 	// doubtful is volatile if compose-go's own loader has the last word.
 	doubtful bool
 	blanks   *blanks
+	warnings map[string]bool // see plan.Stack.Warnings
 	// obsolete are the files with a version:, in full.
 	obsolete []string
 }
 
 func (l *Loader) newInputs(tree Tree) *inputs {
-	return &inputs{loader: l, tree: tree, paths: map[string]bool{}, places: map[string]bool{}, ids: map[string]string{}, envs: map[string]bool{}, began: time.Now(), blanks: newBlanks(l.home())}
+	warnings := map[string]bool{}
+	return &inputs{loader: l, tree: tree, paths: map[string]bool{}, places: map[string]bool{}, ids: map[string]string{}, envs: map[string]bool{}, began: time.Now(), blanks: newBlanks(l.home(), warnings), warnings: warnings}
 }
 
 // addFolder adds what Compose looks for in a project's folder.

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -43,7 +45,7 @@ func (l *Loader) load(ctx context.Context, tree Tree, file string) *entry {
 		p.Invalid = l.explain(ctx, tree, in, file, err)
 	}
 	if p.Mode != plan.Ignored {
-		p.Warnings = in.blanks.warnings()
+		p.Warnings = slices.Sorted(maps.Keys(in.warnings))
 	}
 	p.Untracked = in.untracked()
 	return in.entry(p)

@@ -94,8 +94,14 @@ func (r *reader) project(ctx context.Context, o *cli.ProjectOptions) (*types.Pro
 	return project, nil
 }
 
-// parsed is a file's YAML: a node for each of its documents.
-type parsed []*yaml.Node
+// parsed is a file's YAML: its documents.
+type parsed []document
+
+// document is one, without what it only resets.
+type document struct {
+	*yaml.Node
+	resets *resets
+}
 
 func parseAll(files []types.ConfigFile) ([]parsed, error) {
 	out := make([]parsed, len(files))
@@ -116,18 +122,14 @@ func parseAll(files []types.ConfigFile) ([]parsed, error) {
 			if err != nil {
 				return nil, err
 			}
-			if tagged(node) {
-				return nil, errUnsure
+			marked, err := resetsOf(node)
+			if err != nil {
+				return nil, err
 			}
-			out[i] = append(out[i], node)
+			out[i] = append(out[i], document{node, marked})
 		}
 	}
 	return out, nil
-}
-
-// tagged says whether something is marked for what only the loader can do.
-func tagged(n *yaml.Node) bool {
-	return n.Tag == "!reset" || n.Tag == "!override" || slices.ContainsFunc(n.Content, tagged)
 }
 
 // nameOf sets the project's name: COMPOSE_PROJECT_NAME, else name:, else the
@@ -234,7 +236,7 @@ func (r *reader) labelFiles(dict map[string]any) {
 
 // document merges one document into dict, as the loader's loadYamlFile does. It
 // is of the last of the files that included has.
-func (r *reader) document(ctx context.Context, doc *yaml.Node, included []string, details types.ConfigDetails, options *loader.Options, dict map[string]any) (map[string]any, error) {
+func (r *reader) document(ctx context.Context, doc document, included []string, details types.ConfigDetails, options *loader.Options, dict map[string]any) (map[string]any, error) {
 	file := included[len(included)-1]
 	var raw any
 	if err := doc.Decode(&raw); err != nil {
@@ -250,7 +252,10 @@ func (r *reader) document(ctx context.Context, doc *yaml.Node, included []string
 		return nil, err
 	}
 	ctx = context.WithValue(ctx, consts.ComposeFileKey{}, file)
-	if err := loader.ApplyExtends(ctx, cfg, options, newOf(loader.ApplyExtends)); err != nil {
+	if err := r.extend(ctx, cfg, options, doc.resets); err != nil {
+		return nil, err
+	}
+	if err := doc.resets.Apply(dict); err != nil {
 		return nil, err
 	}
 	if err := r.include(ctx, cfg, details, options, included); err != nil {
