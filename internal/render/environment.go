@@ -43,6 +43,7 @@ func (l *Loader) home() string { return cmp.Or(l.env.vars["HOME"], l.o.HostHome)
 // said already goes before those.
 func (l *Loader) dotEnv(o *cli.ProjectOptions) error {
 	vars := map[string]string{}
+	defer func() { o.Environment.Merge(vars) }() // what is before a mistake helps to guess a name
 	lookup := func(name string) (string, bool) {
 		for _, m := range []map[string]string{o.Environment, vars, l.env.vars} {
 			if v, ok := m[name]; ok {
@@ -60,7 +61,6 @@ func (l *Loader) dotEnv(o *cli.ProjectOptions) error {
 			return err
 		}
 	}
-	o.Environment.Merge(vars)
 	return nil
 }
 

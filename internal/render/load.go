@@ -15,7 +15,9 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/cli"
+	"github.com/compose-spec/compose-go/v2/consts"
 	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/template"
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
@@ -194,28 +196,39 @@ func IsTrue(v string) bool {
 }
 
 // guessName finds the project name of a stack that does not load, so that
-// what runs of it is recognised: its name: line, else its folder.
+// what runs of it is recognised: COMPOSE_PROJECT_NAME of its .env, else its name:
+// line, else its folder, as Compose does.
 func (l *Loader) guessName(tree Tree, file string) string {
-	full := filepath.Join(tree.Dir(), filepath.FromSlash(file))
-	if b, err := os.ReadFile(full); err == nil {
-		if m := regexp.MustCompile(`(?m)^name:[ \t]*["']?([a-z0-9][a-z0-9_-]*)`).FindSubmatch(b); m != nil {
-			return string(m[1])
-		}
+	o := l.environmentOf(tree, file)
+	if name := o.Environment[consts.ComposeProjectName]; name != "" && name == loader.NormalizeProjectName(name) {
+		return name
 	}
-	env, err := os.ReadFile(filepath.Join(filepath.Dir(full), ".env"))
-	if err == nil {
-		if m := regexp.MustCompile(`(?m)^COMPOSE_PROJECT_NAME=["']?([a-z0-9][a-z0-9_-]*)`).FindSubmatch(env); m != nil {
-			return string(m[1])
-		}
+	dir := filepath.Base(l.hostPath(tree, o.WorkingDir))
+	first := filepath.Join(tree.Dir(), filepath.FromSlash(file))
+	if len(o.ConfigPaths) > 0 {
+		first = o.ConfigPaths[0]
 	}
-	dir := path.Base(path.Dir(file))
-	if dir == "." {
-		dir = filepath.Base(l.o.HostRoot)
-		if l.o.HostRoot == "" {
-			dir = filepath.Base(l.o.Root)
+	if b, err := os.ReadFile(first); err == nil {
+		if m := regexp.MustCompile(`(?m)^name:[ \t]*(?:"([^"\n]*)"|'([^'\n]*)'|([^"'#\s][^#\n]*))`).FindSubmatch(b); m != nil {
+			written := strings.TrimSpace(string(slices.Concat(m[1], m[2], m[3])))
+			name, err := template.SubstituteWithOptions(written, o.Environment.Resolve, template.WithoutLogging)
+			if name = loader.NormalizeProjectName(name); err == nil && name != "" && len(blanksIn(written, o.Environment.Resolve)) == 0 {
+				return name
+			}
 		}
 	}
 	return loader.NormalizeProjectName(dir)
+}
+
+// environmentOf gives the options of a stack as far as they can be told: the
+// environment, the compose files and the folder.
+func (l *Loader) environmentOf(tree Tree, file string) *cli.ProjectOptions {
+	dir := filepath.Join(tree.Dir(), filepath.FromSlash(path.Dir(file)))
+	o := &cli.ProjectOptions{WorkingDir: dir, Environment: types.Mapping{"PWD": l.hostPath(tree, dir)}}
+	for _, step := range []cli.ProjectOptionsFn{cli.WithEnvFiles(), l.dotEnv, l.composeFiles, l.projectFolder(l.newInputs(tree)), l.ofAllStacks} {
+		_ = step(o) // it does not load for some reason
+	}
+	return o
 }
 
 // explain makes an error readable: paths as they are in the repository, one

@@ -20,6 +20,9 @@ func supported(p *types.Project) error {
 		if s.Provider != nil {
 			return fmt.Errorf("services.%s.provider: services of a provider plugin are not supported", name)
 		}
+		if s.UseAPISocket {
+			return fmt.Errorf("services.%s.use_api_socket: it would hand the daemon's logins of all registries to the container; mount the socket in volumes: instead, and a config.json with the login that it needs", name)
+		}
 		if s.Image == "" && s.Build == nil {
 			return fmt.Errorf("services.%s: neither image: nor build: is set", name)
 		}

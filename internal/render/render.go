@@ -375,7 +375,7 @@ func refuseDoubles(ps []Project) {
 		case p.Invalid != "" && n > 0:
 			ps[i].Name = p.File
 		case p.Invalid == "" && n > 1:
-			ps[i].Invalid = fmt.Sprintf("the project name %s is used by %s; set a top-level name: to tell them apart", p.Name, strings.Join(byName[p.Name], " and "))
+			ps[i].Invalid = fmt.Sprintf("the project name %s is used by %s; to tell them apart, give one another name: or COMPOSE_PROJECT_NAME", p.Name, strings.Join(byName[p.Name], " and "))
 		}
 	}
 }

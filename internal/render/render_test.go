@@ -250,6 +250,23 @@ func TestTheNameIsTheOneThatComposeWouldGive(t *testing.T) {
 		"COMPOSE_PROJECT_NAME first": {func(f *folder) {
 			f.write("web/compose.yaml", "name: shop\n"+one).write("web/.env", "COMPOSE_PROJECT_NAME=kiosk")
 		}, "kiosk"},
+		"COMPOSE_PROJECT_NAME made of another": {func(f *folder) {
+			f.write("web/compose.yaml", "name: shop\n"+one).write("web/.env", "P=blue # a color\nCOMPOSE_PROJECT_NAME=\"${P}-shop\"")
+		}, "blue-shop"},
+		"an empty COMPOSE_PROJECT_NAME": {func(f *folder) {
+			f.write("web/compose.yaml", "name: shop\n"+one).write("web/.env", "COMPOSE_PROJECT_NAME=")
+		}, "shop"},
+		"a name in quotes":         {func(f *folder) { f.write("web/compose.yaml", "name: \"shop\" # x\n"+one) }, "shop"},
+		"a name with a remark":     {func(f *folder) { f.write("web/compose.yaml", "name: 'shop'# x\n"+one) }, "shop"},
+		"a name made of variables": {func(f *folder) { f.write("web/compose.yaml", "name: ${P}-shop # x\n"+one).write("web/.env", "P=blue") }, "blue-shop"},
+		"a name with a default":    {func(f *folder) { f.write("web/compose.yaml", "name: ${P:-red}-shop\n"+one) }, "red-shop"},
+		"a name with capitals":     {func(f *folder) { f.write("web/compose.yaml", "name: \"My Shop\"\n"+one) }, "myshop"},
+		"a name of files elsewhere": {func(f *folder) {
+			f.write("web/compose.yaml", one).write("base/x.yaml", "name: shop\n"+one).write("web/.env", "COMPOSE_FILE=../base/x.yaml")
+		}, "shop"},
+		"a folder elsewhere": {func(f *folder) {
+			f.write("web/compose.yaml", one).write("base/x.yaml", one).write("web/.env", "COMPOSE_FILE=../base/x.yaml")
+		}, "base"},
 		"root":             {func(f *folder) { f.write("compose.yaml", one) }, "stacks"},
 		"root with a name": {func(f *folder) { f.write("compose.yaml", "name: shop\n"+one) }, "shop"},
 	} {
@@ -258,6 +275,18 @@ func TestTheNameIsTheOneThatComposeWouldGive(t *testing.T) {
 			c.write(f)
 			if p := valid(t, f); p.Name != c.want {
 				t.Errorf("name %s, want %s", p.Name, c.want)
+			}
+			// Broken, it is still known by it: what runs of it is not another's.
+			for _, name := range f.tracked() {
+				if strings.HasSuffix(name, ".yaml") {
+					text, _ := os.ReadFile(filepath.Join(f.dir, name))
+					f.write(name, strings.Replace(string(text), one, "services: {app: {imagee: a}}\n", 1))
+				}
+			}
+			for _, p := range load(t, loader(f), f) {
+				if p.Name != c.want || p.Invalid == "" {
+					t.Errorf("broken its name is %s, want %s", p.Name, c.want)
+				}
 			}
 		})
 	}
@@ -493,6 +522,7 @@ func TestWhatDoesNotLoadSaysWhereAndWhy(t *testing.T) {
 		"port of container":  {text: "services: {app: {image: a, ports: [{target: 70000}]}}", want: []string{"services.app.ports", "70000"}},
 		"container's name":   {text: "services: {app: {image: a, container_name: 'my app'}}", want: []string{"services.app", "container_name", "my app"}},
 		"volume's name":      {text: "services: {app: {image: a, volumes: ['v:/v']}}\nvolumes: {v: {name: 'a b'}}", want: []string{"volumes.v", "a b"}},
+		"an engine socket":   {text: "services: {a: {image: a, use_api_socket: true}}", want: []string{"services.a.use_api_socket", "logins"}},
 		"a provider":         {text: "services: {a: {provider: {type: x}}}", want: []string{"services.a.provider"}},
 		"bad override":       {text: "services: {app: {image: a}}", files: map[string]string{"web/compose.override.yml": "services: ["}, want: []string{"web/compose.override.yml", "line 1"}},
 	} {
@@ -664,5 +694,14 @@ func TestAFileThatBreaksComposeIsInvalidAndTheDaemonGoesOn(t *testing.T) {
 		if got := ps["db/compose.yaml"].Invalid; got != "" {
 			t.Errorf("%s: the other one is invalid: %s", text, got)
 		}
+	}
+}
+
+func TestTwoFilesOfOneNameThatTheirEnvTellsApartAreTwoThoughOneIsBroken(t *testing.T) {
+	f := newFolder(t).write("a/compose.yaml", "name: web\nservices: {app: {image: a}}").hide("a/.env", "COMPOSE_PROJECT_NAME=web-a").
+		write("b/compose.yaml", "name: web\nservices: {app: {imagee: a}}").hide("b/.env", "COMPOSE_PROJECT_NAME=web-b")
+	ps := load(t, loader(f), f)
+	if a, b := ps["a/compose.yaml"], ps["b/compose.yaml"]; a.Name != "web-a" || a.Invalid != "" || b.Name != "web-b" || b.Invalid == "" {
+		t.Errorf("they are %s %q and %s %q", a.Name, a.Invalid, b.Name, b.Invalid)
 	}
 }
