@@ -252,7 +252,7 @@ func open(ctx context.Context, o Options, readOnly bool, progress func(engine.Pr
 		Registries: logins(c.Registries), Progress: progress, Logger: o.Logger,
 	})
 	p.loader = render.New(render.Options{
-		Root: root, HostRoot: place.HostRoot, HostHome: home, Environment: c.StackEnvironment,
+		Root: root, HostRoot: place.HostRoot, HostHome: home, Files: c.StackFiles, Environment: c.StackEnvironment,
 		Repository: p.repo.Identity(), Hasher: engine.Hasher{}, Logger: o.Logger,
 	})
 	return p, nil

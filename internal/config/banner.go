@@ -43,6 +43,7 @@ func (c Config) Banner() []slog.Attr {
 		{"REPOSITORY_HISTORY", history},
 		{"REPOSITORY_LOCAL_CHANGES", changes},
 		{"DOCKER_REGISTRIES", strings.Join(hosts, " ")},
+		{"STACK_FILES", strings.Join(c.StackFiles, ",")},
 		{"STACK_ENV", c.StackEnv},
 		{"DISABLE_WEBHOOK", c.DisableWebhook},
 		{"DISABLE_METRICS", c.DisableMetrics},

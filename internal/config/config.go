@@ -43,6 +43,8 @@ type Config struct {
 	// Registries have hosts that differ from each other.
 	Registries []Registry
 
+	// StackFiles are patterns in the syntax of .gitignore.
+	StackFiles []string
 	// StackEnv is read by StackEnvironment.
 	StackEnv Secret
 
@@ -224,6 +226,7 @@ func (l *loader) config(raw environment) Config {
 		CAFile:                 raw.RepositoryCAFile,
 		FastForwardOnly:        bool(raw.RepositoryHistory),
 		KeepLocalChanges:       bool(raw.RepositoryLocalChanges),
+		StackFiles:             raw.StackFiles,
 		StackEnv:               l.secrets["STACK_ENV"],
 		DisableWebhook:         bool(raw.DisableWebhook),
 		DisableMetrics:         bool(raw.DisableMetrics),

@@ -40,6 +40,7 @@ func value(t *testing.T, s Secret) string {
 
 func TestAnEmptyEnvironmentGivesTheDefaults(t *testing.T) {
 	const want = `CHECK_INTERVAL_IN_SECONDS=300 REPOSITORY_PATH=/repository REPOSITORY_BRANCH=main REPOSITORY_HISTORY=follow REPOSITORY_LOCAL_CHANGES=stop ` +
+		`STACK_FILES=compose.yaml,compose.yml,docker-compose.yml,docker-compose.yaml ` +
 		`DISABLE_WEBHOOK=false DISABLE_METRICS=false HTTP_ADDRESS=:2112 MAX_PARALLEL_STACKS=4 DEPLOY_TIMEOUT_IN_SECONDS=300 ` +
 		`SELF_HEAL=true CREATE_EXTERNAL_NETWORKS=false ALLOW_EMPTY=false PRUNE_IMAGES=false LOG_LEVEL=info LOG_FORMAT=text`
 	if got := load(t).String(); got != want {
@@ -101,6 +102,9 @@ func TestOneMistakeIsOneLine(t *testing.T) {
 		"HTTP_ADDRESS=:http":              `configuration: HTTP_ADDRESS=":http": want host:port or :port, like :2112 or 127.0.0.1:2112`,
 		"REPOSITORY_SSH_KEY_PASSPHRASE=x": `configuration: REPOSITORY_SSH_KEY_PASSPHRASE is set and REPOSITORY_SSH_KEY_FILE is not: want the key that it is for`,
 		"REPOSITORY_CA_FILE=/":            `configuration: REPOSITORY_CA_FILE="/": want a file that can be read: it is a folder`,
+		"STACK_FILES= , ":                 `configuration: STACK_FILES=" , ": want at least one name or pattern, like compose.yaml,stacks/*.yml`,
+		"STACK_FILES=a.yml,!b.yml":        `configuration: STACK_FILES="a.yml,!b.yml": want names or patterns of files in the repository, with commas between them, like compose.yaml,stacks/*.yml (which of them don't count says .gitopsignore)`,
+		"STACK_FILES=../a.yml":            `configuration: STACK_FILES="../a.yml": want names or patterns of files in the repository, with commas between them, like compose.yaml,stacks/*.yml (which of them don't count says .gitopsignore)`,
 		"REPOSITORY_URL=./repo":           `configuration: REPOSITORY_URL="./repo": want https://host/path, ssh://user@host/path, user@host:path, file:///path or an absolute path`,
 	} {
 		_, err := Load([]string{environ})

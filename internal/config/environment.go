@@ -30,7 +30,8 @@ type environment struct {
 	RegistryPassword string `env:"DOCKER_REGISTRY_PASSWORD" twin:"true" secret:"true" doc:"its password or token"`
 	Registries       string `env:"DOCKER_REGISTRIES" twin:"true" secret:"true" doc:"several: a JSON list of {\"url\",\"username\",\"password\"}"`
 
-	StackEnv string `env:"STACK_ENV" twin:"true" secret:"true" doc:"variables for all stacks, as lines of name=value; a stack's own .env wins, see [below](#variables-of-stacks)"`
+	StackFiles patterns `env:"STACK_FILES" envDefault:"compose.yaml,compose.yml,docker-compose.yml,docker-compose.yaml" doc:"which files are stacks: names, or patterns as in .gitignore like stacks/*.yml, with commas between them; see [above](#repository-layout)"`
+	StackEnv   string   `env:"STACK_ENV" twin:"true" secret:"true" doc:"variables for all stacks, as lines of name=value; a stack's own .env wins, see [below](#variables-of-stacks)"`
 
 	DisableWebhook boolean `env:"DISABLE_WEBHOOK" envDefault:"false" doc:"switch /webhook off (404)"`
 	DisableMetrics boolean `env:"DISABLE_METRICS" envDefault:"false" doc:"switch /metrics off (404)"`

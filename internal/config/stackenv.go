@@ -28,10 +28,12 @@ func (c Config) StackEnvironment() (map[string]string, error) {
 // nothing else: it must work with a configuration that the daemon refuses.
 func ForHelper(environ []string) Config {
 	all := env.ToMap(environ)
+	l := loader{environ: map[string]string{"STACK_FILES": all["STACK_FILES"]}}
+	c := Config{StackFiles: l.parse().StackFiles, StackEnv: NewSecret(all["STACK_ENV"])}
 	if path := all["STACK_ENV_FILE"]; path != "" {
-		return Config{StackEnv: SecretFile(path)}
+		c.StackEnv = SecretFile(path)
 	}
-	return Config{StackEnv: NewSecret(all["STACK_ENV"])}
+	return c
 }
 
 // parseStackEnv reads lines of name=value. Blank lines, and those that begin with

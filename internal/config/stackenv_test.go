@@ -3,6 +3,7 @@ package config
 import (
 	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,5 +85,17 @@ func TestTheExampleGivesStacksWhatAShellHas(t *testing.T) {
 	want := map[string]string{"HOME": "/home/ann", "USER": "ann", "UID": "1000", "GID": "1000"}
 	if got, err := load(t, "STACK_ENV="+vars["STACK_ENV"]).StackEnvironment(); err != nil || !maps.Equal(got, want) {
 		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
+
+func TestPatternsOfStackFilesHaveCommasOrLinesBetweenThem(t *testing.T) {
+	const value = "STACK_FILES=compose.yaml, my stacks/*.yml,\n/x/**/compose.*.yaml\n"
+	for name, c := range map[string]Config{"the daemon": load(t, value), "a helper": ForHelper([]string{value})} {
+		if got := strings.Join(c.StackFiles, "|"); got != "compose.yaml|my stacks/*.yml|/x/**/compose.*.yaml" {
+			t.Errorf("%s: got %s", name, got)
+		}
+	}
+	if got, want := ForHelper(nil).StackFiles, load(t).StackFiles; !slices.Equal(got, want) || len(want) != 4 {
+		t.Errorf("by default a helper has %q, the daemon %q", got, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -177,6 +178,26 @@ func branchName(v string) bool {
 		}
 	}
 	return !strings.HasSuffix(v, ".") && strings.IndexFunc(v, func(r rune) bool { return r < ' ' }) < 0
+}
+
+// patterns say which files are stacks.
+type patterns []string
+
+func (p *patterns) UnmarshalText(text []byte) error {
+	for part := range strings.FieldsFuncSeq(string(text), func(r rune) bool { return r == ',' || r == '\n' }) {
+		part = strings.TrimSpace(part)
+		if part == "" {
+			continue
+		}
+		if strings.HasPrefix(part, "!") || strings.HasPrefix(part, "#") || strings.HasSuffix(part, "/") || slices.Contains(strings.Split(part, "/"), "..") {
+			return errors.New("names or patterns of files in the repository, with commas between them, like compose.yaml,stacks/*.yml (which of them don't count says .gitopsignore)")
+		}
+		*p = append(*p, part)
+	}
+	if len(*p) == 0 {
+		return errors.New("at least one name or pattern, like compose.yaml,stacks/*.yml")
+	}
+	return nil
 }
 
 // remote is the address of a git repository.

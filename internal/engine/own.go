@@ -206,7 +206,7 @@ func (e *Engine) helperConfig(h Helper, like container.InspectResponse) (*contai
 // reach the engine, how to log, and what its own stack is loaded with; no login.
 func forHelpers(variable string) bool {
 	switch variable {
-	case "HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "LOG_LEVEL", "LOG_FORMAT", "STACK_ENV", "STACK_ENV_FILE":
+	case "HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "LOG_LEVEL", "LOG_FORMAT", "STACK_FILES", "STACK_ENV", "STACK_ENV_FILE":
 		return true
 	default:
 		return strings.HasPrefix(variable, "DOCKER_") && !strings.HasPrefix(variable, "DOCKER_REGISTR")

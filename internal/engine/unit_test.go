@@ -267,3 +267,16 @@ func TestAnEngineThatCanNotBeReachedSaysWhatToDo(t *testing.T) {
 		t.Log(err)
 	}
 }
+
+// A helper loads the daemon's own stack anew, which has to come out as it did for
+// the daemon, and asks no registry.
+func TestAHelperGetsWhatItLoadsTheStackWithAndNoLogin(t *testing.T) {
+	for variable, want := range map[string]bool{
+		"STACK_ENV": true, "STACK_ENV_FILE": true, "STACK_FILES": true, "DOCKER_HOST": true, "LOG_LEVEL": true,
+		"REPOSITORY_PASSWORD": false, "WEBHOOK_SECRET": false, "DOCKER_REGISTRIES": false, "DOCKER_REGISTRY_PASSWORD": false, "HTTP_ADDRESS": false,
+	} {
+		if forHelpers(variable) != want {
+			t.Errorf("%s: want %v", variable, want)
+		}
+	}
+}

@@ -29,7 +29,7 @@ func (c commit) Edited(p string) bool { return false }
 func (c commit) Find(names ...string) []string {
 	var out []string
 	for p := range c.ids {
-		if slices.Contains(names, path.Base(p)) {
+		if isNamed(names, p) {
 			out = append(out, p)
 		}
 	}

@@ -41,7 +41,7 @@ func (l *Loader) load(ctx context.Context, tree Tree, file string) *entry {
 			err = nil // nobody will deploy it
 		}
 	} else {
-		p.Name = l.guessName(tree, file)
+		p.Name = cmp.Or(l.guessName(tree, file), file)
 	}
 	if err != nil {
 		p.Invalid = l.explain(ctx, tree, in, file, err)
@@ -74,7 +74,11 @@ func (l *Loader) loadCompose(ctx context.Context, tree Tree, file string, in *in
 
 func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in *inputs) (*types.Project, error) {
 	dir := filepath.Join(tree.Dir(), filepath.FromSlash(path.Dir(file)))
-	options, err := cli.NewProjectOptions(nil,
+	var files []string
+	if l.named(tree, file) {
+		files = []string{filepath.Join(dir, path.Base(file))}
+	}
+	options, err := cli.NewProjectOptions(files,
 		cli.WithWorkingDirectory(dir),
 		cli.WithEnv([]string{"PWD=" + l.hostPath(tree, dir)}),
 		cli.WithEnvFiles(),
@@ -95,6 +99,9 @@ func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in
 		in.add(f)
 	}
 	project, err := l.compose(ctx, options, in)
+	if err != nil && strings.HasSuffix(err.Error(), "project name must not be empty") {
+		err = fmt.Errorf("%w: of the folder's name nothing can be in one; set name: at the top of the file", err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -152,6 +159,9 @@ func (l *Loader) warnObsolete(in *inputs) {
 // that was deleted by hand, the file of a folder above, which Compose would take, is
 // another stack's.
 func (l *Loader) composeFiles(o *cli.ProjectOptions) error {
+	if len(o.ConfigPaths) > 0 {
+		return nil // they are given, which comes before COMPOSE_FILE
+	}
 	variable := func(name string) string { return cmp.Or(o.Environment[name], l.env.vars[name]) }
 	list := variable("COMPOSE_FILE")
 	if list == "" {
@@ -225,6 +235,9 @@ func (l *Loader) guessName(tree Tree, file string) string {
 func (l *Loader) environmentOf(tree Tree, file string) *cli.ProjectOptions {
 	dir := filepath.Join(tree.Dir(), filepath.FromSlash(path.Dir(file)))
 	o := &cli.ProjectOptions{WorkingDir: dir, Environment: types.Mapping{"PWD": l.hostPath(tree, dir)}}
+	if l.named(tree, file) {
+		o.ConfigPaths = []string{filepath.Join(dir, path.Base(file))}
+	}
 	for _, step := range []cli.ProjectOptionsFn{cli.WithEnvFiles(), l.dotEnv, l.composeFiles, l.projectFolder(l.newInputs(tree)), l.ofAllStacks} {
 		_ = step(o) // it does not load for some reason
 	}

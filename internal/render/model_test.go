@@ -44,6 +44,7 @@ func corpus() (good, loaderOnly, bad map[string]string) {
 		"resets and extends":           "services: {app: {extends: b, labels: !override {x: 1}, command: !reset null}, b: {image: b, labels: {y: 1}, command: c, ports: [80:80]}}",
 		"resets and extends elsewhere": "services: {app: {extends: {file: ../x.yaml, service: b}, labels: !override {x: 1}}, c: {extends: {file: ../x.yaml, service: c}, ports: !reset []}}\n-- ../x.yaml\nservices: {b: {extends: c, image: b, labels: !override {y: 1}}, c: {image: c, labels: {z: 1}, ports: [1:1]}}",
 		"resets and include":           "include: [i.yaml]\nservices: {app: {image: a, labels: !reset {x: 1}}}\n-- i.yaml\nservices: {i: {extends: {file: j.yaml, service: j}, labels: !override {x: 1}}}\n-- j.yaml\nservices: {j: {image: j, labels: {y: 1}}}",
+		"resets in what is merged":     "services: {app: {image: a, labels: {x: 1}}}\n-- compose.override.yaml\nservices: {app: {<<: {labels: !reset {}}, command: x}}",
 		"resets in an anchor":          "x-a: &a {image: a, labels: !override {x: 1}}\nservices: {app: *a}\n-- compose.override.yaml\nx-b: &b {labels: !reset {}}\nservices: {app: {<<: *b, command: x}}",
 		"gpus and devices":             "services: {app: {image: a, gpus: all, devices: [/dev/x], credential_spec: {file: c}, init: \"true\", mem_limit: 1g}}",
 	}

@@ -194,7 +194,7 @@ type trackedAs struct {
 }
 
 func (f trackedAs) ID(name string) string {
-	if strings.HasPrefix(name, ".git") {
+	if name == ".git" || strings.HasPrefix(name, ".git/") {
 		f.t.Errorf("asked for the id of %s", name)
 	}
 	return f.ids.ID(name)

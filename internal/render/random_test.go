@@ -47,7 +47,7 @@ func (s snapshot) Edited(p string) bool { return s.edited[strings.Trim(path.Clea
 func (s snapshot) Find(names ...string) []string {
 	var out []string
 	for p := range s.files {
-		if slices.Contains(names, path.Base(p)) {
+		if isNamed(names, p) {
 			out = append(out, p)
 		}
 	}
@@ -162,19 +162,21 @@ func (w *world) name() string {
 	return one(w,
 		dir+"/compose.yaml", dir+"/compose.yaml", dir+"/compose.yaml", dir+"/compose.yml", dir+"/docker-compose.yml",
 		dir+"/compose.override.yaml", dir+"/.env", dir+"/.env", dir+"/app.env", dir+"/opt.env", dir+"/labels", dir+"/c.conf", dir+"/conf/x", dir+"/conf/x", dir+"/conf", "deep/link", dir+"/src/Dockerfile",
-		"shared/app.env", "shared/app.env", "shared/key", "shared/.env", "inc/i.yaml", "inc/i.yaml", "inc/j.yaml", "inc/.env", "base/b.yaml", "base/b.yaml", "base/b.env", "compose.yaml", "deep/link")
+		"shared/app.env", "shared/app.env", "shared/key", "shared/.env", "inc/i.yaml", "inc/i.yaml", "inc/j.yaml", "inc/.env", "base/b.yaml", "base/b.yaml", "base/b.env", "compose.yaml", "deep/link", ".gitopsignore")
 }
 
 // content is one that a path may have.
 func (w *world) content(name string) file {
 	up := strings.Repeat("../", strings.Count(name, "/"))
-	if w.r.IntN(8) == 0 {
+	if w.r.IntN(8) == 0 && name != ".gitopsignore" { // that can't be a folder
 		return file{text: one(w, up+"shared/app.env", up+"shared", up+"a/compose.yaml", "nowhere", up+"a", w.out+"/out.env", up+"shared/key", up+"base/b.yaml"), link: true}
 	}
 	text := ""
 	switch base := path.Base(name); {
 	case base == "compose.override.yaml":
 		text = one(w, "services: {app: {command: x}}", "services: {app: {image: 'o:${TAG:-1}'}}", "services: {app: {env_file: opt.env}}", "services: {x: 1}")
+	case base == ".gitopsignore":
+		text = one(w, "a", "/b/\n*.yml", "*\n!/*\n!c/**", "inc", "")
 	case base == ".env":
 		text = one(w, "TAG=1", "TAG=2", "TOKEN=1", "COMPOSE_FILE=compose.yaml:UPinc/i.yaml", "COMPOSE_PROJECT_NAME=same", "A B", "COMPOSE_FILE=opt.yaml", "TOKEN=2\nTAG=3")
 	case base == "i.yaml":

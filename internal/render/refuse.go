@@ -29,6 +29,9 @@ func supported(p *types.Project) error {
 		if s.GetScale() > 1 && s.ContainerName != "" {
 			return fmt.Errorf("services.%s: container_name: does not go with %d replicas", name, s.GetScale())
 		}
+		if err := ofSwarm(p, s); err != nil {
+			return err
+		}
 		for _, check := range []func(*types.Project, types.ServiceConfig) error{nameWorks, portsWork, objectsWork} {
 			if err := check(p, s); err != nil {
 				return fmt.Errorf("services.%s.%w", name, err)
@@ -44,6 +47,17 @@ func supported(p *types.Project) error {
 		return errors.New("models: are not supported")
 	}
 	return p.CheckContainerNameUnicity()
+}
+
+// ofSwarm refuses a service that only Docker Swarm can run. Much else that is meant
+// for it, such as deploy.placement, Compose leaves out, and the service runs.
+func ofSwarm(p *types.Project, s types.ServiceConfig) error {
+	for key := range s.Networks {
+		if n := p.Networks[key]; n.Driver == "overlay" && !n.Attachable && !bool(n.External) {
+			return fmt.Errorf("networks.%s: this is a stack of Docker Swarm (docker stack deploy): only Swarm's own services can join an overlay network without attachable: true, and this daemon runs stacks on one host, as docker compose does", key)
+		}
+	}
+	return nil
 }
 
 // engineName is what the engine takes for the name of a container or of a volume.

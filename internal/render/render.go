@@ -15,8 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -64,7 +62,7 @@ type Tree interface {
 	// Dir is the folder to load from.
 	Dir() string
 	// Find lists the tracked files with one of the base names, sorted, with
-	// slashes, relative to the root.
+	// slashes, relative to the root. In a name * stands for any text.
 	Find(names ...string) []string
 	// ID is git's id of a tracked file or folder, empty if not tracked. The
 	// root is "".
@@ -95,6 +93,9 @@ type Options struct {
 	// Environment gives the variables that all stacks see; a stack's .env goes before
 	// them. It is asked at each Load. nil: there are none.
 	Environment func() (map[string]string, error)
+	// Files are the patterns of stack files, see Discover; nil for the names that
+	// Compose looks for.
+	Files []string
 	// Repository identifies the repository in labels. No secret.
 	Repository string
 	Hasher     Hasher
@@ -213,7 +214,8 @@ func New(o Options) *Loader {
 
 // Load loads every stack of the tree, sorted by file. A stack that does not
 // load is returned with its reason in Invalid. The error is for what concerns
-// all: a context that ended, variables for all stacks that can't be read.
+// all: a context that ended, variables for all stacks or a .gitopsignore that can't
+// be read.
 //
 // A stack is loaded anew only when something that its last load looked at has
 // changed, see entry; that goes for invalid ones, too. Two trees that are loaded
@@ -222,7 +224,10 @@ func (l *Loader) Load(ctx context.Context, tree Tree) (Loaded, error) {
 	if err := l.readEnvironment(); err != nil {
 		return Loaded{}, err
 	}
-	files := l.discover(tree)
+	files, err := l.discover(tree)
+	if err != nil {
+		return Loaded{}, err
+	}
 	look := l.newLook(tree)
 	entries := make([]*entry, len(files))
 	sideBySide(len(files), func() func(int) {
@@ -310,44 +315,6 @@ func sideBySide(n int, worker func() (do func(int))) {
 		})
 	}
 	wg.Wait()
-}
-
-// found are the compose files of a tree with an id.
-type found struct {
-	root  string
-	files []string
-}
-
-// discover is Discover, which is asked for the same tree again and again.
-func (l *Loader) discover(tree Tree) []string {
-	if root := tree.ID(""); root == "" || l.found.root != root {
-		l.found = found{root, Discover(tree)}
-	}
-	return l.found.files
-}
-
-// Discover lists the compose files of a tree: one a folder, by Compose's
-// order of preference.
-func Discover(tree Tree) []string {
-	names := fileNames()
-	all := tree.Find(names...)
-	found := make(map[string]string, len(all))
-	for _, f := range all {
-		dir, base := path.Split(f)
-		old, ok := found[dir]
-		if !ok || slices.Index(names, base) < slices.Index(names, path.Base(old)) {
-			found[dir] = f
-		}
-	}
-	return slices.Sorted(maps.Values(found))
-}
-
-func fileNames() []string {
-	return []string{"compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}
-}
-
-func overrideNames() []string {
-	return []string{"compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"}
 }
 
 // refuseDoubles makes every stack invalid whose project name another one has

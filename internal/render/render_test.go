@@ -100,11 +100,33 @@ func (f *folder) tracked() []string {
 func (f *folder) Find(names ...string) []string {
 	var out []string
 	for _, p := range f.tracked() {
-		if slices.Contains(names, path.Base(p)) {
+		if isNamed(names, p) {
 			out = append(out, p)
 		}
 	}
 	return out
+}
+
+// isNamed says whether Find is to list a file.
+func isNamed(names []string, file string) bool {
+	base := path.Base(file)
+	return slices.ContainsFunc(names, func(name string) bool {
+		ok := name == base
+		if strings.Contains(name, "*") {
+			ok, _ = path.Match(name, base)
+		}
+		return ok
+	})
+}
+
+// discovered lists the stack files of a tree, one a line.
+func discovered(t *testing.T, tree render.Tree, patterns ...string) string {
+	t.Helper()
+	files, err := render.Discover(tree, patterns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(files, "\n")
 }
 
 func (f *folder) Edited(name string) bool {
@@ -214,7 +236,7 @@ func TestOneFileOfEachFolderIsFoundInComposesOrderOfPreference(t *testing.T) {
 	} {
 		f.write(name, "")
 	}
-	got := strings.Join(render.Discover(f), "\n")
+	got := discovered(t, f)
 	want := "a/compose.yaml\nb/compose.yml\nc/docker-compose.yml\nd/docker-compose.yaml\nd/e/compose.yml"
 	if got != want {
 		t.Errorf("found\n%s\nwant\n%s", got, want)

@@ -212,6 +212,14 @@ func TestAStagedTreeShowsTheCommitAndTheClonesUntrackedFiles(t *testing.T) {
 	if got := strings.Join(tree.Find("compose.yaml"), " "); got != "app/compose.yaml same/compose.yaml" {
 		t.Errorf("found %s", got)
 	}
+	for names, want := range map[string]string{
+		"*": "README app/compose.yaml app/run.sh same/compose.yaml", "c*.yaml": "app/compose.yaml same/compose.yaml", "*.yaml run.sh": "app/compose.yaml app/run.sh same/compose.yaml",
+		"*o*p*.*l": "app/compose.yaml same/compose.yaml", "**": "README app/compose.yaml app/run.sh same/compose.yaml", "compose.yaml*x": "", "run.sh*run.sh": "", "*.yml": "", "app/*": "",
+	} {
+		if got := strings.Join(tree.Find(strings.Fields(names)...), " "); got != want {
+			t.Errorf("of %s found %s, want %s", names, got, want)
+		}
+	}
 	if got, want := tree.ID("app"), gittest.Git(t, w.work, "rev-parse", "HEAD:app"); got != want {
 		t.Errorf("id %s, want %s", got, want)
 	}

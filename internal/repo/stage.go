@@ -47,7 +47,7 @@ func (t *Tree) Close() (err error) {
 }
 
 // Find lists the tracked files whose base name is one of names, with slashes,
-// sorted. Links count as files.
+// sorted. In a name * stands for any text. Links count as files.
 func (t *Tree) Find(names ...string) []string {
 	names = slices.Clone(names)
 	slices.Sort(names)
@@ -174,12 +174,33 @@ func (f *finder) folder(h plumbing.Hash) ([]string, error) {
 			}
 			continue
 		}
-		if e.mode != modeSubmodule && slices.Contains(f.names, e.name) {
+		if e.mode != modeSubmodule && slices.ContainsFunc(f.names, func(pattern string) bool { return isName(pattern, e.name) }) {
 			out = append(out, e.name)
 		}
 	}
 	f.used[h] = out
 	return out, nil
+}
+
+// isName says whether a pattern of Find is for a name.
+func isName(pattern, name string) bool {
+	if !strings.Contains(pattern, "*") {
+		return pattern == name
+	}
+	parts := strings.Split(pattern, "*")
+	first, last := parts[0], parts[len(parts)-1]
+	if len(name) < len(first)+len(last) || !strings.HasPrefix(name, first) || !strings.HasSuffix(name, last) {
+		return false
+	}
+	name = name[len(first) : len(name)-len(last)]
+	for _, part := range parts[1 : len(parts)-1] {
+		at := strings.Index(name, part)
+		if at < 0 {
+			return false
+		}
+		name = name[at+len(part):]
+	}
+	return true
 }
 
 // Stage shows the tree of a commit as a folder without touching the clone's
