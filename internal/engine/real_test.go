@@ -145,7 +145,9 @@ func TestManyStacksComeUpAtTheSameTime(t *testing.T) {
 	for _, project := range projects {
 		p.same(project)
 	}
-	all(func(project render.Project) error { return p.Stop(t.Context(), render.Project{}, plan.Op{Stack: project.Name}) })
+	all(func(project render.Project) error {
+		return p.Stop(t.Context(), render.Project{}, plan.Op{Stack: project.Name})
+	})
 }
 
 func TestConfigsAndSecretsGetIntoContainersAndChangesDoToo(t *testing.T) {

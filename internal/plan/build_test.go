@@ -572,7 +572,9 @@ func TestCyclesAreInvalidAndNamed(t *testing.T) {
 }
 
 func TestExternalNetworksAreMadeIfThatIsWanted(t *testing.T) {
-	web := stack("web", needs("edge"), func(s *Stack) { s.Requires = append(s.Requires, Requirement{"network", "there"}, Requirement{"network", "proxy_default"}) })
+	web := stack("web", needs("edge"), func(s *Stack) {
+		s.Requires = append(s.Requires, Requirement{"network", "there"}, Requirement{"network", "proxy_default"})
+	})
 	state := world(stacks(web, stack("proxy"), stack("data", func(s *Stack) { s.Requires = []Requirement{{"volume", "photos"}} })), nil,
 		func(st *State) { st.Observed.Networks["there"] = "id of there" })
 	p := Build(state, Policy{Heal: true, MakeNetworks: true})
