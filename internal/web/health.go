@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"syscall"
+	"time"
 
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"go.yaml.in/yaml/v2"
@@ -55,7 +57,31 @@ func Healthcheck(ctx context.Context, address, configFile string) error {
 	if c.TLSConfig.IsEnabled() {
 		scheme = "https"
 	}
-	return ask(ctx, client, scheme+"://"+host+"/healthz")
+	for try := 1; ; try++ {
+		// In a flood of connections the server cuts those on which nothing was asked
+		// yet, and by chance this one: that it did so says that it is alive.
+		err := ask(ctx, client, scheme+"://"+host+"/healthz")
+		if try == healthTries || !cutOff(err) {
+			return err
+		}
+		select {
+		case <-time.After(time.Duration(try) * healthPause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+const (
+	// healthTries is how often a health check asks that was cut off, healthPause the
+	// first pause between.
+	healthTries = 5
+	healthPause = 20 * time.Millisecond
+)
+
+// cutOff says whether a connection was made and then closed without an answer.
+func cutOff(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 func ask(ctx context.Context, client *http.Client, url string) error {
