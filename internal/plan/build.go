@@ -32,6 +32,8 @@ import (
 //	who can't be taken off it (network.go)      hold: network
 //	wants a container's name that it can't
 //	have (names.go)                             hold: name
+//	wants a port of the host that it can't
+//	have (ports.go)                             hold: port
 //	needs what is not there, of a stack that
 //	does not come up in this plan, or of nobody hold: needs
 //	takes the place of something that does not
@@ -329,6 +331,7 @@ func (b *builder) holdDrift(s Stack, cause Cause) {
 // so that it ends.
 func (b *builder) settle() {
 	b.holdNames()
+	b.holdPorts()
 	b.shareNetworks()
 	b.findDeps()
 	for again := true; again; {

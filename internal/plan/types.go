@@ -630,6 +630,9 @@ const (
 	HeldNetwork Reason = "network"
 	// HeldName : a container is to have a name that another one has or is to have.
 	HeldName Reason = "name"
+	// HeldPort : a service is to have a port of the host that another one has or is
+	// to have.
+	HeldPort Reason = "port"
 	// HeldRetry : it failed and the pause before the next try is not over.
 	HeldRetry Reason = "retry"
 	// HeldDrift : it has drifted and SELF_HEAL is off.
