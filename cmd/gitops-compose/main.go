@@ -41,7 +41,7 @@ var errPending = errors.New("there is something to do")
 
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	root := daemonCommand(environ, stderr)
-	root.AddCommand(planCommand(environ, stderr), healthcheckCommand(environ), handOverCommand(environ, stderr), versionCommand())
+	root.AddCommand(planCommand(environ, stderr), doctorCommand(environ, stderr), healthcheckCommand(environ), handOverCommand(environ, stderr), versionCommand())
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

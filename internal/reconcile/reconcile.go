@@ -528,6 +528,15 @@ func (r *Reconciler) Plan(ctx context.Context) (plan.Plan, error) {
 	return v.plan, errors.Join(err, k.close())
 }
 
+// Examine is Plan, which goes by the clone's head where the remote can't be asked,
+// and gives the reason. It must not be called while Run runs.
+func (r *Reconciler) Examine(ctx context.Context) (p plan.Plan, offline, err error) {
+	k := r.remote.fetch(ctx, "doctor")
+	r.ledger.repair = map[string]bool{}
+	v, err := r.gather(ctx, &k)
+	return v.plan, k.err, errors.Join(err, k.close())
+}
+
 // verb wraps an error, if it is one, in what was tried.
 func verb(err error, format string, a ...any) error {
 	if err == nil {

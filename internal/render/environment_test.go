@@ -147,7 +147,7 @@ func TestWhatWouldMountSomethingElseForWantOfAVariableIsRefusedByItsName(t *test
 		"ports: [{target: '${PORT}'}]":                          `error while interpolating services.app.ports.[].target: strconv.Atoi: parsing "": invalid syntax: ` + remedy("PORT"),
 		"image: 'x:${TAG}'":                                     `services.app: image "x:": invalid reference format: ` + remedy("TAG"),
 		"image: '${REGISTRY}/x'":                                `services.app: image "/x": invalid reference format: ` + remedy("REGISTRY"),
-		"env_file: ~/x.env":                                     "env file ~/x.env not found: stat ~/x.env: no such file or directory",
+		"env_file: ~/x.env":                                     "services.app.env_file: ~/x.env does not exist where the daemon looks; mount it there, too",
 	} {
 		app := text
 		if !strings.HasPrefix(text, "image") {

@@ -48,6 +48,9 @@ func (l *Loader) load(ctx context.Context, tree Tree, file string) *entry {
 	}
 	if p.Mode != plan.Ignored {
 		p.Warnings = slices.Sorted(maps.Keys(in.warnings))
+		if why := in.noEnv(file); why != "" && len(p.Warnings)+len(p.Invalid) > 0 {
+			p.Warnings = append(p.Warnings, why)
+		}
 	}
 	p.Untracked = in.untracked()
 	return in.entry(p)
@@ -106,6 +109,11 @@ func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in
 		return nil, err
 	}
 	in.addProject(project)
+	if modeOf(project) != plan.Ignored {
+		if err := l.missing(tree, project, in); err != nil {
+			return nil, err
+		}
+	}
 	return project.WithServicesEnvironmentResolved(true)
 }
 
@@ -259,6 +267,10 @@ func (l *Loader) explain(ctx context.Context, tree Tree, in *inputs, file string
 	text = strings.Join(strings.Fields(tell(text)), " ")
 	if dir := path.Dir(file) + "/"; !strings.Contains(text, file) && (dir == "./" || !strings.Contains(text, dir)) {
 		text = in.culprit(ctx, file, err) + ": " + text
+	}
+	var missing missingError
+	if errors.As(err, &missing) {
+		text += missing.where
 	}
 	return text
 }

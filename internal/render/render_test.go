@@ -518,7 +518,7 @@ func TestWhatDoesNotLoadSaysWhereAndWhy(t *testing.T) {
 		"a list":             {text: "- a\n", want: []string{"web/compose.yaml"}},
 		"bad variable":       {text: "services: {app: {image: 'a:${TAG'}}", want: []string{"web/compose.yaml", "services.app.image"}},
 		"required variable":  {text: "services: {app: {image: 'a:${TAG:?set it}'}}", want: []string{"TAG", "set it"}},
-		"missing env file":   {text: "services: {app: {image: a, env_file: secret/app.env}}", want: []string{"web/secret/app.env", "not found"}},
+		"missing env file":   {text: "services: {app: {image: a, env_file: secret/app.env}}", want: []string{"services.app.env_file", "web/secret/app.env", "does not exist"}},
 		"bad env file":       {text: "services: {app: {image: a}}", files: map[string]string{"web/.env": "A=1\nb c=2\n"}, want: []string{"web/.env", "line 2"}},
 		"missing include":    {text: "include: [gone.yaml]\nservices: {app: {image: a}}", want: []string{"web/gone.yaml"}},
 		"missing extends":    {text: "services: {app: {extends: {file: gone.yaml, service: x}}}", want: []string{"web/gone.yaml"}},
@@ -725,5 +725,44 @@ func TestTwoFilesOfOneNameThatTheirEnvTellsApartAreTwoThoughOneIsBroken(t *testi
 	ps := load(t, loader(f), f)
 	if a, b := ps["a/compose.yaml"], ps["b/compose.yaml"]; a.Name != "web-a" || a.Invalid != "" || b.Name != "web-b" || b.Invalid == "" {
 		t.Errorf("they are %s %q and %s %q", a.Name, a.Invalid, b.Name, b.Invalid)
+	}
+}
+
+func TestAllFilesThatAreMissingAreToldAndWhereTheyBelong(t *testing.T) {
+	f := newFolder(t).write("web/compose.yaml", `
+services:
+  app:
+    image: a
+    env_file: [app.env, {path: other.env, required: false}]
+    secrets: [key]
+  db: {image: a, env_file: ["${WHERE:-db.env}", app.env]}
+  off: {image: a, profiles: [off], env_file: off.env}
+secrets: {key: {file: ./key.pem}}
+`).write("web/app.env.example", "A=").write("web/.env.example", "TOKEN=")
+	got := invalid(t, f, func(o *render.Options) { o.HostRoot = "/srv/stacks" })
+	want := "web/compose.yaml: secrets.key.file: web/key.pem does not exist"
+	for _, part := range []string{
+		"services.app.env_file: web/app.env does not exist", "services.db.env_file: web/db.env does not exist", "secrets.key.file: web/key.pem does not exist",
+		"on the host they belong at /srv/stacks/web/app.env (app.env.example is beside it), /srv/stacks/web/db.env, /srv/stacks/web/key.pem",
+	} {
+		if !strings.Contains(got, part) {
+			t.Errorf("%q does not say %q (like %q)", got, part, want)
+		}
+	}
+	if strings.Contains(got, "off.env") || strings.Contains(got, "other.env") {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestAnExampleBesideAMissingEnvIsNamedWhereVariablesAreNotSet(t *testing.T) {
+	l := func(f *folder) string {
+		return strings.Join(valid(t, f, func(o *render.Options) { o.HostRoot = "/srv/stacks" }).Warnings, "; ")
+	}
+	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, environment: {TOKEN: '${TOKEN}'}}}").write("web/env.example", "TOKEN=")
+	if got := l(f); !strings.Contains(got, "TOKEN") || !strings.HasSuffix(got, "there is no .env, which belongs at /srv/stacks/web/.env; env.example is beside it") {
+		t.Errorf("warnings: %s", got)
+	}
+	if got := l(f.hide("web/.env", "TOKEN=1")); got != "" {
+		t.Errorf("with an .env: %s", got)
 	}
 }
