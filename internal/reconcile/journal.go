@@ -239,8 +239,9 @@ func (j *journal) encode() ([]byte, error) {
 		}
 		b = append(append(b, ",\n\"images\":"...), images...)
 	}
-	j.written = append(b, "}\n"...)
-	return j.written, nil
+	b = append(b, "}\n"...)
+	j.written = b
+	return b, nil
 }
 
 // writeWhole replaces a file at once: a kill leaves the old or the new one.

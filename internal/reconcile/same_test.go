@@ -168,7 +168,7 @@ func play(t *testing.T, rng *rand.Rand, change ...func(*Options)) (steps []strin
 		d.look()
 		pass(time.Duration(rng.IntN(600)) * time.Second)
 		did := strings.Split(d.did(), ", ")
-		slices.Sort(did) // those of different stacks come in any order
+		slices.Sort(did)                          // those of different stacks come in any order
 		counts := strings.Split(d.counts(), ", ") // of two that end at the same moment, either comes first
 		slices.Sort(counts)
 		steps = append(steps, fmt.Sprintf("%s: %s; %s; %s", what, did, d.last(), strings.Join(counts, ", ")))

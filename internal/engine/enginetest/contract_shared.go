@@ -1,10 +1,9 @@
 package enginetest
 
 import (
-	"strings"
-
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
