@@ -405,7 +405,7 @@ services:
 
 func TestWhatWouldLoseDataIsHeld(t *testing.T) {
 	for name, change := range map[string]string{
-		"the definition of a volume changes": strings.Replace(withVolume, "{data: {}}", "{data: {labels: {a: b}}}", 1),
+		"the definition of a volume changes": strings.Replace(withVolume, "{data: {}}", "{data: {driver_opts: {type: tmpfs, device: tmpfs}}}", 1),
 		"the options of a volume change":     strings.Replace(withVolume, "{data: {}}", "{data: {driver_opts: {type: tmpfs, device: tmpfs}}}", 1),
 		"the project is renamed":             "RENAME" + withVolume,
 	} {

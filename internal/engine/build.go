@@ -49,7 +49,7 @@ func (e *Engine) build(ctx context.Context, p render.Project, services []string)
 	if err != nil {
 		return failed(err, "")
 	}
-	err = sdkOf(cli).Build(ctx, project, api.BuildOptions{Services: services, Quiet: true, Progress: "quiet", Out: &out})
+	err = sdkOf(cli, nil).Build(ctx, project, api.BuildOptions{Services: services, Quiet: true, Progress: "quiet", Out: &out})
 	switch {
 	case err == nil:
 		return nil

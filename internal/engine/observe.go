@@ -75,7 +75,7 @@ func (e *Engine) collect(s *sight) plan.Observed {
 		o.Volumes[v.Name] = true
 		if name := v.Labels[api.ProjectLabel]; name != "" {
 			f := at(name)
-			f.Volumes = append(f.Volumes, plan.Resource{Name: v.Name, Hash: v.Labels[api.ConfigHashLabel]})
+			f.Volumes = append(f.Volumes, plan.Resource{Name: v.Name, Hash: v.Labels[api.ConfigHashLabel], Made: plan.VolumeMade(v.Driver, v.Options)})
 		}
 	}
 	for _, f := range byProject {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -49,12 +50,16 @@ func (e *Engine) sdkOn(client client.APIClient, out io.Writer) (api.Compose, err
 	if err != nil {
 		return nil, err
 	}
-	return sdkOf(cli), nil
+	return sdkOf(cli, nil), nil
 }
 
-func sdkOf(cli command.Cli) api.Compose {
+// sdkOf answers questions about volumes that are kept with no. Others are an error.
+func sdkOf(cli command.Cli, kept []string) api.Compose {
 	return compose.NewComposeService(cli,
 		compose.WithPrompt(func(message string, _ bool) (bool, error) {
+			if slices.ContainsFunc(kept, func(name string) bool { return strings.HasPrefix(message, fmt.Sprintf("Volume %q exists", name)) }) {
+				return false, nil
+			}
 			return false, fmt.Errorf("%w (%s)", errWouldLoseData, message)
 		}))
 }

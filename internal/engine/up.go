@@ -117,11 +117,11 @@ func (e *Engine) converge(ctx context.Context, project *types.Project, orders pl
 	if len(orders.Recreate) > 0 {
 		options.Services, options.Recreate = orders.Recreate, api.RecreateForce
 	}
-	sdk, err := e.sdk(io.Discard)
+	cli, err := e.cli(e.api, io.Discard)
 	if err != nil {
 		return nil, err
 	}
-	if err := sdk.Create(ctx, project, options); err != nil {
+	if err := sdkOf(cli, orders.Volumes).Create(ctx, project, options); err != nil {
 		return nil, explain(ctx, err)
 	}
 	if len(orders.Halt) == 0 && len(orders.Done) == 0 {

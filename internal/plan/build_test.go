@@ -592,3 +592,31 @@ func TestExternalNetworksAreMadeIfThatIsWanted(t *testing.T) {
 		t.Errorf("needs %v, want %v", p.Needs, want)
 	}
 }
+
+func TestAVolumeWhoseLabelsAloneChangeHoldsNothing(t *testing.T) {
+	of := func(hash, made string) func(*Stack) {
+		return func(s *Stack) { s.Volumes = []Resource{{Name: "web_data", Hash: hash, Made: made}} }
+	}
+	local, nfs := VolumeMade("", nil), VolumeMade("local", map[string]string{"type": "nfs", "device": ":/photos"})
+	before := stack("web", of("v1", local))
+	for name, c := range map[string]struct {
+		now  func(*Stack)
+		hold bool
+	}{
+		"labels":                   {of("v2", VolumeMade("local", map[string]string{})), false},
+		"options":                  {of("v2", nfs), true},
+		"the driver":               {of("v2", VolumeMade("sshfs", nil)), true},
+		"nobody knows in what way": {of("v2", ""), true},
+	} {
+		p := Build(world(stacks(stack("web", changed, c.now)), projects(running(before)), remember("web", applied(before))), Policy{Heal: true})
+		if c.hold {
+			if len(p.Held) != 1 || p.Held[0].Reason != HeldDataLoss {
+				t.Errorf("%s:\n%s", name, p)
+			}
+			continue
+		}
+		if len(p.Ops) != 1 || !slices.Equal(p.Ops[0].Orders.Volumes, []string{"web_data"}) {
+			t.Errorf("%s:\n%s%+v", name, p, p.Ops)
+		}
+	}
+}

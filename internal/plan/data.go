@@ -17,12 +17,33 @@ type Doubt struct {
 	Old, New  Mount
 }
 
-// redefines finds a volume whose definition changed: it could only be applied
+// differs says whether what exists was defined otherwise than is wanted.
+func (have Resource) differs(want Resource) bool {
+	return have.Hash != "" && want.Hash != "" && have.Hash != want.Hash
+}
+
+// relabelled says whether a volume that differs does so by nothing but labels.
+func (have Resource) relabelled(want Resource) bool {
+	return have.differs(want) && have.Made != "" && have.Made == want.Made
+}
+
+// relabelled are the volumes of a stack that are to have other labels, sorted.
+func relabelled(s Stack, r Running) []string {
+	var names []string
+	for _, v := range s.Volumes {
+		if have, ok := find(r.Volumes, v.Name); ok && have.relabelled(v) {
+			names = append(names, v.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// redefines finds a volume whose definition changed, by more than labels: it could only be applied
 // by deleting the volume and what is in it.
 func redefines(s Stack, r Running) string {
 	for _, v := range s.Volumes {
-		have, ok := find(r.Volumes, v.Name)
-		if ok && have.Hash != "" && v.Hash != "" && have.Hash != v.Hash {
+		if have, ok := find(r.Volumes, v.Name); ok && have.differs(v) && !have.relabelled(v) {
 			return fmt.Sprintf("the definition of volume %s changed, which can only be applied by deleting its data; put the old definition back, or give the volume another name and move the data", v.Name)
 		}
 	}

@@ -46,7 +46,7 @@ func OrdersFor(s Stack, r Running, o Observed, only []string) Orders {
 			d.concerned = append(d.concerned, svc)
 		}
 	}
-	orders := Orders{Networks: d.anew, Orphans: orphans(s, d.running, own), Spare: spare(s, r, o)}
+	orders := Orders{Networks: d.anew, Volumes: relabelled(s, r), Orphans: orphans(s, d.running, own), Spare: spare(s, r, o)}
 	for _, svc := range d.concerned {
 		if d.stale(svc) {
 			orders.Recreate = append(orders.Recreate, svc.Name)

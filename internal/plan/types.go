@@ -257,6 +257,18 @@ type Resource struct {
 	Hash string
 	// Labelled says of one that exists that we made it.
 	Labelled bool `json:",omitempty"`
+	// Made tells what a volume is made with, see VolumeMade; empty when not known.
+	Made string `json:",omitempty"`
+}
+
+// VolumeMade tells volumes apart that are made with another driver or with other
+// options. Labels are no part of it: what is in a volume does not depend on them.
+func VolumeMade(driver string, options map[string]string) string {
+	text := cmp.Or(driver, "local")
+	for _, key := range sortedKeys(options) {
+		text += fmt.Sprintf(" %q=%q", key, options[key])
+	}
+	return text
 }
 
 // Requirement is a network, a volume or a container that a stack needs and does
@@ -608,6 +620,9 @@ type Orders struct {
 	// Halt are services that live in the network, ipc or pid namespace of a
 	// container that is started: they are stopped before and started after it.
 	Halt []string `json:",omitempty"`
+	// Volumes are those of the stack whose labels alone are to be others. They stay as
+	// they are: an engine can't change labels.
+	Volumes []string `json:",omitempty"`
 	// Spare are networks that the stack does not have any more. They are removed
 	// at the end, but for those that a container is still attached to.
 	Spare []string `json:",omitempty"`

@@ -342,7 +342,7 @@ func (l *Loader) resources(p *Project) error {
 		}
 		v.CustomLabels = ours
 		p.compose.Volumes[key] = v
-		p.Volumes = append(p.Volumes, plan.Resource{Name: v.Name, Hash: hash})
+		p.Volumes = append(p.Volumes, plan.Resource{Name: v.Name, Hash: hash, Made: plan.VolumeMade(v.Driver, v.DriverOpts)})
 	}
 	byName := func(a, b plan.Resource) int { return strings.Compare(a.Name, b.Name) }
 	slices.SortFunc(p.Networks, byName)
@@ -356,7 +356,10 @@ func (l *Loader) resources(p *Project) error {
 // already is left out, so that the digests in journals of before stay true.
 func digestOf(s plan.Stack) string {
 	s.Invalid, s.Digest, s.Blob, s.Untracked, s.Edited, s.Warnings = "", "", "", nil, nil, nil
-	s.Services = slices.Clone(s.Services)
+	s.Services, s.Volumes = slices.Clone(s.Services), slices.Clone(s.Volumes)
+	for i := range s.Volumes {
+		s.Volumes[i].Made = ""
+	}
 	for i := range s.Services {
 		svc := &s.Services[i]
 		svc.ContainerName, svc.Ports, svc.Mounts, svc.NewData, svc.Shares, svc.NetworkOf = "", nil, nil, false, nil, ""

@@ -205,7 +205,7 @@ func upCases() map[string]func(*bench) {
 		},
 		"a changed definition of a volume is refused and nothing is lost": func(b *bench) {
 			before := b.up(b.stack("services: {a: {SLEEP, volumes: ['data:/data']}}\nvolumes: {data: {}}"))
-			p := b.stack("services: {a: {SLEEP, environment: {X: y}, volumes: ['data:/data']}}\nvolumes: {data: {labels: {x: y}}}")
+			p := b.stack("services: {a: {SLEEP, environment: {X: y}, volumes: ['data:/data']}}\nvolumes: {data: {driver_opts: {type: tmpfs, device: tmpfs}}}")
 			b.fails(b.Up(b.ctx(), p, b.ordered(p), nil), "volume", b.name+"_data")
 			if got := b.differ(before, b.running()); got != "" {
 				b.Errorf("recreated: %s", got)

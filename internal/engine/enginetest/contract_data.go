@@ -47,6 +47,19 @@ func dataCases() map[string]func(*bench) {
 			empty(b, "_data", false)
 			empty(b, "_inner", true)
 		},
+		"a volume that is to have other labels stays as it is": func(b *bench) {
+			define := func(volume, image string) render.Project {
+				return b.stack("services: {a: {SLEEP, environment: {A: " + image + "}, volumes: ['data:/data']}}\nvolumes: {data: " + volume + "}")
+			}
+			r := b.up(define("{}", "one"))
+			b.Put(b, r.Containers[0].ID, "/data", "file")
+			before := b.Volumes(b, r.Containers[0].ID)["/data"]
+			r = b.up(define("{labels: {team: a}}", "two"))
+			if after := b.Volumes(b, r.Containers[0].ID)["/data"]; after != before {
+				b.Errorf("volume %s became %s", before, after)
+			}
+			empty(b, "_data", false)
+		},
 		"a volume that no container has is looked into": func(b *bench) {
 			b.Put(b, start(b), "/data", "file")
 			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name}))

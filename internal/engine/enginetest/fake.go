@@ -73,6 +73,7 @@ type fakeContainer struct {
 
 type fakeResource struct {
 	id, project, hash string
+	made              string // see plan.Resource
 	labels            map[string]string
 }
 
@@ -183,7 +184,7 @@ func (f *Fake) Observe(ctx context.Context) (plan.Observed, error) {
 		o.Volumes[name] = true
 		if v := f.volumes[name]; v.project != "" {
 			r := at(v.project)
-			r.Volumes = append(r.Volumes, plan.Resource{Name: name, Hash: v.hash})
+			r.Volumes = append(r.Volumes, plan.Resource{Name: name, Hash: v.hash, Made: v.made})
 		}
 	}
 	for _, name := range sorted(byName) {

@@ -80,7 +80,7 @@ func (f *Fake) create(ctx context.Context, project *types.Project, p render.Proj
 	}
 	f.mend(p.Name)
 	f.makeWay(p, orders)
-	if err := f.resources(project, p); err != nil {
+	if err := f.resources(project, p, orders); err != nil {
 		return nil, err
 	}
 	order := inOrder(project)
@@ -176,7 +176,7 @@ func (f *Fake) makeWay(p render.Project, orders plan.Orders) {
 }
 
 // resources makes the networks and volumes that are missing.
-func (f *Fake) resources(project *types.Project, p render.Project) error {
+func (f *Fake) resources(project *types.Project, p render.Project, orders plan.Orders) error {
 	for _, n := range project.Networks {
 		if _, there := f.networks[n.Name]; bool(n.External) && !there {
 			return fmt.Errorf("network %s declared as external, but could not be found", n.Name)
@@ -189,11 +189,11 @@ func (f *Fake) resources(project *types.Project, p render.Project) error {
 	}
 	for _, v := range p.Volumes {
 		have, there := f.volumes[v.Name]
-		if there && have.hash != "" && have.hash != v.Hash {
+		if there && have.hash != "" && have.hash != v.Hash && !slices.Contains(orders.Volumes, v.Name) {
 			return fmt.Errorf("applying it would delete a volume and its data (volume %s)", v.Name)
 		}
 		if !there {
-			f.volumes[v.Name] = fakeResource{project: p.Name, hash: v.Hash, labels: f.labels(p)}
+			f.volumes[v.Name] = fakeResource{project: p.Name, hash: v.Hash, made: v.Made, labels: f.labels(p)}
 		}
 	}
 	return nil
