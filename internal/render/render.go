@@ -164,6 +164,9 @@ func copyOf(p *types.Project) (*types.Project, error) {
 	if p == nil {
 		return nil, errors.New("the stack has none: it is invalid or ignored, or it builds nothing")
 	}
+	if len(p.Services) == 0 { // of none, it reads and writes the list at the same time; nobody uses a network or a volume
+		return p.WithoutUnnecessaryResources(), nil
+	}
 	return p.WithServicesTransform(func(_ string, s types.ServiceConfig) (types.ServiceConfig, error) { return s, nil })
 }
 
