@@ -1,7 +1,6 @@
 package repo
 
 import (
-	"bytes"
 	"crypto/sha1"
 	"fmt"
 	"hash"
@@ -63,10 +62,8 @@ func modeOf(st *unix.Stat_t) uint32 {
 	}
 }
 
-// contentIs tells whether the file or link at path holds the blob. With eol,
-// also when it has CRLF where the blob has LF: so git itself wrote it when
-// autocrlf or an eol attribute was set.
-func contentIs(path string, s fileState, blob plumbing.Hash, eol bool) (bool, error) {
+// contentIs tells whether the file or link at path holds the blob.
+func contentIs(path string, s fileState, blob plumbing.Hash) (bool, error) {
 	if s.mode == modeLink {
 		target, err := os.Readlink(path)
 		if err != nil {
@@ -83,12 +80,5 @@ func contentIs(path string, s fileState, blob plumbing.Hash, eol bool) (bool, er
 	if _, err := io.Copy(sum, f); err != nil {
 		return false, err
 	}
-	if sum.id() == blob || !eol || s.st.Size > largeObject {
-		return sum.id() == blob, nil
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return false, err
-	}
-	return hashObject("blob", bytes.ReplaceAll(b, []byte("\r\n"), []byte("\n"))) == blob, nil
+	return sum.id() == blob, nil
 }

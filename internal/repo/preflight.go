@@ -171,7 +171,7 @@ func (p *preflight) sameContent(a *action) bool {
 	if a.was.mode != modeFile && a.was.mode != modeExec || a.to.mode == modeLink {
 		return false
 	}
-	ok, err := contentIs(p.r.work.abs(a.path), a.was, a.to.hash, false)
+	ok, err := contentIs(p.r.work.abs(a.path), a.was, a.to.hash)
 	return ok && err == nil
 }
 

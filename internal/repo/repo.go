@@ -195,10 +195,11 @@ func (r *Repository) use(cfg *config.Config) {
 	r.work.fileMode = !core.HasOption("filemode") || isTrue(core.Option("filemode"))
 	switch strings.ToLower(core.Option("autocrlf")) {
 	case "", "false", "no", "off", "0":
-		r.work.eol = isFile(filepath.Join(r.opt.Path, ".gitattributes"))
+		r.work.autocrlf = false
 	default:
-		r.work.eol = true
+		r.work.autocrlf = true
 	}
+	r.work.blob, r.work.unsure = r.small, r.sayUnsure
 	r.disk.owner = ownerOf(r.gitDir)
 	r.objects = newObjects(r.gitDir)
 	r.cloning = false

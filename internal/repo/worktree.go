@@ -25,7 +25,11 @@ const remedyDirty = "commit and push the change, or undo it with git restore or 
 type worktree struct {
 	root     string
 	fileMode bool // core.fileMode: the exec bit counts
-	eol      bool // line endings may have been converted by git
+	autocrlf bool // core.autocrlf: git converts line endings
+	// blob gives a blob that is not larger than some bytes, and nil for others;
+	// unsure is told of files that go through a filter. Either may be nil.
+	blob     func(blob plumbing.Hash, most int64) ([]byte, error)
+	unsure   func(path, filter string)
 	verified map[string]verified
 }
 
@@ -59,7 +63,10 @@ func (w *worktree) holds(path string, s fileState, want treeEntry, x *index) (bo
 	if v, ok := w.verified[path]; ok && v.stamp == now && v.hash == want.hash {
 		return v.is, nil
 	}
-	ok, err := contentIs(w.abs(path), s, want.hash, w.eol)
+	ok, err := contentIs(w.abs(path), s, want.hash)
+	if err == nil && !ok && s.mode != modeLink {
+		ok, err = w.converted(path, s, want.hash)
+	}
 	// Younger than the clock's resolution, a file may change and keep its stamp.
 	if err == nil && time.Since(time.Unix(s.st.Ctim.Unix())) > 2*time.Second {
 		if w.verified == nil {
