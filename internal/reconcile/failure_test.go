@@ -174,6 +174,7 @@ func TestAStacksFailure(t *testing.T) {
 		next.Services[0].Mounts = []plan.Mount{{Target: data.Target, Type: data.Type, Source: "other"}}
 		var asked atomic.Int32
 		w.on("content", func(context.Context) error { asked.Add(1); return errors.New("the engine hung up") })
+		w.on("look into web_data", fails("the engine hung up"))
 		w.push("c2", next)
 		d.look()
 		d.expect("did", w.did(), "checkout c2")
@@ -185,6 +186,24 @@ func TestAStacksFailure(t *testing.T) {
 		w.on("content", func(context.Context) error { return nil })
 		pass(5 * time.Minute)
 		d.expect("runs", d.runs(), "web=web2")
+		d.stop()
+	})
+	bubble(t, "of a dead container, which shows nothing, the volume tells whether it had data", func(t *testing.T) {
+		w := newWorld(t, stack("web"))
+		d := start(t, w)
+		data := plan.Mount{Target: "/data", Type: plan.MountVolume, Source: "web_data"}
+		w.host("web", func(c *plan.Container) { c.Mounts, c.State = []plan.Mount{data}, "dead" })
+		next := version(2, stack("web"))
+		next.Services[0].Mounts = []plan.Mount{{Target: data.Target, Type: data.Type, Source: "other"}}
+		w.on("content", fails("could not find the file /data"))
+		w.on("look into web_data", func(context.Context) error { return nil })
+		w.push("c2", next)
+		d.look()
+		d.expect("picture with something in it", d.last(), "web=failed/held(data)")
+		w.on("look into web_data", nil)
+		w.push("c3", next)
+		d.look()
+		d.expect("picture with nothing in it", d.last(), "web=running/synced")
 		d.stop()
 	})
 	bubble(t, "a failed stop is found again, also after a restart", func(t *testing.T) {
@@ -215,7 +234,9 @@ func TestAStacksFailure(t *testing.T) {
 		}
 	})
 	bubble(t, "what a stack replaces may take its time to stop", func(t *testing.T) {
-		w := newWorld(t, stack("web"))
+		slow := stack("web")
+		slow.Services[0].Grace = 9 * time.Minute
+		w := newWorld(t, slow)
 		w.on("replace web", takes(9*time.Minute))
 		w.on("settle web", takes(4*time.Minute))
 		d := start(t, w)
@@ -230,7 +251,7 @@ func TestAStacksFailure(t *testing.T) {
 		d := start(t, w)
 		pass(10 * time.Minute)
 		d.stop()
-		if e := d.r.journal.peek("web"); !strings.Contains(e.Error, "its containers are not made within 10m0s") {
+		if e := d.r.journal.peek("web"); !strings.Contains(e.Error, "its containers are not made within 5m0s") {
 			t.Errorf("error: %q", e.Error)
 		}
 	})

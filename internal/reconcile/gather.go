@@ -290,7 +290,7 @@ func (r *Reconciler) loss(ctx context.Context, d plan.Doubt, tree Tree, o plan.O
 	had := false
 	var err error
 	if d.Old.Type == plan.MountVolume {
-		had, err = r.o.Volumes.HasContent(ctx, d.Container, d.Old.Target)
+		had, err = r.hadContent(ctx, d)
 	} else {
 		had, err = hasContent(filepath.Join(r.o.Clone, filepath.FromSlash(d.Old.Source)))
 	}
@@ -309,6 +309,20 @@ func (r *Reconciler) loss(ctx context.Context, d plan.Doubt, tree Tree, o plan.O
 	default:
 		return false, nil // what is elsewhere on the host is its owner's to know
 	}
+}
+
+// hadContent says whether there is something in the volume of a container. One that
+// is dead, as a cut of power leaves it, shows nothing any more, but its volume does.
+func (r *Reconciler) hadContent(ctx context.Context, d plan.Doubt) (bool, error) {
+	had, err := r.o.Volumes.HasContent(ctx, d.Container, d.Old.Target)
+	if err == nil || d.Old.Source == "" {
+		return had, err
+	}
+	empty, volumeErr := r.o.Volumes.VolumeEmpty(ctx, d.Old.Source)
+	if volumeErr != nil {
+		return false, errors.Join(err, volumeErr)
+	}
+	return !empty, nil
 }
 
 // hasContent says whether a path has something in it: a file, or a folder with

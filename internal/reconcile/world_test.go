@@ -316,7 +316,16 @@ func (w *world) HasContent(ctx context.Context, container, target string) (has b
 	return false, hook(ctx)
 }
 
-func (w *world) VolumeEmpty(_ context.Context, volume string) (bool, error) { return true, nil }
+// VolumeEmpty finds nothing unless a hook finds something.
+func (w *world) VolumeEmpty(ctx context.Context, volume string) (bool, error) {
+	w.mu.Lock()
+	hook := w.hooks["look into "+volume]
+	w.mu.Unlock()
+	if hook == nil {
+		return true, nil
+	}
+	return false, hook(ctx)
+}
 
 func (w *world) Observe(ctx context.Context) (o plan.Observed, err error) {
 	w.mu.Lock()
