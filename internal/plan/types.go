@@ -113,6 +113,8 @@ type Service struct {
 	// Every is how often the registry is asked whether the image's tag has
 	// moved; 0 for never.
 	Every time.Duration `json:",omitempty"`
+	// Grace is how long a container of it has to end once it is asked to.
+	Grace time.Duration `json:",omitempty"`
 	// Scale is the number of containers.
 	Scale int
 	// Completes says that a container that exited with 0 has done its work:

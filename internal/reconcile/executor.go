@@ -17,10 +17,6 @@ import (
 // brought up before.
 const steady = 10 * time.Second
 
-// makeTimeout is how long it may take until the containers of a stack are made, with
-// the stops of those that they replace: as long as a stop may, see engine.Stop.
-const makeTimeout = 10 * time.Minute
-
 // lingering is after how long a stop gives back its slot: what it waits for then
 // costs the engine nothing.
 const lingering = time.Second
@@ -313,8 +309,9 @@ func (e *executor) run(ctx context.Context, t *task, release func()) error {
 }
 
 func (e *executor) up(ctx context.Context, t *task, release func()) error {
-	making := max(makeTimeout, e.o.DeployTimeout)
-	within := newLimit(ctx, making, fmt.Errorf("its containers are not made within %s; what they replace may not have stopped", making))
+	stopping := stopTime(t.project.Stack)
+	within := newLimit(ctx, e.o.DeployTimeout+stopping,
+		fmt.Errorf("its containers are not made within %s (DEPLOY_TIMEOUT_IN_SECONDS) and the %s that those which they replace have to stop", e.o.DeployTimeout, stopping))
 	defer within.end()
 	ctx = within
 	starting := func() {
@@ -339,6 +336,15 @@ func (e *executor) up(ctx context.Context, t *task, release func()) error {
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	return err
+}
+
+// stopTime is how long the containers of a stack may take to stop, one after the
+// other as they depend on each other.
+func stopTime(s plan.Stack) (all time.Duration) {
+	for _, svc := range s.Services {
+		all += svc.Grace
+	}
+	return all
 }
 
 // settle waits until a stack runs. One that ended again soon after it had been

@@ -176,7 +176,10 @@ func (l *Loader) service(p *types.Project, s types.ServiceConfig, hash string) (
 		every = 0 // a digest does not move
 	}
 	svc := plan.Service{Own: IsTrue(s.Labels[LabelController]), Name: s.Name, Hash: hash, Image: ref, Pull: pull, Every: every, Scale: s.GetScale(), Completes: completes(s), Follows: follows(s), Shares: shares(s)}
-	svc.Platform = s.Platform
+	svc.Platform, svc.Grace = s.Platform, defaultGrace
+	if s.StopGracePeriod != nil {
+		svc.Grace = time.Duration(*s.StopGracePeriod)
+	}
 	if svc.MountedImages, err = mountedImages(s); err != nil {
 		return plan.Service{}, err
 	}
@@ -228,6 +231,9 @@ func Reference(image string) (string, error) {
 	}
 	return reference.FamiliarString(reference.TagNameOnly(named)), nil
 }
+
+// defaultGrace is the engine's, for containers whose file says nothing of it.
+const defaultGrace = 10 * time.Second
 
 // alwaysEvery is how often the registry is asked about the image of a service
 // with pull_policy: always.
@@ -363,7 +369,7 @@ func digestOf(s plan.Stack) string {
 	for i := range s.Services {
 		svc := &s.Services[i]
 		svc.ContainerName, svc.Ports, svc.Mounts, svc.NewData, svc.Shares, svc.NetworkOf = "", nil, nil, false, nil, ""
-		svc.Joins, svc.NetworkFrom, svc.Platform, svc.MountedImages = nil, "", "", nil
+		svc.Joins, svc.NetworkFrom, svc.Platform, svc.MountedImages, svc.Grace = nil, "", "", nil, 0
 	}
 	b, err := json.Marshal(s)
 	if err != nil {
