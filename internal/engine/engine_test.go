@@ -102,6 +102,9 @@ func (h host) Make(t testing.TB, name, image string, labels map[string]string) {
 	t.Helper()
 	c, err := h.api.ContainerCreate(t.Context(), &container.Config{Image: image, Cmd: []string{"/bin/busybox", "sleep", "1000"}, Labels: labels, StopSignal: "SIGKILL"}, &container.HostConfig{NetworkMode: "none"}, nil, nil, name)
 	ok(t, err)
+	t.Cleanup(func() { // if its project is none, nobody else removes it
+		_ = h.api.ContainerRemove(context.Background(), c.ID, container.RemoveOptions{Force: true, RemoveVolumes: true})
+	})
 	ok(t, h.api.ContainerStart(t.Context(), c.ID, container.StartOptions{}))
 }
 
