@@ -190,10 +190,7 @@ func Plan(ctx context.Context, o Options) (p plan.Plan, err error) {
 		return plan.Plan{}, err
 	}
 	defer func() { err = errors.Join(err, undo(parts.teardown)) }()
-	r := reconcile.New(parts.options(o, func(r *reconcile.Options) {
-		r.Source = source{repo: parts.repo, fetched: func(time.Duration, error) {}}
-	}))
-	return r.Plan(ctx)
+	return parts.dry(o).Plan(ctx)
 }
 
 // parts are what the daemon and a dry run have in common.
@@ -205,6 +202,13 @@ type parts struct {
 	clone    handover.Clone
 	self     string // the daemon's container, if it runs in one
 	teardown []step
+}
+
+// dry is a reconciler that only says what there is to do.
+func (p parts) dry(o Options) *reconcile.Reconciler {
+	return reconcile.New(p.options(o, func(r *reconcile.Options) {
+		r.Source = source{repo: p.repo, fetched: func(time.Duration, error) {}}
+	}))
 }
 
 func open(ctx context.Context, o Options, readOnly bool, progress func(engine.Progress)) (p parts, err error) {

@@ -8,10 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
-	"github.com/korbiniankuhn/gitops-compose/internal/reconcile"
 )
 
 // Diagnosis is what stands in the way of the stacks on this host.
@@ -73,10 +71,7 @@ func Doctor(ctx context.Context, o Options) (d Diagnosis, err error) {
 		return d, err
 	}
 	defer func() { err = errors.Join(err, undo(parts.teardown)) }()
-	r := reconcile.New(parts.options(o, func(r *reconcile.Options) {
-		r.Source = source{repo: parts.repo, fetched: func(time.Duration, error) {}}
-	}))
-	p, offline, err := r.Examine(ctx)
+	p, offline, err := parts.dry(o).Examine(ctx)
 	if err != nil {
 		return d, err
 	}

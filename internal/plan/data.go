@@ -39,8 +39,8 @@ func relabelled(s Stack, r Running) []string {
 	return names
 }
 
-// redefines finds a volume whose definition changed, by more than labels: it could only be applied
-// by deleting the volume and what is in it.
+// redefines finds a volume whose definition changed, by more than labels: that could
+// only be applied by deleting the volume and what is in it.
 func redefines(s Stack, r Running) string {
 	for _, v := range s.Volumes {
 		if have, ok := find(r.Volumes, v.Name); ok && have.differs(v) && !have.relabelled(v) {

@@ -56,7 +56,7 @@ func Differences(s Stack, r Running, o Observed) []Difference {
 			// uses it, with a warning.
 		case !ok:
 			ds = append(ds, Difference{Text: "network " + n.Name + " is missing"})
-		case have.Hash != "" && n.Hash != "" && have.Hash != n.Hash:
+		case have.differs(n):
 			ds = append(ds, Difference{Config: true, Text: "network " + n.Name + " has another definition"})
 		}
 	}

@@ -119,6 +119,11 @@ func (b *builder) mayBeBroken(r Running, file string) bool {
 	})
 }
 
+// ignores says whether a project is nobody's to change.
+func (b *builder) ignores(r Running) bool {
+	return r.Ignored || b.handsOff[r.Project] || b.wanted.at(r.Project).Mode == Ignored
+}
+
 // isHandsOff says whether a project is that of a stack which is ignored, by what
 // its containers say, by what git says now, or by what git said when it last had
 // it: it goes on under the name that it was started with. It is taken over when

@@ -139,7 +139,7 @@ func (b *builder) clash(s Stack, svc Service, name string, h holder, taken bool,
 		return said + ", which the daemon's own container has"
 	case !h.running.Ours:
 		return fmt.Sprintf("%s, which a container of project %s has that does not come from this repository (%s)", said, h.project, origin(h.running))
-	case h.running.Ignored || b.handsOff[h.project]:
+	case b.ignores(h.running):
 		return fmt.Sprintf("%s, which service %s of %s has, which is ignored (gitops.ignore=true)", said, h.Service, h.project)
 	case had.Invalid == "" && slices.Contains(had.Disabled, h.Service):
 		return fmt.Sprintf("%s, which service %s of %s has, which its profiles switch off", said, h.Service, h.project)

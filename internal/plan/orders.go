@@ -102,7 +102,7 @@ func (s Service) Finished(c Container) bool {
 func redefined(s Stack, r Running) []string {
 	var out []string
 	for _, n := range s.Networks {
-		if have, ok := find(r.Networks, n.Name); ok && have.Hash != "" && n.Hash != "" && have.Hash != n.Hash {
+		if have, ok := find(r.Networks, n.Name); ok && have.differs(n) {
 			out = append(out, n.Name)
 		}
 	}

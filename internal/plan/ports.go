@@ -123,14 +123,13 @@ func hasPort(c Container, p Port) bool {
 // takenPort says which container has a port that nobody takes from it.
 func (b *builder) takenPort(s Stack, p Port) string {
 	for _, r := range b.state.Observed.Running {
-		ignored := r.Ignored || b.handsOff[r.Project] || b.wanted.at(r.Project).Mode == Ignored
-		if r.Project == s.Name || r.Ours && !ignored {
+		if r.Project == s.Name || r.Ours && !b.ignores(r) {
 			continue
 		}
 		for _, c := range r.Containers {
 			switch {
 			case !hasPort(c, p):
-			case ignored && r.Ours:
+			case r.Ours:
 				return fmt.Sprintf(", which service %s of %s has, which is ignored (gitops.ignore=true)", c.Service, r.Project)
 			default:
 				return fmt.Sprintf(", which a container of project %s has that does not come from this repository (%s)", r.Project, origin(r))

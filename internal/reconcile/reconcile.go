@@ -402,8 +402,8 @@ func (r *Reconciler) end(operations context.Context, t *task) {
 	r.advance(operations)
 }
 
-// advance lets operations begin, takes in those that are not to, and has what all
-// that is to be remembered of written, once.
+// advance lets operations begin, takes in those that are not to, and writes once what
+// is to be remembered of all that.
 func (r *Reconciler) advance(operations context.Context) {
 	if r.stopping {
 		return
@@ -523,18 +523,22 @@ func (r *Reconciler) Plan(ctx context.Context) (plan.Plan, error) {
 	if k.err != nil {
 		return plan.Plan{}, k.err
 	}
-	r.ledger.repair = map[string]bool{}
-	v, err := r.gather(ctx, &k)
-	return v.plan, errors.Join(err, k.close())
+	return r.dry(ctx, &k)
 }
 
 // Examine is Plan, which goes by the clone's head where the remote can't be asked,
 // and gives the reason. It must not be called while Run runs.
 func (r *Reconciler) Examine(ctx context.Context) (p plan.Plan, offline, err error) {
 	k := r.remote.fetch(ctx, "doctor")
+	p, err = r.dry(ctx, &k)
+	return p, k.err, err
+}
+
+// dry makes a plan of which nothing is done.
+func (r *Reconciler) dry(ctx context.Context, k *known) (plan.Plan, error) {
 	r.ledger.repair = map[string]bool{}
-	v, err := r.gather(ctx, &k)
-	return v.plan, k.err, errors.Join(err, k.close())
+	v, err := r.gather(ctx, k)
+	return v.plan, errors.Join(err, k.close())
 }
 
 // verb wraps an error, if it is one, in what was tried.

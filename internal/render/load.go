@@ -48,8 +48,10 @@ func (l *Loader) load(ctx context.Context, tree Tree, file string) *entry {
 	}
 	if p.Mode != plan.Ignored {
 		p.Warnings = slices.Sorted(maps.Keys(in.warnings))
-		if why := in.noEnv(file); why != "" && len(p.Warnings)+len(p.Invalid) > 0 {
-			p.Warnings = append(p.Warnings, why)
+		if len(p.Warnings)+len(p.Invalid) > 0 {
+			if why := in.noEnv(file); why != "" {
+				p.Warnings = append(p.Warnings, why)
+			}
 		}
 	}
 	p.Untracked = in.untracked()

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -137,8 +136,8 @@ func (w *worktree) conversionOf(path string) conversion {
 		}
 	}
 	for n := range parts {
-		dir := slices.Clone(parts[:n])
-		take(w.abs(strings.Join(append(dir, ".gitattributes"), "/")), slices.Clone(parts[:n]))
+		dir := parts[:n:n]
+		take(w.abs(strings.Join(append(dir, ".gitattributes"), "/")), dir)
 	}
 	take(filepath.Join(w.root, ".git", "info", "attributes"), nil)
 
