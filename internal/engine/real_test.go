@@ -182,7 +182,18 @@ func (p *place) byHand(name string) {
 	t := p.t
 	t.Helper()
 	dir := filepath.Join(p.root, name)
-	o, err := cli.NewProjectOptions(nil, cli.WithWorkingDirectory(dir), cli.WithDefaultConfigPath, cli.WithName(""), cli.WithResolvedPaths(true), cli.WithoutEnvironmentResolution)
+	// As WithConfigFileEnv, which takes the test's working directory for the person's.
+	fromEnv := func(o *cli.ProjectOptions) error {
+		for file := range strings.SplitSeq(o.Environment["COMPOSE_FILE"], ":") {
+			if file != "" {
+				o.ConfigPaths = append(o.ConfigPaths, filepath.Join(dir, file))
+			}
+		}
+		return nil
+	}
+	o, err := cli.NewProjectOptions(nil,
+		cli.WithWorkingDirectory(dir), cli.WithEnv([]string{"PWD=" + dir}), cli.WithEnvFiles(), cli.WithDotEnv, fromEnv,
+		cli.WithDefaultConfigPath, cli.WithDefaultProfiles(), cli.WithName(""), cli.WithResolvedPaths(true), cli.WithoutEnvironmentResolution)
 	ok(t, err)
 	byHand, err := o.LoadProject(t.Context())
 	ok(t, err)
