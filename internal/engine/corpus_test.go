@@ -74,7 +74,14 @@ func (p *place) compare(folder string) {
 
 	p.Clean(p.t, name)
 	p.byHand(name)
-	theirs, _ := p.made(name)
+	theirs, started := p.made(name)
+	for _, d := range p.differences(project) {
+		p.t.Errorf("what a person started is not taken over as it is: %s", d.Text)
+	}
+	p.up(project)
+	if _, after := p.made(name); !maps.Equal(started, after) {
+		p.t.Errorf("our up after docker compose's made containers (-before +after):\n%s", cmp.Diff(started, after))
+	}
 	for _, what := range slices.Sorted(maps.Keys(union(ours, theirs))) {
 		if diff := cmp.Diff(theirs[what], ours[what]); diff != "" {
 			p.t.Errorf("%s differs (-docker compose +ours):\n%s", what, diff)

@@ -46,6 +46,6 @@ func TestTheAgeOfAFolderIsThatOfItsNewestTrackedFile(t *testing.T) {
 		t.Errorf("touched %v, ageless %v", latest(c.aged, in), c.ageless)
 	}
 	if c.add("config", "inline", "x"); !c.ageless {
-		t.Error("what is written in the compose file itself has no age")
+		t.Error("it has no age")
 	}
 }

@@ -95,6 +95,9 @@ func newAges(tree Tree) *ages {
 // touched is when what a service uses was last written, as plan.Service has it.
 func (p Project) touched(service string) time.Time {
 	return latest(p.aged[service], func(rel string) time.Time {
+		if filepath.IsAbs(rel) || p.tree.ID(rel) == "" {
+			return age(p.tree, rel) // it may change at any time
+		}
 		at, known := p.ages.known[rel]
 		if !known {
 			at = age(p.tree, rel)

@@ -28,6 +28,7 @@ import (
 // same wherever the tree lies.
 func (l *Loader) contents(p, built *types.Project, in *inputs) (map[string]contentOf, error) {
 	out := map[string]contentOf{}
+	var sources []string
 	for name, s := range p.Services {
 		c := content{in: in, env: p.Environment, parts: map[string][]string{}}
 		for _, v := range s.Volumes {
@@ -47,7 +48,7 @@ func (l *Loader) contents(p, built *types.Project, in *inputs) (map[string]conte
 				return nil, fmt.Errorf("services.%s.build: %w", name, err)
 			}
 			c.part = "" // it is the service's own, and has its key
-			c.add("build", "how", sumOf(string(how)))
+			c.state("build", "how", sumOf(string(how)))
 		}
 		for _, opt := range s.SecurityOpt {
 			if err := c.seccomp(p, opt); err != nil {
@@ -66,9 +67,15 @@ func (l *Loader) contents(p, built *types.Project, in *inputs) (map[string]conte
 		}
 		if len(c.lines) > 0 {
 			slices.Sort(c.lines)
-			of := contentOf{digest: sumOf(strings.Join(slices.Compact(c.lines), "\n"))[:32], parts: c.parts}
-			if !c.ageless {
-				of.aged = c.aged
+			of := contentOf{digest: sumOf(strings.Join(slices.Compact(c.lines), "\n"))[:32], parts: c.parts, aged: c.aged}
+			if c.stated {
+				if sources == nil {
+					sources = in.sources()
+				}
+				of.aged = append(of.aged, sources...)
+			}
+			if c.ageless {
+				of.aged = nil
 			}
 			out[name] = of
 		}
@@ -79,8 +86,8 @@ func (l *Loader) contents(p, built *types.Project, in *inputs) (map[string]conte
 // contentOf is the digest of what a service uses.
 type contentOf struct {
 	digest string
-	// aged are the tracked paths that say when that was last written, none if it
-	// can't be told.
+	// aged are the paths that say when that was last written, relative to the tree or
+	// absolute; none if it can't be told.
 	aged []string
 	// parts are the ids of what the digest is made of: "bind <path>", "build",
 	// "config <name>", "secret <name>".
@@ -95,10 +102,16 @@ type content struct {
 	// part is what the next lines are of, see contentOf; parts are the ids by it.
 	part  string
 	parts map[string][]string
-	// aged are the tracked paths among what was added, ageless says that some of
-	// it has no time.
-	aged    []string
-	ageless bool
+	// aged are the paths among what was added, stated says that some of it is in
+	// the files that the stack is loaded from, ageless that some has no time.
+	aged            []string
+	stated, ageless bool
+}
+
+// state adds what the files say that the stack is loaded from.
+func (c *content) state(kind, name, id string) {
+	c.stated = true
+	c.line(kind, name, id)
 }
 
 // add adds what has no time of its own.
@@ -129,10 +142,10 @@ func latest(paths []string, age func(rel string) time.Time) time.Time {
 	return newest
 }
 
-// age is when a tracked path was last written. A folder is as new as the newest
-// that is tracked in it.
+// age is when a path was last written. A folder is as new as the newest that is
+// tracked in it.
 func age(tree Tree, rel string) time.Time {
-	full := filepath.Join(tree.Dir(), rel)
+	full := place(tree, rel)
 	info, err := os.Stat(full)
 	if err != nil {
 		return time.Time{}
@@ -210,16 +223,17 @@ func (c *content) object(kind, name string, o types.FileObjectConfig) error {
 			return fmt.Errorf("%ss.%s.file: %s does not exist", kind, name, rel)
 		}
 		if err == nil { // one that only others may read is the engine's to read
-			c.add(kind, rel, id)
+			c.line(kind, rel, id)
+			c.aged = append(c.aged, rel)
 		}
 	case o.Content != "":
-		c.add(kind, name, sumOf(o.Content))
+		c.state(kind, name, sumOf(o.Content))
 	case o.Environment != "":
 		value, ok := c.env[o.Environment]
 		if !ok {
 			return fmt.Errorf("%ss.%s.environment: variable %s is not set; the stack's .env can set it", kind, name, o.Environment)
 		}
-		c.add(kind, name, sumOf(value))
+		c.state(kind, name, sumOf(value))
 	}
 	return nil
 }

@@ -62,6 +62,19 @@ func (in *inputs) addFolder(dir string) {
 	in.envs[path.Join(dir, ".env")] = true
 }
 
+// sources are the files that say what the stack is: compose files, env files and
+// what they name. Those that are mounted only are not among them.
+func (in *inputs) sources() []string {
+	var out []string
+	for p := range in.paths {
+		if info, err := os.Stat(place(in.tree, p)); err == nil && info.Mode().IsRegular() {
+			out = append(out, p)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 func (in *inputs) add(full string) {
 	if p := in.name(full); p != "" {
 		in.paths[p] = true
