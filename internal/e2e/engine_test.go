@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -43,6 +44,7 @@ type privateEngine struct {
 	log     *logBuffer
 	// containerd and dockerd are nil before the first start.
 	containerd, dockerd *process
+	networkless         bool // see revive
 }
 
 // process is one that a test started.
@@ -149,6 +151,11 @@ func (e *privateEngine) launch() error {
 			return fmt.Errorf("containerd does not answer: %w", err)
 		}
 	}
+	return e.launchDockerd()
+}
+
+func (e *privateEngine) launchDockerd() error {
+	var err error
 	e.dockerd, err = startProcess(e.log, "dockerd",
 		"--config-file", e.path("daemon.json"), "--host", e.address, "--containerd", e.containerdSocket(),
 		"--data-root", e.path("data"), "--exec-root", e.path("run"), "--pidfile", e.path("pid"),
@@ -158,13 +165,29 @@ func (e *privateEngine) launch() error {
 	return err
 }
 
+// revive starts an engine again that ended when it started. One that was killed
+// while it removed a network may have kept one without addresses, which ends every
+// start of an engine 20.10: then a person removes what it knows of networks.
+func (e *privateEngine) revive() error {
+	if !e.dockerd.ended(0) {
+		return nil
+	}
+	if strings.Contains(e.log.last(50), "reservePools") {
+		if err := os.RemoveAll(e.path("data/network")); err != nil {
+			return err
+		}
+		e.networkless = true
+	}
+	return e.launchDockerd()
+}
+
 // answers says whether the engine does.
 func (e *privateEngine) answers() error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	_, err := e.api.Ping(ctx)
 	if err != nil && e.dockerd.ended(0) {
-		err = fmt.Errorf("it ended at start: %w", err)
+		err = errors.Join(fmt.Errorf("it ended at start: %w", err), e.revive())
 	}
 	return err
 }
@@ -210,7 +233,7 @@ func (e *privateEngine) cutPower() {
 
 // killContainers kills those that a dead engine left, and their shims.
 func (e *privateEngine) killContainers() {
-	shims := e.shims("")
+	shims := e.shims()
 	for pid, parent := range parents() {
 		if slices.Contains(shims, pid) || slices.Contains(shims, parent) {
 			end(pid)
@@ -219,27 +242,29 @@ func (e *privateEngine) killContainers() {
 }
 
 // endLost does what a person is asked to do with processes that the engine
-// knows nothing of: it kills the shims of containers that do not run. Their
-// containerd then kills what they hold.
-func (e *privateEngine) endLost() {
-	containers, _ := e.api.ContainerList(context.Background(), container.ListOptions{All: true})
-	for _, c := range containers {
-		if c.State == container.StateRunning {
-			continue
-		}
-		for _, pid := range e.shims(c.ID) {
+// knows nothing of: it kills those that the words of an error name. They are the
+// shims of containers, whose containerd then kills what they hold.
+func (e *privateEngine) endLost(said string) {
+	_, rest, _ := strings.Cut(said, "pkill -f '")
+	pattern, _, asked := strings.Cut(rest, "'")
+	if !asked {
+		e.t.Fatalf("it does not say what to end: %s", said)
+	}
+	for pid := range parents() {
+		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if line := strings.ReplaceAll(string(args), "\x00", " "); pid != os.Getpid() && regexp.MustCompile(pattern).MatchString(line) {
 			end(pid)
 		}
 	}
 }
 
-// shims are the processes that hold the engine's containers, or one of them.
-func (e *privateEngine) shims(container string) []int {
+// shims are the processes that hold the engine's containers.
+func (e *privateEngine) shims() []int {
 	var out []int
 	for pid := range parents() {
 		// The address of its containerd is among the arguments of a shim.
 		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if strings.Contains(string(args), "shim") && strings.Contains(string(args), "\x00"+e.containerdSocket()+"\x00") && strings.Contains(string(args), container) {
+		if strings.Contains(string(args), "shim") && strings.Contains(string(args), "\x00"+e.containerdSocket()+"\x00") {
 			out = append(out, pid)
 		}
 	}

@@ -472,8 +472,11 @@ func (c *churn) off() error {
 	if c.kept == nil {
 		return nil
 	}
-	if now := c.precious(); fmt.Sprint(now) != fmt.Sprint(c.kept) {
-		return fmt.Errorf("what was not to be touched was: %v, then %v", c.kept, now)
+	now := c.precious()
+	for what, was := range c.kept {
+		if now[what] != was {
+			return fmt.Errorf("what was not to be touched was: %v, then %v", c.kept, now)
+		}
 	}
 	return nil
 }

@@ -64,13 +64,18 @@ func (c *churn) all() []string {
 // Where it says that a process has to be ended on the host, that is done.
 func (r *restless) recovers(after string) {
 	r.t.Helper()
+	if r.engine.networkless { // what was on a network can't stay
+		delete(r.kept, "keep")
+		delete(r.kept, "side")
+		defer func() { r.kept, r.engine.networkless = r.precious(), false }()
+	}
 	r.eventually("all is as wanted after "+after, func() error {
 		err := r.off()
 		if s, statusErr := r.status(); statusErr == nil {
 			for _, st := range s.Stacks {
 				if strings.Contains(st.Error, "has lost its process") {
 					r.t.Logf("%s: %s", after, st.Error)
-					r.engine.endLost()
+					r.engine.endLost(st.Error)
 				}
 			}
 		}
@@ -244,6 +249,9 @@ func (r *restless) keepUp() {
 	r.t.Helper()
 	r.run()
 	r.eventually("the daemon stays up", func() error {
+		if err := r.engine.revive(); err != nil {
+			return err
+		}
 		listens, err := r.daemon.listens()
 		if err != nil {
 			r.run()

@@ -44,7 +44,9 @@ func (e *Engine) lostService(ctx context.Context, project string, err error) str
 // orphaned says what to do about a container whose process had begun when the
 // engine crashed and forgot it. No call of the engine reaches that process any
 // more. The container is not replaced: two processes that write to one volume
-// can destroy what is in it.
+// can destroy what is in it. The words for pkill are those of the process that holds
+// the container, and not of the one with which containerd clears up after it: if that
+// is killed too, the container can't be started before a reboot.
 func (e *Engine) orphaned(ctx context.Context, project string, err error) error {
 	if !strings.Contains(err.Error(), "id already in use") {
 		return err
@@ -59,5 +61,5 @@ func (e *Engine) orphaned(ctx context.Context, project string, err error) error 
 			ids = append(ids, c.ID[:min(12, len(c.ID))])
 		}
 	}
-	return fmt.Errorf("%w: the engine crashed when it had just started a container, and has lost its process, which may still run; end it on the engine's host, with pkill -f 'shim.*(%s)' or a reboot, and the container is started again", err, strings.Join(ids, "|"))
+	return fmt.Errorf("%w: the engine crashed when it had just started a container, and has lost its process, which may still run; end it on the engine's host, with pkill -f 'moby -id (%s)' or a reboot, and the container is started again", err, strings.Join(ids, "|"))
 }
