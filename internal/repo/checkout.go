@@ -324,11 +324,11 @@ func (x *index) fits(actions []action) error {
 			continue
 		}
 		if x.hasFolder(a.path) {
-			list = append(list, finding{a.path, "something is staged below it"})
+			list = append(list, finding{path: a.path, why: "something is staged below it"})
 		}
 		for d := parent(a.path); d != ""; d = parent(d) {
 			if _, ok := x.find(d); ok {
-				list = append(list, finding{d, "staged"})
+				list = append(list, finding{path: d, why: "staged"})
 			}
 		}
 	}

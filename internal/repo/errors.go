@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // BlockedError says that a person is needed: nothing was touched, and trying
@@ -48,9 +49,30 @@ func IsBlocked(err error) bool {
 }
 
 // finding is one path that stands in the way of a checkout, with the reason.
-type finding struct{ path, why string }
+type finding struct {
+	path, why string
+	// help is a command that removes the reason and loses nothing, for the folder of
+	// the clone; empty if there is none.
+	help string
+}
 
-const shownFindings = 10
+const (
+	shownFindings = 10
+	shownCommands = 3
+)
+
+// commands are those that remove all of some findings; empty if one has none, or if
+// they are too many for a line.
+func commands(list []finding) string {
+	var all []string
+	for _, f := range list {
+		if f.help == "" || len(all) == shownCommands {
+			return ""
+		}
+		all = append(all, f.help)
+	}
+	return strings.Join(all, " && ")
+}
 
 // refuse turns findings into one error: the first ones in full, the others as a
 // number, so that a log line stays readable when ten thousand files differ.
@@ -72,8 +94,21 @@ func refuse(what string, list []finding, remedy string) error {
 		fmt.Fprintf(&b, " and %d more", n)
 	}
 	b.WriteString("; ")
+	if run := commands(list); run != "" {
+		remedy = "run in the clone: " + run
+	}
 	b.WriteString(remedy)
 	return &BlockedError{Reason: b.String(), Paths: paths}
+}
+
+// shellWord is a path as a shell takes it for one word.
+func shellWord(p string) string {
+	for _, r := range p {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("./_-+,:@", r) {
+			return "'" + strings.ReplaceAll(p, "'", `'\''`) + "'"
+		}
+	}
+	return p
 }
 
 // quotePath keeps a name with a line break or a control character from breaking

@@ -102,7 +102,7 @@ func (x *index) others() *rare {
 	for i := range x.entries {
 		e := &x.entries[i]
 		if e.stage() != 0 && (i == 0 || x.entries[i-1].path != e.path) {
-			x.rare.conflicts = append(x.rare.conflicts, finding{e.path, "in conflict"})
+			x.rare.conflicts = append(x.rare.conflicts, finding{path: e.path, why: "in conflict"})
 		}
 		if e.mode == modeLink {
 			x.rare.links = append(x.rare.links, e.path)

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -51,7 +53,9 @@ type preflight struct {
 	arrives map[string]bool // folders that the new commit puts something into
 	becomes map[string]bool // paths that are files in the new commit
 	dirs    map[string]bool // folders on the way that were looked at: fine or not
-	list    []finding
+	// submodules are those that were refused, with all that comes in their place.
+	submodules []string
+	list       []finding
 }
 
 const (
@@ -90,7 +94,25 @@ func (r *Repository) preflight(ctx context.Context, x *index, changes []change) 
 	return actions, nil
 }
 
-func (p *preflight) refuse(path, why string) { p.list = append(p.list, finding{path, why}) }
+func (p *preflight) refuse(path, why string) { p.help(path, why, "") }
+
+// help refuses a path, and says what removes the reason.
+func (p *preflight) help(path, why, command string) {
+	p.list = append(p.list, finding{path, why, command})
+}
+
+// aside is where an untracked file can be moved to.
+func (p *preflight) aside(path string) string {
+	for n := 0; ; n++ {
+		to := path + ".before"
+		if n > 0 {
+			to += strconv.Itoa(n)
+		}
+		if s, err := look(p.r.work.abs(to)); err != nil || s.mode == 0 && !p.becomes[to] && !p.arrives[to] {
+			return to
+		}
+	}
+}
 
 func (p *preflight) look(a *action) {
 	if why := unsafePath(a.path); why != "" && a.to.mode != 0 {
@@ -98,6 +120,9 @@ func (p *preflight) look(a *action) {
 		return
 	}
 	if p.keep && p.staged(a) {
+		return
+	}
+	if p.inSubmodule(a.path) {
 		return
 	}
 	onWay := p.way(parent(a.path))
@@ -138,7 +163,7 @@ func (p *preflight) look(a *action) {
 	case p.sameContent(a):
 		// Untracked, with the new content but another exec bit: nothing is lost.
 	default:
-		p.refuse(a.path, "an untracked file is in the way")
+		p.help(a.path, "an untracked file is in the way", "mv -- "+shellWord(a.path)+" "+shellWord(p.aside(a.path)))
 	}
 	if !a.done {
 		p.writable(parent(a.path))
@@ -177,12 +202,17 @@ func (p *preflight) sameContent(a *action) bool {
 
 // submodule: their folders are git's to fill, not ours. An entry that comes
 // gets the empty folder that git gives it; one that goes loses it if it is
-// empty.
+// empty. One that git has filled is emptied by a person before something else can
+// take its place: what is in it may be nowhere else.
 func (p *preflight) submodule(a *action) {
 	if p.r.once("submodule") {
 		p.r.log.Warn("submodules are not checked out; what they hold is left alone", "path", a.path)
 	}
+	becomes := a.to.mode != 0 || p.arrives[a.path]
 	switch {
+	case a.from.mode == modeSubmodule && a.was.mode == modeFolder && becomes && a.to.mode != modeSubmodule && p.filled(a.path):
+		p.submodules = append(p.submodules, a.path)
+		p.help(a.path, "it was a submodule, whose files are still there", "git submodule deinit -- "+shellWord(a.path))
 	case a.was.mode == 0, a.from.mode == modeSubmodule && a.was.mode == modeFolder && a.to.mode == 0:
 	case a.to.mode == modeSubmodule && a.was.mode == modeFolder:
 		a.done = true
@@ -197,6 +227,17 @@ func (p *preflight) submodule(a *action) {
 			p.refuse(a.path, "not as the commit says")
 		}
 	}
+}
+
+// filled says whether git has checked a submodule out.
+func (p *preflight) filled(path string) bool {
+	s, err := look(p.r.work.abs(join(path, ".git")))
+	return err == nil && s.mode != 0
+}
+
+// inSubmodule says whether a path lies in a submodule that was refused.
+func (p *preflight) inSubmodule(path string) bool {
+	return slices.ContainsFunc(p.submodules, func(sub string) bool { return strings.HasPrefix(path, sub+"/") })
 }
 
 type way int

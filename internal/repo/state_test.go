@@ -567,3 +567,94 @@ func TestFoldersWithoutFilesAreInNobodysWay(t *testing.T) {
 		})
 	}
 }
+
+// What stands in the way, and one command that is named, run as it is said, removes
+// it: then the same commit is checked out, and what stood there is kept.
+func TestTheCommandThatARefusalNamesHelps(t *testing.T) {
+	cases := map[string]struct {
+		before func(w *world) // the first commit, and what a person does in the clone
+		commit func(w *world) // the second one
+		kept   map[string]string
+	}{
+		"an untracked .env comes into git": {
+			before: func(w *world) { gittest.Write(t, w.clone, "app/.env", "A=mine") },
+			commit: func(w *world) { w.write("app/.env", "A=git") },
+			kept:   map[string]string{"app/.env.before": "A=mine", "app/.env": "A=git"},
+		},
+		"it was moved aside before": {
+			before: func(w *world) {
+				gittest.Write(t, w.clone, "app/.env", "A=mine")
+				gittest.Write(t, w.clone, "app/.env.before", "A=older")
+			},
+			commit: func(w *world) { w.write("app/.env", "A=git") },
+			kept:   map[string]string{"app/.env.before": "A=older", "app/.env.before1": "A=mine", "app/.env": "A=git"},
+		},
+		"two files, whose names need care": {
+			before: func(w *world) {
+				gittest.Write(t, w.clone, "a b/it's", "1")
+				gittest.Write(t, w.clone, "-x", "2")
+			},
+			commit: func(w *world) { w.write("a b/it's", "new"); w.write("-x", "new") },
+			kept:   map[string]string{"a b/it's.before": "1", "-x.before": "2"},
+		},
+		"a submodule becomes a folder": {
+			before: withSubmodule,
+			commit: func(w *world) {
+				gittest.Git(t, w.work, "rm", "-q", "-f", "sub")
+				w.write("sub/app/compose.yaml", "own")
+				w.write("sub/more", "own")
+			},
+			kept: map[string]string{"sub/app/compose.yaml": "own", "sub/more": "own"},
+		},
+		"a submodule becomes a file": {
+			before: withSubmodule,
+			commit: func(w *world) {
+				gittest.Git(t, w.work, "rm", "-q", "-f", "sub")
+				w.write("sub", "own")
+			},
+			kept: map[string]string{"sub": "own"},
+		},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			c.before(w)
+			c.commit(w)
+			commit := w.push("second")
+			r := w.open()
+			_, err := r.Fetch(t.Context())
+			if !IsBlocked(err) {
+				t.Fatalf("it was not refused: %v", err)
+			}
+			_, command, ok := strings.Cut(err.Error(), "run in the clone: ")
+			if !ok {
+				t.Fatalf("no command: %v", err)
+			}
+			cmd := exec.Command("sh", "-ec", command)
+			cmd.Dir = w.clone
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v: %s", command, err, out)
+			}
+			mustFetch(t, r)
+			mustCheckout(t, r, commit)
+			w.agrees(commit)
+			for path, want := range c.kept {
+				if got, err := os.ReadFile(filepath.Join(w.clone, path)); err != nil || string(got) != want {
+					t.Errorf("%s is %q, not %q: %v", path, got, want, err)
+				}
+			}
+		})
+	}
+}
+
+// withSubmodule gives the world a submodule, which git has filled in the clone.
+func withSubmodule(w *world) {
+	w.t.Helper()
+	other := newWorld(w.t)
+	gittest.Git(w.t, w.work, "submodule", "-q", "add", other.bare, "sub")
+	commit := w.push("with a submodule")
+	r := w.open()
+	mustFetch(w.t, r)
+	mustCheckout(w.t, r, commit)
+	gittest.Git(w.t, w.clone, "submodule", "-q", "update", "--init")
+}

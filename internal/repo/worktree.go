@@ -192,7 +192,7 @@ func (r *Repository) staged(ctx context.Context, x *index, head plumbing.Hash, a
 	var list []finding
 	for _, c := range staged {
 		if states, ok := also[c.path]; !ok || !states[1].same(c.to) {
-			list = append(list, finding{c.path, "staged"})
+			list = append(list, finding{path: c.path, why: "staged"})
 		}
 	}
 	return list, nil
@@ -225,7 +225,7 @@ func (r *Repository) changedFiles(ctx context.Context, x *index, also map[string
 			why = judge(s)
 		}
 		if why != "" {
-			list = append(list, finding{s.path, why})
+			list = append(list, finding{path: s.path, why: why})
 		}
 	}
 	return list, nil
