@@ -152,7 +152,8 @@ func (w *worker) backward(ctx context.Context) error {
 }
 
 // step does one step and writes it down. An engine that can't be reached is
-// waited for.
+// waited for. What it could not start is not started again: engine 29 starts it
+// without its networks then.
 func (w *worker) step(ctx context.Context, step Step, do func(context.Context) error) error {
 	wait := pause
 	for try := 1; ; try++ {
@@ -175,7 +176,7 @@ func (w *worker) step(ctx context.Context, step Step, do func(context.Context) e
 			if try == tries {
 				return err
 			}
-		case try == tries: // what can't be made or started is the version's fault
+		case try == tries, step == Started: // what can't be made or started is the version's fault
 			return &fault{err: err, again: step != Created && step != Started}
 		}
 		if w.news(string(step), err) {

@@ -14,7 +14,8 @@ import (
 //	------------                                   -----
 //	was made from another configuration            recreate
 //	has another name than container_name: says     recreate
-//	does not run, on a network that is gone        recreate
+//	does not run, on a network that is gone, or
+//	not on one of its networks                     recreate
 //	is on a network that is made anew              recreate
 //	follows a younger container                    recreate
 //	joins a container that was replaced            recreate
@@ -146,13 +147,18 @@ func usedBesides(project, network string, o Observed) bool {
 // Compose may not see it.
 func (d decider) stale(svc Service) bool {
 	return slices.ContainsFunc(d.running[svc.Name], func(c Container) bool {
-		return !svc.Made(c) || misnamed(svc, c) || formerLeader(svc, c, d.observed) != "" || !svc.Finished(c) && (d.onAnew(c) || !runs(c) && d.cutOff(c)) || youngerLeader(svc, c, d.running) != ""
+		return !svc.Made(c) || misnamed(svc, c) || formerLeader(svc, c, d.observed) != "" || !svc.Finished(c) && (d.onAnew(c) || !runs(c) && d.cutOff(svc, c)) || youngerLeader(svc, c, d.running) != ""
 	})
 }
 
 // cutOff says whether a container is bound to a network that is gone: it can't
-// be started.
-func (d decider) cutOff(c Container) bool {
+// be started. Or it is not on one of its networks, which engine 29 takes from a
+// container that it can't start (a port is in use): started again, it would run
+// without that network and without its ports.
+func (d decider) cutOff(svc Service, c Container) bool {
+	if offNetwork(svc, c, d.observed) != "" {
+		return true
+	}
 	there := slices.Collect(maps.Values(d.observed.Networks))
 	for _, id := range c.Networks {
 		if id != "" && !slices.Contains(there, id) {

@@ -57,6 +57,8 @@ func TestOrders(t *testing.T) {
 		{name: "nothing for what runs as it is wanted", stack: two, runs: running(two)},
 		{name: "nothing for what does not run at all", stack: two},
 
+		{name: "not started, and its networks taken from it for that", stack: web, runs: running(web, first(func(c *Container) { c.State, c.Networks = "created", nil })), want: "recreate app"},
+		{name: "done, and its networks taken from it", stack: stack("web", job), runs: running(stack("web", job), first(func(c *Container) { c.State, c.Networks = "exited", nil })), want: "done app"},
 		{name: "another configuration", stack: stack("web", changed), runs: running(web), want: "recreate app"},
 		{name: "another image, which Compose sees itself", stack: web, runs: running(web), world: func(o *Observed) { o.Images["app:1"] = "another" }},
 		{name: "stopped on a network that is gone", stack: two, runs: running(two, gone, in("exited")), want: "recreate app"},

@@ -22,6 +22,9 @@ type host struct {
 	content map[string]bool
 	// files are the files in the clone that git does not track.
 	files map[string]bool
+	// forgets says that the engine takes their networks from containers that it can't
+	// start, as engine 29 does, and starts them without next time.
+	forgets bool
 	// wrong hears of what must not be.
 	wrong func(format string, a ...any)
 	// starts is told what is about to run.
@@ -427,11 +430,16 @@ func (h *host) make(s Stack, u unit, svc Service, number int) (*pod, error) {
 
 var errPort = errors.New("the port is taken")
 
-func (h *host) start(p *pod, s Stack, svc Service, do step) error {
+func (h *host) start(p *pod, s Stack, svc Service, do step) (err error) {
 	if p.State == "running" {
 		return nil
 	}
 	h.touch(p)
+	defer func() {
+		if err != nil && h.forgets {
+			clear(p.Networks)
+		}
+	}()
 	if err := do(); err != nil {
 		return err
 	}
@@ -455,6 +463,11 @@ func (h *host) start(p *pod, s Stack, svc Service, do step) error {
 		}
 	}
 	p.State, p.ExitCode = "running", 0
+	for _, name := range svc.Networks {
+		if _, on := p.Networks[name]; !on {
+			h.wrong("container %s is started without network %s", p.Name, name)
+		}
+	}
 	for _, m := range p.Mounts {
 		if !strings.Contains(m.Source, "/conf-") { // that is git's
 			h.content[m.Source] = true

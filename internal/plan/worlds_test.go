@@ -53,7 +53,7 @@ type story struct {
 
 func newStory(t *testing.T, rng *rand.Rand) *story {
 	g := generator{rng}
-	h := &host{g: g, networks: map[string]*network{}, volumes: map[string]volumeOf{}, images: map[string]bool{}, content: map[string]bool{}, files: map[string]bool{}}
+	h := &host{g: g, forgets: g.often(), networks: map[string]*network{}, volumes: map[string]volumeOf{}, images: map[string]bool{}, content: map[string]bool{}, files: map[string]bool{}}
 	r := &robot{
 		host: h, now: noon(), policy: Policy{Heal: g.often(), AllowEmpty: g.rarely(), KeepEdits: g.often()}, faults: true,
 		commits: map[string]head{}, edited: map[string]bool{}, memory: map[string]Record{}, done: map[string]string{}, ups: map[string]*look{},
