@@ -16,11 +16,13 @@ import (
 	"testing"
 
 	"github.com/docker/docker/api/types/image"
+	"github.com/docker/docker/client"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/engine"
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 	"github.com/korbiniankuhn/gitops-compose/internal/repo/gittest"
+	"github.com/korbiniankuhn/gitops-compose/internal/testenv"
 )
 
 // The image, as the README says to start it: the clone at another place than
@@ -32,7 +34,7 @@ func TestTheRealImageReachesTheRightFoldersOfTheHost(t *testing.T) {
 	}
 	h := newHost(t)
 	const uid, gid = 4321, 4321
-	socket, err := os.Stat("/var/run/docker.sock")
+	socket, err := os.Stat(engineSocket(t, h.api))
 	if err != nil {
 		t.Skipf("this test mounts the socket of a local engine: %v", err)
 	}
@@ -67,6 +69,7 @@ configs: {motd: {file: ./motd.txt}}
 	}
 	text := strings.Replace(string(compose), "ghcr.io/korbiniankuhn/gitops-compose:latest", tag, 1)
 	text = strings.Replace(text, "127.0.0.1:2112:2112", "127.0.0.1:0:2112", 1)
+	text = strings.Replace(text, "- /var/run/docker.sock:", "- "+engineSocket(t, h.api)+":", 1)
 	text = strings.Replace(text, "      - ./deployments:/repository\n", "      - ./deployments:/repository\n      - "+h.remote+":"+h.remote+":ro\n", 1)
 	if text == string(compose) {
 		t.Fatal("docker-compose.yml is not as this test expects it")
@@ -181,3 +184,13 @@ func (f onlyFolder) Dir() string           { return string(f) }
 func (onlyFolder) Find(...string) []string { return []string{"docker-compose.yml"} }
 func (onlyFolder) ID(string) string        { return "" }
 func (onlyFolder) Edited(string) bool      { return false }
+
+// engineSocket is where the engine of the tests listens.
+func engineSocket(t *testing.T, api client.APIClient) string {
+	t.Helper()
+	path, ok := strings.CutPrefix(api.DaemonHost(), "unix://")
+	if !ok {
+		testenv.Missing(t, "the engine is at %s, and a container can be given a socket only", api.DaemonHost())
+	}
+	return path
+}
