@@ -22,11 +22,17 @@ build: ## the static binary, bin/gitops-compose
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT)' -o bin/gitops-compose ./cmd/gitops-compose
 
 .PHONY: test
-test: engine servers unit lint contract e2e ## everything: engine, unit, lint, contract, end to end
+test: engine servers sops unit lint contract e2e ## everything: engine, unit, lint, contract, end to end
 
 .PHONY: servers
 servers: # without them the tests over SSH, in a browser and with Prometheus are skipped, or fail with REQUIRE_ALL=1
 	@scripts/packages.sh openssh-server:sshd prometheus:promtool chromium:chromium || [[ -z "$${REQUIRE_ALL:-}" ]]
+
+# The tests of internal/secrets hold it against the real command; without it they are skipped, or fail with REQUIRE_ALL=1.
+SOPS := .tools/sops-v3.12.0
+
+.PHONY: sops
+sops: $(SOPS)
 
 .PHONY: unit
 unit: ## tests that need no engine, with the race detector
@@ -59,7 +65,7 @@ image: engine ## the container image, IMAGE=name:tag
 engine: ## an engine that answers; on Debian, as root, it is installed where there is none
 	@scripts/engine.sh
 
-# Linters: pinned, built once into .tools under a name with the version, so that a new version is a new file.
+# Linters, and sops above: pinned, built once into .tools under a name with the version, so that a new version is a new file.
 GOLANGCI_LINT := .tools/golangci-lint-v2.15.0
 ACTIONLINT := .tools/actionlint-v1.7.12
 
@@ -76,7 +82,8 @@ fmt: $(GOLANGCI_LINT) ## format the Go code as lint wants it
 
 $(GOLANGCI_LINT): MODULE = github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 $(ACTIONLINT): MODULE = github.com/rhysd/actionlint/cmd/actionlint
-$(GOLANGCI_LINT) $(ACTIONLINT): # .tools/NAME-VERSION; in a folder of its own first, so that no half of one is ever found
+$(SOPS): MODULE = github.com/getsops/sops/v3/cmd/sops
+$(GOLANGCI_LINT) $(ACTIONLINT) $(SOPS): # .tools/NAME-VERSION; in a folder of its own first, so that no half of one is ever found
 	@mkdir -p .tools/new
 	GOFLAGS= GOBIN=$(CURDIR)/.tools/new go install $(MODULE)@$(lastword $(subst -v, v,$@))
 	@mv .tools/new/$(notdir $(MODULE)) $@ && rmdir .tools/new
