@@ -1,10 +1,11 @@
 // Package secrets reads files that were encrypted with SOPS.
 //
 // It gives what `sops decrypt` prints, byte for byte, and differs on purpose in
-// four points: the MAC can't be ignored; keys come as values and never from the
+// five points: the MAC can't be ignored; keys come as values and never from the
 // process's environment, a home folder or a running agent; no program is started
-// and no network is used; and no error holds a value, a private key or a
-// passphrase.
+// and no network is used; no error holds a value, a private key or a passphrase;
+// and in YAML a text of several lines that begins with white space is quoted, as
+// sops writes some of these so that they are empty, or no YAML, when they are read.
 //
 // What encryption itself does to a document is done when it comes here. In YAML,
 // sops replaces aliases by what they stand for, keeps a merge key as `!!merge <<`,

@@ -125,6 +125,19 @@ func TestWhatSopsMakesOfADocumentIsMadeOfItHere(t *testing.T) {
 	}
 }
 
+func TestATextThatSopsLosesIsNotLost(t *testing.T) {
+	s := newSops(t)
+	const texts = "- - - a: \"\\thunter2\\nx\"\n      b: \" hunter2\\n\"\n      c: \"\\u2028hunter2\\n\"\n"
+	path := filepath.Join(t.TempDir(), "a.yaml")
+	got, err := Decrypt(path, s.encrypt(t, path, "top:\n"+texts, s.to["x25519"]...), s.keys["x25519"])
+	check(t, err)
+	// The layout is sops's, the style of the texts isn't.
+	want := "top:\n    - - - a: \"\\thunter2\\nx\"\n            b: \" hunter2\\n\"\n            c: \"\\Lhunter2\\n\"\n"
+	if back, _, err := loadYAML(got); err != nil || string(got) != strings.ReplaceAll(want, "            ", "          ") {
+		t.Errorf("it is\n%s\n%v, %v\nwant\n%s", got, back, err, want)
+	}
+}
+
 func TestTheContentTellsTheFormatWhereTheNameDoesNot(t *testing.T) {
 	s := newSops(t)
 	for _, c := range []struct{ kind, made, named string }{

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -284,8 +285,14 @@ func valueNode(value any) (*yaml.Node, error) {
 	case []any:
 		return listNode(v)
 	default:
+		if s, ok := v.(string); ok && strings.Contains(s, "\n") && strings.IndexFunc(s, unicode.IsSpace) == 0 {
+			// As a block, the encoder may write it so that nothing of it is read back, or
+			// not even the file. sops does that, and overlooks it.
+			return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle, Value: s}, nil
+		}
 		node := &yaml.Node{}
-		if err := node.Encode(v); err != nil {
+		err := node.Encode(v)
+		if err != nil {
 			return nil, fail(Malformed, "the plaintext can't be written as YAML")
 		}
 		return node, nil
