@@ -72,10 +72,11 @@ func formatFor(name string, content []byte) format {
 // encryptedMark begins each value that sops has encrypted, and so each MAC.
 const encryptedMark = "ENC[AES256_GCM,"
 
-// formatOf is the format whose marks an encrypted file has: sops's metadata at the
-// place and in the spelling that sops gives them, or that formatters make of it. A
-// file that quotes an encrypted one, indented or as a string, has none. JSON is taken
-// for binary if that is how sops wraps it.
+// formatOf is the format whose marks an encrypted file has: a value that is encrypted,
+// and sops's metadata, with their MAC or the time that is bound to it, at the place and
+// in the spelling that sops gives them, or that formatters make of it. A file that
+// quotes an encrypted one, indented or as a string, has none. JSON is taken for binary
+// if that is how sops wraps it.
 func formatOf(content []byte) format {
 	if !bytes.Contains(content, []byte(encryptedMark)) {
 		return formatNone
@@ -86,11 +87,11 @@ func formatOf(content []byte) format {
 	found, section := formatNone, formatNone
 	lines(content, func(line []byte) bool {
 		switch {
-		case isMAC(line, "sops_mac=", ""):
+		case isMetadata(line, "sops_", "="):
 			found = formatDotenv
-		case section == formatYAML && isMAC(line, "mac", ":") && (line[0] == ' ' || line[0] == '\t'):
+		case section == formatYAML && len(line) > 0 && (line[0] == ' ' || line[0] == '\t') && isMetadata(line, "", ":"):
 			found = formatYAML
-		case section == formatINI && isMAC(line, "mac", "="):
+		case section == formatINI && isMetadata(line, "", "="):
 			found = formatINI
 		case isSection(line, "sops:", `"sops":`, "'sops':"):
 			section = formatYAML
@@ -114,23 +115,24 @@ func isSection(line []byte, names ...string) bool {
 	return false
 }
 
-// isMAC tells whether a line gives a key, perhaps quoted, an encrypted value, perhaps
-// quoted.
-func isMAC(line []byte, key, separator string) bool {
-	rest := bytes.TrimLeft(line, " \t\"'")
-	rest, ok := bytes.CutPrefix(rest, []byte(key))
-	if !ok {
-		return false
+// isMetadata tells whether a line has a MAC, encrypted, or the time, where perhaps a key
+// or a value is quoted.
+func isMetadata(line []byte, prefix, separator string) bool {
+	for name, value := range map[string]string{"mac": encryptedMark, "lastmodified": ""} {
+		rest, ok := bytes.CutPrefix(bytes.TrimLeft(line, " \t\"'"), []byte(prefix+name))
+		if !ok {
+			continue
+		}
+		rest, ok = bytes.CutPrefix(bytes.TrimLeft(rest, " \t\"'"), []byte(separator))
+		return ok && bytes.HasPrefix(bytes.TrimLeft(rest, " \t\"'`"), []byte(value))
 	}
-	if rest, ok = bytes.CutPrefix(bytes.TrimLeft(rest, " \t\"'"), []byte(separator)); !ok {
-		return false
-	}
-	return bytes.HasPrefix(bytes.TrimLeft(rest, " \t\"'`"), []byte(encryptedMark))
+	return false
 }
 
 // formatOfJSON is the format of what begins like JSON.
 func formatOfJSON(content []byte) format {
-	if !bytes.Contains(content, []byte(`"sops"`)) || !hasMember(content, `"mac"`, `"`+encryptedMark) {
+	if !bytes.Contains(content, []byte(`"sops"`)) ||
+		!hasMember(content, `"mac"`, `"`+encryptedMark) && !hasMember(content, `"lastmodified"`, `"`) {
 		return formatNone
 	}
 	if documents, _, err := loadJSON(content); err == nil {

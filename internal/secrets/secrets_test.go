@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -49,8 +50,15 @@ func TestAFileIsEncryptedIfItHasTheMarksOfSops(t *testing.T) {
 		{`{"data":5,"sops":{"mac":"` + mac + `"}}`, formatJSON},
 		{`{"data":"x","more":"y","sops":{"mac":"` + mac + `"}}`, formatJSON},
 
+		{"a: " + mac + "\nsops:\n  lastmodified: x\n", formatYAML}, // and no MAC
+		{"A=" + mac + "\nsops_lastmodified=x\n", formatDotenv},
+		{"[a]\nb=" + mac + "\n[sops]\nlastmodified = x\n", formatINI},
+		{`{"a":"` + mac + `","sops":{"lastmodified":"x"}}`, formatJSON},
+
 		{"", formatNone},
 		{"a: b\n", formatNone},
+		{"sops:\n  lastmodified: x\n", formatNone},
+		{"sops:\n\n  mac: x\n" + mac, formatNone},
 		{"A=" + mac, formatNone},
 		{"a: " + mac, formatNone},
 		{"a:\n  sops:\n    mac: " + mac, formatNone},
@@ -126,6 +134,8 @@ func TestWhatCannotBeDecryptedSaysWhyAndHowToMendIt(t *testing.T) {
 			testKeys(), Unsupported,
 			[]string{"only for Azure Key Vault https://az/keys/n, GCP KMS projects/p, Vault https://vault/v1/sops/keys/k, Huawei KMS h, AWS KMS arn:aws:kms:eu:1:key/2, which", "sops updatekeys a.yaml"},
 		},
+		"no MAC":                {"a.env", replaced(t, "example.env", "sops_mac", "sops_nomac"), testKeys(), Malformed, []string{"no MAC"}},
+		"an empty MAC":          {"a.env", []byte(regexp.MustCompile("sops_mac=.*").ReplaceAllString(string(readFile(t, "testdata/example.env")), "sops_mac=")), testKeys(), Malformed, []string{"no MAC"}},
 		"a newer version":       {"a.env", replaced(t, "example.env", "version=3.12.0", "version=4.0.1"), testKeys(), Unsupported, []string{"sops 4.0.1"}},
 		"no time":               {"a.env", replaced(t, "example.env", "lastmodified=20", "lastmodified=x"), testKeys(), Malformed, []string{"lastmodified"}},
 		"two rules":             {"a.env", replaced(t, "example.env", "sops_version", "sops_encrypted_regex=x\nsops_version"), testKeys(), Malformed, []string{"more than one rule"}},
