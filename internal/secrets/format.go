@@ -3,7 +3,6 @@ package secrets
 import (
 	"bytes"
 	"path"
-	"strings"
 )
 
 // format is a way to write a file that sops knows.
@@ -87,9 +86,9 @@ func formatOf(content []byte) format {
 	found, section := formatNone, formatNone
 	lines(content, func(line []byte) bool {
 		switch {
-		case isMetadata(line, "sops_", "="):
+		case bytes.HasPrefix(line, []byte("sops_")) && isMetadata(line, "sops_", "="):
 			found = formatDotenv
-		case section == formatYAML && len(line) > 0 && (line[0] == ' ' || line[0] == '\t') && isMetadata(line, "", ":"):
+		case section == formatYAML && indented(line) && isMetadata(line, "", ":"):
 			found = formatYAML
 		case section == formatINI && isMetadata(line, "", "="):
 			found = formatINI
@@ -97,12 +96,16 @@ func formatOf(content []byte) format {
 			section = formatYAML
 		case isSection(line, "[sops]"):
 			section = formatINI
-		case len(line) > 0 && !strings.ContainsRune(" \t#", rune(line[0])) && section == formatYAML:
+		case section == formatYAML && len(line) > 0 && line[0] != '#' && !indented(line):
 			section = formatNone // the next key
 		}
 		return found == formatNone
 	})
 	return found
+}
+
+func indented(line []byte) bool {
+	return bytes.HasPrefix(line, []byte(" ")) || bytes.HasPrefix(line, []byte("\t"))
 }
 
 func isSection(line []byte, names ...string) bool {
@@ -135,7 +138,10 @@ func formatOfJSON(content []byte) format {
 		!hasMember(content, `"mac"`, `"`+encryptedMark) && !hasMember(content, `"lastmodified"`, `"`) {
 		return formatNone
 	}
-	if documents, _, err := loadJSON(content); err == nil {
+	if documents, flat, err := loadJSON(content); err == nil {
+		if len(flat) == 0 {
+			return formatNone // it is a part of the file that is encrypted
+		}
 		if d := documents[0]; len(d) == 1 && d[0].key == "data" {
 			if _, ok := d[0].value.(string); ok {
 				return formatBinary
