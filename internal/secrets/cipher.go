@@ -48,7 +48,7 @@ func (b *box) open(sealed, place string) (any, error) {
 	if !ok {
 		return nil, errNotEncrypted
 	}
-	if rest, ok = strings.CutSuffix(rest, "]"); !ok {
+	if rest, ok = strings.CutSuffix(rest, "]"); !ok || strings.ContainsAny(rest, "\r\n") { // which base64 overlooks
 		return nil, errChanged
 	}
 	fields := strings.Split(rest, ",")

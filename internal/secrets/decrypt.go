@@ -56,48 +56,29 @@ type walk struct {
 	rule          rule
 	onlyEncrypted bool
 	hash          hash.Hash
-	// remarks are the comments before the value at hand, in each list and mapping
-	// that it is in.
-	remarks []remarks
+	// remarked tells, for each list and mapping that the value at hand is in, whether one
+	// of the comments before the value there matches the rule.
+	remarked []bool
 }
 
-// remarks are the comments that stand together before a value, or before another
-// comment.
-type remarks struct {
-	// match: one of them matches the rule. before: one but the last does.
-	match, before bool
-}
-
-func (w *walk) enter() { w.remarks = append(w.remarks, remarks{}) }
-func (w *walk) leave() { w.remarks = w.remarks[:len(w.remarks)-1] }
+func (w *walk) enter() { w.remarked = append(w.remarked, false) }
+func (w *walk) leave() { w.remarked = w.remarked[:len(w.remarked)-1] }
 
 // note takes a comment into account for what follows, itself included.
 func (w *walk) note(text string) {
-	if r := &w.remarks[len(w.remarks)-1]; w.rule.comments {
-		r.before = r.match
-		r.match = r.match || w.rule.match(text)
+	if w.rule.comments && w.rule.match(text) {
+		w.remarked[len(w.remarked)-1] = true
 	}
 }
 
 // passed ends what the comments before a value were good for.
-func (w *walk) passed() { w.remarks[len(w.remarks)-1] = remarks{} }
+func (w *walk) passed() { w.remarked[len(w.remarked)-1] = false }
 
-// encrypted tells whether the rule wants the value at a path to be encrypted. A
-// comment that says that what follows is encrypted is not encrypted itself.
-func (w *walk) encrypted(path []string, isComment bool) bool {
-	match := false
-	if w.rule.comments {
-		for i, r := range w.remarks {
-			if isComment && w.rule.encrypted && i == len(w.remarks)-1 {
-				r.match = r.before
-			}
-			match = match || r.match
-		}
-	} else {
-		for _, key := range path {
-			match = match || w.rule.match(key)
-		}
-	}
+// encrypted tells whether the rule wants the value at a path to be encrypted. For sops,
+// the comment itself that says that what follows is encrypted is not; here that needs
+// no exception, as a comment that can't be decrypted stays as it is.
+func (w *walk) encrypted(path []string) bool {
+	match := w.rule.comments && slices.Contains(w.remarked, true) || !w.rule.comments && slices.ContainsFunc(path, w.rule.match)
 	return match == w.rule.encrypted
 }
 
@@ -153,7 +134,7 @@ func (w *walk) value(value any, path []string) (any, error) {
 	case []any:
 		return v, w.list(v, path)
 	}
-	encrypted := w.encrypted(path, false)
+	encrypted := w.encrypted(path)
 	var err error
 	if sealed, ok := value.(string); encrypted && ok {
 		value, err = w.box.open(sealed, place(path))
@@ -185,7 +166,7 @@ func (w *walk) value(value any, path []string) (any, error) {
 // or by a version of sops that did not encrypt comments: it stays as it is. So does
 // one that is a value by its type, which someone has made a comment: the MAC tells.
 func (w *walk) comment(text string, path []string) string {
-	if w.encrypted(path, true) {
+	if w.encrypted(path) {
 		if opened, err := w.box.open(text, place(path)); err == nil {
 			if c, ok := opened.(comment); ok {
 				return string(c)

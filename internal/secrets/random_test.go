@@ -14,7 +14,7 @@ import (
 // rules, and compares what it decrypts with what is decrypted here.
 func TestRandomDocumentsAreDecryptedAsSopsDoes(t *testing.T) {
 	s := newSops(t)
-	rounds := 10 // of each format
+	rounds := 6 // of each format
 	if os.Getenv("EXHAUSTIVE") != "" {
 		rounds = 300
 	}

@@ -137,25 +137,29 @@ func TestWhatCannotBeDecryptedSaysWhyAndHowToMendIt(t *testing.T) {
 			testKeys(), Unsupported,
 			[]string{"only for Azure Key Vault https://az/keys/n, GCP KMS projects/p, Vault https://vault/v1/sops/keys/k, Huawei KMS h, AWS KMS arn:aws:kms:eu:1:key/2, which", "sops updatekeys a.yaml"},
 		},
-		"no MAC":                {"a.env", replaced(t, "example.env", "sops_mac", "sops_nomac"), testKeys(), Malformed, []string{"no MAC"}},
-		"an empty MAC":          {"a.env", []byte(regexp.MustCompile("sops_mac=.*").ReplaceAllString(string(readFile(t, "testdata/example.env")), "sops_mac=")), testKeys(), Malformed, []string{"no MAC"}},
-		"a newer version":       {"a.env", replaced(t, "example.env", "version=3.12.0", "version=4.0.1"), testKeys(), Unsupported, []string{"sops 4.0.1"}},
-		"no time":               {"a.env", replaced(t, "example.env", "lastmodified=20", "lastmodified=x"), testKeys(), Malformed, []string{"lastmodified"}},
-		"two rules":             {"a.env", replaced(t, "example.env", "sops_version", "sops_encrypted_regex=x\nsops_version"), testKeys(), Malformed, []string{"more than one rule"}},
-		"a broken rule":         {"a.env", replaced(t, "example.env", "sops_unencrypted_suffix=", "sops_encrypted_regex=("), testKeys(), Malformed, []string{"encrypted_regex"}},
-		"nobody":                {"a.env", bytes.ReplaceAll(readFile(t, "testdata/example.env"), []byte("sops_age__"), []byte("sops_age_")), testKeys(), Malformed, []string{"nobody"}},
-		"metadata twice":        {"a.env", replaced(t, "example.env", "sops_version", "sops_mac=x\nsops_version"), testKeys(), Malformed, []string{"twice"}},
-		"metadata twice, YAML":  {"a.yaml", replaced(t, "example.yaml", "\nsops:", "\nsops: {}\nsops:"), testKeys(), Malformed, []string{"twice"}},
-		"a broken line":         {"a.env", replaced(t, "example.env", "EMPTY=", "<<<<<<< hunter2"), testKeys(), Malformed, []string{"line 7"}},
-		"broken YAML":           {"a.yaml", replaced(t, "example.yaml", "hosts:", "<<<<<<< hunter2\nhosts:"), testKeys(), Malformed, nil},
-		"broken JSON":           {"a.json", replaced(t, "example.json", "{", "{ hunter2"), testKeys(), Malformed, nil},
-		"broken INI":            {"a.ini", replaced(t, "example.ini", "port ", "hunter2 \n port"), testKeys(), Malformed, nil},
-		"a plain file":          {"a.yaml", []byte("a: hunter2\n"), testKeys(), Malformed, []string{"not encrypted with sops"}},
-		"a large file":          {"a.env", append(readFile(t, "testdata/example.env"), make([]byte, 5<<20)...), testKeys(), TooLarge, []string{"5 MiB"}},
-		"a key of a number":     {"a.yaml", replaced(t, "example.yaml", "hosts:", "5: x\nhosts:"), testKeys(), Malformed, []string{"not a string"}},
-		"a list":                {"a.yaml", []byte("- hunter2\n---\nsops:\n  mac: " + encryptedMark), testKeys(), Malformed, []string{"not a mapping"}},
-		"a wrong type":          {"a.yaml", replaced(t, "example.yaml", "hosts:", "a: !!int hunter2\nhosts:"), testKeys(), Malformed, []string{"line 14"}},
-		"an unknown type":       {"a.env", replaced(t, "example.env", ",type:str]", ",type:new]"), testKeys(), Unsupported, []string{`"DB_USER"`}},
+		"no MAC":               {"a.env", replaced(t, "example.env", "sops_mac", "sops_nomac"), testKeys(), Malformed, []string{"no MAC"}},
+		"an empty MAC":         {"a.env", []byte(regexp.MustCompile("sops_mac=.*").ReplaceAllString(string(readFile(t, "testdata/example.env")), "sops_mac=")), testKeys(), Malformed, []string{"no MAC"}},
+		"a newer version":      {"a.env", replaced(t, "example.env", "version=3.12.0", "version=4.0.1"), testKeys(), Unsupported, []string{"sops 4.0.1"}},
+		"no time":              {"a.env", replaced(t, "example.env", "lastmodified=20", "lastmodified=x"), testKeys(), Malformed, []string{"lastmodified"}},
+		"two rules":            {"a.env", replaced(t, "example.env", "sops_version", "sops_encrypted_regex=x\nsops_version"), testKeys(), Malformed, []string{"more than one rule"}},
+		"a broken rule":        {"a.env", replaced(t, "example.env", "sops_unencrypted_suffix=", "sops_encrypted_regex=("), testKeys(), Malformed, []string{"encrypted_regex"}},
+		"nobody":               {"a.env", bytes.ReplaceAll(readFile(t, "testdata/example.env"), []byte("sops_age__"), []byte("sops_age_")), testKeys(), Malformed, []string{"nobody"}},
+		"metadata twice":       {"a.env", replaced(t, "example.env", "sops_version", "sops_mac=x\nsops_version"), testKeys(), Malformed, []string{"twice"}},
+		"metadata twice, YAML": {"a.yaml", replaced(t, "example.yaml", "\nsops:", "\nsops: {}\nsops:"), testKeys(), Malformed, []string{"twice"}},
+		"a broken line":        {"a.env", replaced(t, "example.env", "EMPTY=", "<<<<<<< hunter2"), testKeys(), Malformed, []string{"line 7"}},
+		"broken YAML":          {"a.yaml", replaced(t, "example.yaml", "hosts:", "<<<<<<< hunter2\nhosts:"), testKeys(), Malformed, []string{"not valid YAML at line 1"}},
+		"broken JSON":          {"a.json", replaced(t, "example.json", "{", "{ hunter2"), testKeys(), Malformed, nil},
+		"broken INI":           {"a.ini", replaced(t, "example.ini", "port ", "hunter2 \n port"), testKeys(), Malformed, nil},
+		"a plain file":         {"a.yaml", []byte("a: hunter2\n"), testKeys(), Malformed, []string{"not encrypted with sops"}},
+		"a large file":         {"a.env", append(readFile(t, "testdata/example.env"), make([]byte, 5<<20)...), testKeys(), TooLarge, []string{"5 MiB"}},
+		"a key of a number":    {"a.yaml", replaced(t, "example.yaml", "hosts:", "5: x\nhosts:"), testKeys(), Malformed, []string{"not a string"}},
+		"a list":               {"a.yaml", []byte("- hunter2\n---\nsops:\n  mac: " + encryptedMark), testKeys(), Malformed, []string{"not a mapping"}},
+		"a wrong type":         {"a.yaml", replaced(t, "example.yaml", "hosts:", "a: !!int hunter2\nhosts:"), testKeys(), Malformed, []string{"line 14"}},
+		"an unknown type":      {"a.env", replaced(t, "example.env", ",type:str]", ",type:new]"), testKeys(), Unsupported, []string{`"DB_USER"`}},
+		"a value without end":  {"a.env", replaced(t, "example.env", ",type:str]\n", ",type:str\n"), testKeys(), Changed, []string{`"DB_USER"`}},
+		"more behind a value":  {"a.env", replaced(t, "example.env", ",type:str]\n", ",type:str]x\n"), testKeys(), Changed, []string{`"DB_USER"`}},
+		// Both are bound to the top of the document, and the MAC knows no comments.
+		"a comment for a value": {"a.yaml", append([]byte("\"\": "), readFile(t, "testdata/example.yaml")[1:]...), testKeys(), Changed, []string{"comes from another place"}},
 		"a number for a secret": {"a.json", replaced(t, "example.json", `"hosts":`, `"n":54321,"hosts":`), testKeys(), Changed, []string{`"n"`}},
 		"a secret in clear":     {"a.env", replaced(t, "example.env", "EMPTY=", "EMPTY=hunter2"), testKeys(), Changed, []string{`"EMPTY" is not encrypted`}},
 		"another rule":          {"a.env", replaced(t, "example.env", "suffix=_unencrypted", "suffix=D"), testKeys(), Changed, []string{`"DB_PASSWORD" is encrypted, as the rules in the file say that it is not`}},
@@ -188,7 +192,7 @@ func TestNoPlaceOfAValueCanBeChanged(t *testing.T) {
 			}
 			isComment := bytes.HasSuffix(encrypted[:from], []byte("type:comment]"))
 			listed := bytes.HasSuffix(encrypted[:start], []byte("- "))
-			for at := start; at < from; at += 1 + len(plain)/200 {
+			for at := start; at < from; at += 1 + len(plain)/100 {
 				changed := bytes.Clone(encrypted)
 				if changed[at] = 'A'; encrypted[at] == 'A' {
 					changed[at] = 'B'

@@ -3,6 +3,7 @@ package secrets
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -24,8 +25,8 @@ func loadYAML(content []byte) ([]mapping, map[string]string, error) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err != nil { // which may quote the file
-			return nil, nil, fail(Malformed, "the file is not valid YAML")
+		if err != nil {
+			return nil, nil, notYAML(err)
 		}
 		m, err := l.document(&node)
 		if err != nil {
@@ -44,6 +45,15 @@ func loadYAML(content []byte) ([]mapping, map[string]string, error) {
 		return nil, nil, fail(Malformed, "the file is empty")
 	}
 	return documents, flat, nil
+}
+
+// notYAML says where the parser has stopped, and not why: that may quote the file.
+func notYAML(err error) error {
+	line := 0
+	if _, err := fmt.Sscanf(err.Error(), "yaml: line %d:", &line); err != nil {
+		return fail(Malformed, "the file is not valid YAML")
+	}
+	return fail(Malformed, "the file is not valid YAML at line %d", line)
 }
 
 // yamlLoader makes documents of nodes as sops does. Where a comment belongs to decides
