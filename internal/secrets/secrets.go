@@ -7,6 +7,9 @@
 // and in YAML a text of several lines that begins with white space is quoted, as
 // sops writes some of these so that they are empty, or no YAML, when they are read.
 //
+// It refuses some of what sops takes: several groups of keys, a value in clear that
+// looks encrypted, another spelling of an encrypted one, and files beyond the limits.
+//
 // What encryption itself does to a document is done when it comes here. In YAML,
 // sops replaces aliases by what they stand for, keeps a merge key as `!!merge <<`,
 // drops tags such as Compose's !reset, turns a date into a timestamp and an
@@ -28,11 +31,11 @@ const maxSize = 5 << 20
 // What a file may have at most, so that none keeps the daemon from its work: with a
 // million lines the parsers need seconds, and the time for YAML's comments and for
 // INI's keys without a name grows with their square. Files of the largest size that
-// have nothing but encrypted values have fewer, in INI those of half that size.
+// have nothing but encrypted values have fewer, in INI those of a quarter of it.
 const (
 	maxParts    = 250_000 // lines and commas
 	maxComments = 30_000  // in YAML; or other #
-	maxLinesINI = 20_000
+	maxLinesINI = 10_000
 )
 
 // Encrypted tells whether a file was encrypted by sops, by its content alone: a file
