@@ -27,6 +27,8 @@ const (
 type box struct {
 	block cipher.Block
 	usual cipher.AEAD
+	// opened are the texts of what was opened.
+	opened []string
 }
 
 func newBox(key []byte) (*box, error) {
@@ -44,7 +46,7 @@ func (b *box) open(sealed, place string) (any, error) {
 	if sealed == "" {
 		return "", nil
 	}
-	rest, ok := strings.CutPrefix(sealed, encryptedMark)
+	rest, ok := strings.CutPrefix(sealed, Mark)
 	if !ok {
 		return nil, errNotEncrypted
 	}
@@ -83,6 +85,7 @@ func (b *box) open(sealed, place string) (any, error) {
 	if err != nil {
 		return nil, errChanged
 	}
+	b.opened = append(b.opened, string(opened))
 	return typed(string(opened), fields[3])
 }
 

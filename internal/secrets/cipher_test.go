@@ -21,7 +21,7 @@ func TestAValueHasOneSpelling(t *testing.T) {
 	check(t, err)
 	in := base64.StdEncoding.EncodeToString
 	spell := func(data, nonce, tag []byte, kind string) string {
-		return fmt.Sprintf("%sdata:%s,iv:%s,tag:%s,type:%s]", encryptedMark, in(data), in(nonce), in(tag), kind)
+		return fmt.Sprintf("%sdata:%s,iv:%s,tag:%s,type:%s]", Mark, in(data), in(nonce), in(tag), kind)
 	}
 	for _, size := range []int{usualNonce, 12, 1} {
 		gcm, err := cipher.NewGCMWithNonceSize(block, size)

@@ -11,12 +11,12 @@ import (
 	"strings"
 )
 
-// decrypt replaces the values of a document by their plaintext. After an error it is
-// of no use.
-func (d *document) decrypt(key []byte) error {
+// decrypt replaces the values of a document by their plaintext, and gives those that
+// were encrypted. After an error it is of no use.
+func (d *document) decrypt(key []byte) ([]string, error) {
 	b, err := newBox(key)
 	if err != nil {
-		return fail(Malformed, "the file's data key is not one of sops's")
+		return nil, fail(Malformed, "the file's data key is not one of sops's")
 	}
 	w := &walk{box: b, rule: d.metadata.rule, onlyEncrypted: d.metadata.onlyEncrypted, hash: sha512.New()}
 	if w.onlyEncrypted {
@@ -24,19 +24,20 @@ func (d *document) decrypt(key []byte) error {
 	}
 	for _, m := range d.documents {
 		if err := w.mapping(m, nil); err != nil {
-			return err
+			return nil, err
 		}
 	}
+	values := b.opened
 	opened, err := b.open(d.metadata.mac, d.metadata.modified)
 	mac, ok := opened.(string)
 	if err != nil || !ok {
-		return fail(Changed, "the file was changed after it was encrypted: its MAC or lastmodified is not the one that sops wrote. %s", changedHelp)
+		return nil, fail(Changed, "the file was changed after it was encrypted: its MAC or lastmodified is not the one that sops wrote. %s", changedHelp)
 	}
 	want := strings.ToUpper(hex.EncodeToString(w.hash.Sum(nil)))
 	if subtle.ConstantTimeCompare([]byte(mac), []byte(want)) != 1 {
-		return fail(Changed, "the file was changed after it was encrypted: its values don't match its MAC. %s", changedHelp)
+		return nil, fail(Changed, "the file was changed after it was encrypted: its values don't match its MAC. %s", changedHelp)
 	}
-	return nil
+	return values, nil
 }
 
 const changedHelp = "Take the last good version from git and change it with sops edit"
@@ -140,7 +141,7 @@ func (w *walk) value(value any, path []string) (any, error) {
 		value, err = w.box.open(sealed, place(path))
 	} else if encrypted {
 		err = errNotEncrypted
-	} else if ok && strings.HasPrefix(sealed, encryptedMark) {
+	} else if ok && strings.HasPrefix(sealed, Mark) {
 		// Someone has changed the rule. Nobody wants this for a password.
 		err = errors.New("is encrypted, as the rules in the file say that it is not")
 	}

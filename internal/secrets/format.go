@@ -68,8 +68,8 @@ func formatFor(name string, content []byte) format {
 	}
 }
 
-// encryptedMark begins each value that sops has encrypted, and so each MAC.
-const encryptedMark = "ENC[AES256_GCM,"
+// Mark begins each value that sops has encrypted, and so each MAC.
+const Mark = "ENC[AES256_GCM,"
 
 // formatOf is the format whose marks an encrypted file has: a value that is encrypted,
 // and sops's metadata, with their MAC or the time that is bound to it, at the place and
@@ -77,7 +77,7 @@ const encryptedMark = "ENC[AES256_GCM,"
 // quotes an encrypted one, indented or as a string, has none. JSON is taken for binary
 // if that is how sops wraps it.
 func formatOf(content []byte) format {
-	if !bytes.Contains(content, []byte(encryptedMark)) {
+	if !bytes.Contains(content, []byte(Mark)) {
 		return formatNone
 	}
 	if start := bytes.TrimLeft(content, " \t\r\n\ufeff"); bytes.HasPrefix(start, []byte("{")) {
@@ -121,7 +121,7 @@ func isSection(line []byte, names ...string) bool {
 // isMetadata tells whether a line has a MAC, encrypted, or the time, where perhaps a key
 // or a value is quoted.
 func isMetadata(line []byte, prefix, separator string) bool {
-	for name, value := range map[string]string{"mac": encryptedMark, "lastmodified": ""} {
+	for name, value := range map[string]string{"mac": Mark, "lastmodified": ""} {
 		rest, ok := bytes.CutPrefix(bytes.TrimLeft(line, " \t\"'"), []byte(prefix+name))
 		if !ok {
 			continue
@@ -135,7 +135,7 @@ func isMetadata(line []byte, prefix, separator string) bool {
 // formatOfJSON is the format of what begins like JSON.
 func formatOfJSON(content []byte) format {
 	if !bytes.Contains(content, []byte(`"sops"`)) ||
-		!hasMember(content, `"mac"`, `"`+encryptedMark) && !hasMember(content, `"lastmodified"`, `"`) {
+		!hasMember(content, `"mac"`, `"`+Mark) && !hasMember(content, `"lastmodified"`, `"`) {
 		return formatNone
 	}
 	if documents, flat, err := loadJSON(content); err == nil {

@@ -19,9 +19,9 @@ func FuzzFiles(f *testing.F) {
 			f.Add(name, append(bytes.Clone(encrypted[:len(encrypted)/cut]), encrypted[len(encrypted)*2/cut:]...))
 		}
 	}
-	f.Add("a.yaml", []byte("a: &a [*a]\nsops:\n  mac: "+encryptedMark))
-	f.Add("a.json", []byte(`{"sops":{"mac":"`+encryptedMark+`"}}`))
-	f.Add("a.ini", []byte("[sops]\nmac = "+encryptedMark+"\nage__list_0__map_enc = \"\"\"\n"))
+	f.Add("a.yaml", []byte("a: &a [*a]\nsops:\n  mac: "+Mark))
+	f.Add("a.json", []byte(`{"sops":{"mac":"`+Mark+`"}}`))
+	f.Add("a.ini", []byte("[sops]\nmac = "+Mark+"\nage__list_0__map_enc = \"\"\"\n"))
 	keys := Keys{Age: string(readFile(f, testKeyFile))}
 	f.Fuzz(func(t *testing.T, name string, content []byte) {
 		encrypted := Encrypted(content)

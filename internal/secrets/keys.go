@@ -52,7 +52,19 @@ func (k Keys) Public() ([]string, error) {
 	return r.shown(), r.problem()
 }
 
-func (k Keys) none() bool {
+// Files are the files that keys are read from.
+func (k Keys) Files() []string {
+	var files []string
+	for _, f := range []string{k.AgeFile, k.SSHFile, k.PGPFile, k.PGPPassphraseFile} {
+		if f != "" {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+// None says that there are no keys.
+func (k Keys) None() bool {
 	k.PGPPassphraseFile = ""
 	return k == Keys{}
 }
@@ -214,7 +226,7 @@ const dataKeySize = 32
 // dataKey decrypts a file's data key with the first key that fits. The public part
 // of a recipient, which a file may have wrong, is for messages only.
 func dataKey(file string, m *metadata, keys Keys) ([]byte, error) {
-	if keys.none() {
+	if keys.None() {
 		return nil, fail(NoKeys, "the file is encrypted for %s, and the daemon has no key: set %s (or %s, %s)",
 			listed(m.recipients), settingAgeFile, settingSSH, settingPGP)
 	}

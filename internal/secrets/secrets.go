@@ -54,18 +54,34 @@ func Encrypted(content []byte) bool {
 // Errors are of type *Error. They name no file but in the command that mends them:
 // the caller puts the name in front.
 func Decrypt(name string, content []byte, keys Keys) ([]byte, error) {
+	c, err := Open(name, content, keys)
+	return c.Content, err
+}
+
+// Clear is an encrypted file in clear.
+type Clear struct {
+	Content []byte
+	// Values are those that were encrypted, comments among them: no message may have
+	// one.
+	Values []string
+}
+
+// Open is Decrypt, and tells which values were encrypted.
+func Open(name string, content []byte, keys Keys) (Clear, error) {
 	d, err := read(name, content)
 	if err != nil {
-		return nil, err
+		return Clear{}, err
 	}
 	key, err := dataKey(name, &d.metadata, keys)
 	if err != nil {
-		return nil, err
+		return Clear{}, err
 	}
-	if err := d.decrypt(key); err != nil {
-		return nil, err
+	values, err := d.decrypt(key)
+	if err != nil {
+		return Clear{}, err
 	}
-	return safely(func() ([]byte, error) { return d.format.emit(d.documents) })
+	text, err := safely(func() ([]byte, error) { return d.format.emit(d.documents) })
+	return Clear{text, values}, err
 }
 
 // document is an encrypted file as it was read.

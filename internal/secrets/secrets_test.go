@@ -30,7 +30,7 @@ func TestFilesThatSopsHasEncryptedAreDecrypted(t *testing.T) {
 }
 
 func TestAFileIsEncryptedIfItHasTheMarksOfSops(t *testing.T) {
-	const mac = encryptedMark + "data:"
+	const mac = Mark + "data:"
 	for _, c := range []struct {
 		content string
 		want    format
@@ -132,7 +132,7 @@ func TestWhatCannotBeDecryptedSaysWhyAndHowToMendIt(t *testing.T) {
 		},
 		"KMS only": {
 			"a.yaml", []byte("a: x\nsops:\n  kms: [{arn: 'arn:aws:kms:eu:1:key/2', enc: x}]\n  hc_vault: [{vault_address: 'https://vault', engine_path: sops, key_name: k}]\n" +
-				"  gcp_kms: [{resource_id: projects/p}]\n  azure_kv: [{vault_url: 'https://az', name: n}]\n  hckms: [{key_id: h}]\n  lastmodified: 2026-01-01T00:00:00Z\n  mac: " + encryptedMark + "]\n"),
+				"  gcp_kms: [{resource_id: projects/p}]\n  azure_kv: [{vault_url: 'https://az', name: n}]\n  hckms: [{key_id: h}]\n  lastmodified: 2026-01-01T00:00:00Z\n  mac: " + Mark + "]\n"),
 			testKeys(), Unsupported,
 			[]string{"only for Azure Key Vault https://az/keys/n, GCP KMS projects/p, Vault https://vault/v1/sops/keys/k, Huawei KMS h, AWS KMS arn:aws:kms:eu:1:key/2, which", "sops updatekeys a.yaml"},
 		},
@@ -152,7 +152,7 @@ func TestWhatCannotBeDecryptedSaysWhyAndHowToMendIt(t *testing.T) {
 		"a plain file":         {"a.yaml", []byte("a: hunter2\n"), testKeys(), Malformed, []string{"not encrypted with sops"}},
 		"a large file":         {"a.env", append(readFile(t, "testdata/example.env"), make([]byte, 5<<20)...), testKeys(), TooLarge, []string{"5 MiB"}},
 		"a key of a number":    {"a.yaml", replaced(t, "example.yaml", "hosts:", "5: x\nhosts:"), testKeys(), Malformed, []string{"not a string"}},
-		"a list":               {"a.yaml", []byte("- hunter2\n---\nsops:\n  mac: " + encryptedMark), testKeys(), Malformed, []string{"not a mapping"}},
+		"a list":               {"a.yaml", []byte("- hunter2\n---\nsops:\n  mac: " + Mark), testKeys(), Malformed, []string{"not a mapping"}},
 		"a wrong type":         {"a.yaml", replaced(t, "example.yaml", "hosts:", "a: !!int hunter2\nhosts:"), testKeys(), Malformed, []string{"line 14"}},
 		"an unknown type":      {"a.env", replaced(t, "example.env", ",type:str]", ",type:new]"), testKeys(), Unsupported, []string{`"DB_USER"`}},
 		"a value without end":  {"a.env", replaced(t, "example.env", ",type:str]\n", ",type:str\n"), testKeys(), Changed, []string{`"DB_USER"`}},
@@ -180,7 +180,7 @@ func TestNoPlaceOfAValueCanBeChanged(t *testing.T) {
 		encrypted, plain := example(t, name)
 		comments := 0
 		for from := 0; ; {
-			start := bytes.Index(encrypted[from:], []byte(encryptedMark))
+			start := bytes.Index(encrypted[from:], []byte(Mark))
 			if start < 0 {
 				break
 			}
@@ -320,11 +320,11 @@ func TestADigestIsOfWhatTheFileSaysNotOfItsLayout(t *testing.T) {
 // are slow with. They are refused, or read, before the test's own time is up.
 func TestNoFileTakesForever(t *testing.T) {
 	const (
-		mac  = encryptedMark + "]\n"
+		mac  = Mark + "]\n"
 		meta = "\nsops:\n  lastmodified: 2026-01-01T00:00:00Z\n  age: [{recipient: x, enc: y}]\n  mac: " + mac
 		flat = "sops_lastmodified=2026-01-01T00:00:00Z\nsops_mac=" + mac
 		ini  = "[sops]\nlastmodified = 2026-01-01T00:00:00Z\nage__list_0__map_enc = x\nmac = " + mac
-		json = `"sops":{"lastmodified":"2026-01-01T00:00:00Z","age":[{"enc":"x"}],"mac":"` + encryptedMark + `]"}}`
+		json = `"sops":{"lastmodified":"2026-01-01T00:00:00Z","age":[{"enc":"x"}],"mac":"` + Mark + `]"}}`
 	)
 	// lots is a text as often as a file may have it, or once more than that.
 	lots := func(s string, more bool) string {
@@ -350,7 +350,7 @@ func TestNoFileTakesForever(t *testing.T) {
 		"a deep mapping":       {"a.yaml", "a: " + strings.Repeat("{a: ", 5000) + strings.Repeat("}", 5000) + meta, Malformed},
 		"a deeper list":        {"a.yaml", "a: " + strings.Repeat("[", 4<<20) + meta, Malformed},
 		"deep JSON":            {"a.json", `{"a":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "," + json, Malformed},
-		"deeper JSON":          {"a.json", `{"sops":{"mac":"` + encryptedMark + `"},"a":` + strings.Repeat("[", 4<<20), Malformed},
+		"deeper JSON":          {"a.json", `{"sops":{"mac":"` + Mark + `"},"a":` + strings.Repeat("[", 4<<20), Malformed},
 		"metadata of paths":    {"a.yaml", strings.TrimSuffix(meta, "\n") + "\n  x: " + strings.Repeat("{"+strings.Repeat("k", 1000)+": ", 90) + "[" + strings.Repeat("a,", 50000) + "]" + strings.Repeat("}", 90) + "\n", ""},
 		"a far position":       {"a.env", flat + "sops_age__list_999999999__map_enc=x\n", ""},
 		"a farther position":   {"a.env", flat + "sops_age__list_99999999999999999999__map_enc=x\n", Malformed},

@@ -286,7 +286,7 @@ func TestSopsRefusesWhatIsRefusedHere(t *testing.T) {
 			t.Errorf("sops encrypts %s", name)
 		}
 		mark := map[string]string{
-			".yaml": "sops:\n  mac: " + encryptedMark + "\n", ".env": "sops_mac=" + encryptedMark + "\n", ".json": "",
+			".yaml": "sops:\n  mac: " + Mark + "\n", ".env": "sops_mac=" + Mark + "\n", ".json": "",
 		}[filepath.Ext(name)]
 		if mark == "" {
 			continue // there is no place for metadata
