@@ -15,10 +15,11 @@ ARG VERSION=dev
 ARG COMMIT=
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
     go build -trimpath -ldflags "-s -w -X main.version=$VERSION -X main.commit=$COMMIT" -o /image/gitops-compose ./cmd/gitops-compose
-# All that the image has besides: a bundle of CAs for HTTPS, and a /tmp that any user may write to.
+# All that the image has besides: a bundle of CAs for HTTPS, a /tmp that any user may write to, and /secrets, from which a
+# new volume there takes its mode: on the host it lies where only root may look.
 RUN mkdir -p /image/etc/ssl/certs \
     && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
-    && mkdir -m 1777 /image/tmp
+    && mkdir -m 1777 /image/tmp /image/secrets
 
 FROM scratch
 COPY --from=build /image/ /

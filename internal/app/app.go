@@ -22,6 +22,7 @@ import (
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 	"github.com/korbiniankuhn/gitops-compose/internal/repo"
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
+	"github.com/korbiniankuhn/gitops-compose/internal/secrets"
 	"github.com/korbiniankuhn/gitops-compose/internal/web"
 )
 
@@ -124,6 +125,7 @@ func (a *App) Run(ctx context.Context) error {
 	a.log.Info("listening", "address", a.server.Addr())
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { a.engine.CheckLogins(ctx); return nil })
+	g.Go(func() error { a.engine.SweepSecrets(ctx); return nil })
 	g.Go(func() error { a.events(ctx); return nil })
 	g.Go(func() error { return a.server.Run(ctx) })
 	if a.profiler != nil {
@@ -251,15 +253,25 @@ func open(ctx context.Context, o Options, readOnly bool, progress func(engine.Pr
 	if place.Container == "" {
 		home, _ = os.UserHomeDir()
 	}
+	clear, hostClear := engine.LocateClear(ctx, api, c.SecretsPath)
 	p.engine = engine.New(api, engine.Options{
-		Repository: p.repo.Identity(), HostRoot: place.HostRoot, Self: place.Container,
+		Repository: p.repo.Identity(), HostRoot: place.HostRoot, Self: place.Container, Secrets: clear, HostSecrets: hostClear,
 		Registries: logins(c.Registries), Progress: progress, Logger: o.Logger,
 	})
 	p.loader = render.New(render.Options{
-		Root: root, HostRoot: place.HostRoot, HostHome: home, Files: c.StackFiles, Environment: c.StackEnvironment,
+		Root: root, HostRoot: place.HostRoot, HostHome: home, Files: c.StackFiles, Environment: c.StackEnvironment, Keys: keys(c), SecretsDir: c.SecretsDir, HostSecrets: hostClear,
 		Repository: p.repo.Identity(), Hasher: engine.Hasher{}, Logger: o.Logger,
 	})
 	return p, nil
+}
+
+// keys decrypt what is encrypted in the repository.
+func keys(c config.Config) secrets.Keys {
+	k := secrets.Keys{AgeFile: c.AgeKeyFile, SSHFile: c.AgeSSHKeyFile, PGPFile: c.PGPKeyFile, PGPPassphraseFile: c.PGPPassphrase}
+	if k.AgeFile == "" {
+		k.Age, _ = c.AgeKey.Value() // it is no file, and can't fail
+	}
+	return k
 }
 
 // realPath follows links, as the loader does: paths are compared with it.

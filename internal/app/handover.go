@@ -67,7 +67,7 @@ func loadOne(ctx context.Context, c config.Config, log *slog.Logger, clone hando
 	}
 	defer func() { err = errors.Join(err, tree.Close()) }()
 	loaded, err := render.New(render.Options{
-		Root: clone.Path, HostRoot: clone.HostRoot, Files: c.StackFiles, Environment: c.StackEnvironment,
+		Root: clone.Path, HostRoot: clone.HostRoot, Files: c.StackFiles, Environment: c.StackEnvironment, Keys: keys(c), SecretsDir: c.SecretsDir,
 		Repository: clone.Identity, Hasher: engine.Hasher{}, Logger: log,
 	}).Load(ctx, tree)
 	if err != nil {

@@ -48,6 +48,14 @@ type Config struct {
 	// StackEnv is read by StackEnvironment.
 	StackEnv Secret
 
+	// AgeKey and these files decrypt what is in the repository; AgeKey is in
+	// AgeKeyFile if that is set.
+	AgeKey                                               Secret
+	AgeKeyFile, AgeSSHKeyFile, PGPKeyFile, PGPPassphrase string
+	SecretsDir                                           string
+	// SecretsPath is a folder that need not be there.
+	SecretsPath string
+
 	DisableWebhook bool
 	DisableMetrics bool
 	WebhookSecret  Secret
@@ -228,6 +236,13 @@ func (l *loader) config(raw environment) Config {
 		KeepLocalChanges:       bool(raw.RepositoryLocalChanges),
 		StackFiles:             raw.StackFiles,
 		StackEnv:               l.secrets["STACK_ENV"],
+		AgeKey:                 l.secrets["SOPS_AGE_KEY"],
+		AgeKeyFile:             l.environ["SOPS_AGE_KEY_FILE"],
+		AgeSSHKeyFile:          raw.SopsSSHKeyFile,
+		PGPKeyFile:             raw.SopsPGPKeyFile,
+		PGPPassphrase:          raw.SopsPGPPassphraseFile,
+		SecretsDir:             raw.SecretsDir,
+		SecretsPath:            raw.SecretsPath,
 		DisableWebhook:         bool(raw.DisableWebhook),
 		DisableMetrics:         bool(raw.DisableMetrics),
 		WebhookSecret:          l.secrets["WEBHOOK_SECRET"],
@@ -249,6 +264,9 @@ func (l *loader) config(raw environment) Config {
 func (l *loader) relate(c Config) {
 	if c.SSHKeyPassphrase.IsSet() && c.SSHKeyFile == "" {
 		l.mistakes = append(l.mistakes, "REPOSITORY_SSH_KEY_PASSPHRASE is set and REPOSITORY_SSH_KEY_FILE is not: want the key that it is for")
+	}
+	if c.PGPPassphrase != "" && c.PGPKeyFile == "" {
+		l.mistakes = append(l.mistakes, "SOPS_PGP_PASSPHRASE_FILE is set and SOPS_PGP_KEY_FILE is not: want the keys that it is for")
 	}
 }
 

@@ -33,6 +33,13 @@ type environment struct {
 	StackFiles patterns `env:"STACK_FILES" envDefault:"compose.yaml,compose.yml,docker-compose.yml,docker-compose.yaml" doc:"which files are stacks: names, or patterns as in .gitignore like stacks/*.yml, with commas between them; see [above](#repository-layout)"`
 	StackEnv   string   `env:"STACK_ENV" twin:"true" secret:"true" doc:"variables for all stacks, as lines of name=value; a stack's own .env wins, see [below](#variables-of-stacks)"`
 
+	SopsAgeKey            string `env:"SOPS_AGE_KEY" twin:"true" secret:"true" doc:"age keys, one a line, that decrypt what is [encrypted in the repository](#secrets-in-git)"`
+	SopsSSHKeyFile        string `env:"SOPS_AGE_SSH_PRIVATE_KEY_FILE" input:"true" doc:"a private SSH key that does so, ed25519 or RSA, without a passphrase"`
+	SopsPGPKeyFile        string `env:"SOPS_PGP_KEY_FILE" input:"true" doc:"PGP secret keys that do so, as gpg --export-secret-keys writes them"`
+	SopsPGPPassphraseFile string `env:"SOPS_PGP_PASSPHRASE_FILE" input:"true" doc:"the passphrase of these"`
+	SecretsDir            string `env:"SECRETS_DIR" doc:"a folder with variables for stacks in files of their names, and in folders named as stacks for single ones; see [below](#secrets-from-other-stores)"`
+	SecretsPath           string `env:"SECRETS_PATH" envDefault:"/secrets" doc:"a volume of the daemon's own, where what is encrypted and mounted lies in clear"`
+
 	DisableWebhook boolean `env:"DISABLE_WEBHOOK" envDefault:"false" doc:"switch /webhook off (404)"`
 	DisableMetrics boolean `env:"DISABLE_METRICS" envDefault:"false" doc:"switch /metrics off (404)"`
 	WebhookSecret  string  `env:"WEBHOOK_SECRET" twin:"true" secret:"true" doc:"when set, only requests that prove that they know it trigger; when not, a warning at start"`

@@ -29,7 +29,11 @@ func (c Config) StackEnvironment() (map[string]string, error) {
 func ForHelper(environ []string) Config {
 	all := env.ToMap(environ)
 	l := loader{environ: map[string]string{"STACK_FILES": all["STACK_FILES"]}}
-	c := Config{StackFiles: l.parse().StackFiles, StackEnv: NewSecret(all["STACK_ENV"])}
+	c := Config{
+		StackFiles: l.parse().StackFiles, StackEnv: NewSecret(all["STACK_ENV"]),
+		AgeKey: NewSecret(all["SOPS_AGE_KEY"]), AgeKeyFile: all["SOPS_AGE_KEY_FILE"], AgeSSHKeyFile: all["SOPS_AGE_SSH_PRIVATE_KEY_FILE"],
+		SecretsDir: all["SECRETS_DIR"], PGPKeyFile: all["SOPS_PGP_KEY_FILE"], PGPPassphrase: all["SOPS_PGP_PASSPHRASE_FILE"],
+	}
 	if path := all["STACK_ENV_FILE"]; path != "" {
 		c.StackEnv = SecretFile(path)
 	}

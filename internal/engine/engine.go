@@ -33,6 +33,9 @@ type Options struct {
 	Repository string
 	// HostRoot is the clone as the engine sees it; empty if not known.
 	HostRoot string
+	// Secrets is the folder for files in clear that containers mount, as this process
+	// sees it, and HostSecrets as the engine does. Both are empty if there is none.
+	Secrets, HostSecrets string
 	// Self is the id of the container that the daemon runs in, if it does.
 	Self string
 	// Registries are logins on top of those in Docker's config.json.
@@ -59,6 +62,7 @@ type Engine struct {
 	api   client.APIClient
 	sight *sight
 	pulls pulls
+	clear clearFiles
 
 	watchers watchers
 }
@@ -103,6 +107,7 @@ func New(api client.APIClient, o Options) *Engine {
 	s := &sight{}
 	e := &Engine{o: o, api: noting{api, s}, sight: s}
 	s.read = e.read
+	e.clear.folder, e.clear.host = o.Secrets, o.HostSecrets
 	return e
 }
 

@@ -206,7 +206,8 @@ func (e *Engine) helperConfig(h Helper, like container.InspectResponse) (*contai
 // reach the engine, how to log, and what its own stack is loaded with; no login.
 func forHelpers(variable string) bool {
 	switch variable {
-	case "HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "LOG_LEVEL", "LOG_FORMAT", "STACK_FILES", "STACK_ENV", "STACK_ENV_FILE":
+	case "HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "LOG_LEVEL", "LOG_FORMAT", "STACK_FILES", "STACK_ENV", "STACK_ENV_FILE",
+		"SOPS_AGE_KEY", "SOPS_AGE_KEY_FILE", "SOPS_AGE_SSH_PRIVATE_KEY_FILE", "SOPS_PGP_KEY_FILE", "SOPS_PGP_PASSPHRASE_FILE", "SECRETS_DIR":
 		return true
 	default:
 		return strings.HasPrefix(variable, "DOCKER_") && !strings.HasPrefix(variable, "DOCKER_REGISTR")
@@ -247,6 +248,11 @@ func (e *Engine) Asides(ctx context.Context, project string) ([]string, error) {
 // earlier call has left is removed.
 func (e *Engine) CreateSuccessor(ctx context.Context, p render.Project, service, old string) (id string, err error) {
 	project, err := p.Compose()
+	if err != nil {
+		return "", err
+	}
+	release, err := e.clear.lay(p.SecretFiles())
+	defer release()
 	if err != nil {
 		return "", err
 	}

@@ -85,6 +85,7 @@ func (e *Engine) down(ctx context.Context, p render.Project, name string, leave 
 			return err
 		}
 	}
+	e.sweep(ctx, name)
 	return nil
 }
 

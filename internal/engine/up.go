@@ -72,11 +72,17 @@ func (e *Engine) up(ctx context.Context, p render.Project, orders plan.Orders, t
 		}
 	}
 	e.removeSpare(ctx, project.Name, orders.Spare)
+	e.sweep(ctx, project.Name)
 	return nil
 }
 
 // create makes what is to be there, and gives what is to be started of it.
 func (e *Engine) create(ctx context.Context, p render.Project, project *types.Project, orders plan.Orders) (*types.Project, error) {
+	release, err := e.clear.lay(p.SecretFiles())
+	defer release()
+	if err != nil {
+		return nil, err
+	}
 	if err := e.makeNetworks(ctx, orders.Make); err != nil {
 		return nil, explain(ctx, err)
 	}

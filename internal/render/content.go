@@ -26,14 +26,18 @@ import (
 // but a person writes those. Who mounts the whole repository, as the daemon does,
 // sees it change with every commit and is not recreated for that. built is the project with the paths that stay the
 // same wherever the tree lies.
-func (l *Loader) contents(p, built *types.Project, in *inputs) (map[string]contentOf, error) {
+func (l *Loader) contents(p, built *types.Project, clear clearObjects, sealed mounts, in *inputs) (map[string]contentOf, error) {
 	out := map[string]contentOf{}
 	var sources []string
 	for name, s := range p.Services {
 		c := content{in: in, env: p.Environment, parts: map[string][]string{}}
-		for _, v := range s.Volumes {
+		for i, v := range s.Volumes {
 			if rel, inside := l.rel(in.tree, v.Source); v.Type == types.VolumeTypeBind && (rel != "" || !inside) {
 				c.part = "bind " + filepath.Clean(cmp.Or(rel, v.Source)) // as a plan.Mount has it
+				if m, ok := sealed[name][i]; ok {
+					c.add("bind", rel, m.id)
+					continue
+				}
 				c.tracked("bind", v.Source)
 			}
 		}
@@ -56,12 +60,12 @@ func (l *Loader) contents(p, built *types.Project, in *inputs) (map[string]conte
 			}
 		}
 		for _, use := range s.Configs {
-			if err := c.object("config", use.Source, types.FileObjectConfig(p.Configs[use.Source])); err != nil {
+			if err := c.object("config", use.Source, types.FileObjectConfig(p.Configs[use.Source]), clear.configs[use.Source].digest); err != nil {
 				return nil, err
 			}
 		}
 		for _, use := range s.Secrets {
-			if err := c.object("secret", use.Source, types.FileObjectConfig(p.Secrets[use.Source])); err != nil {
+			if err := c.object("secret", use.Source, types.FileObjectConfig(p.Secrets[use.Source]), clear.secrets[use.Source].digest); err != nil {
 				return nil, err
 			}
 		}
@@ -206,10 +210,13 @@ func (c *content) seccomp(p *types.Project, opt string) error {
 	return nil
 }
 
-// object adds a config or a secret.
-func (c *content) object(kind, name string, o types.FileObjectConfig) error {
+// object adds a config or a secret. sealed is the digest of its file if that is
+// encrypted: other recipients are no other content.
+func (c *content) object(kind, name string, o types.FileObjectConfig, sealed string) error {
 	c.part = kind + " " + name
 	switch {
+	case sealed != "":
+		c.add(kind, name, sealed)
 	case o.File != "":
 		rel, ok := c.in.loader.rel(c.in.tree, o.File)
 		if !ok {

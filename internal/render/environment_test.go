@@ -5,6 +5,8 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -265,4 +267,67 @@ func TestTheWarningsOfAStackAreLoggedOnceAndTogether(t *testing.T) {
 	said()
 	f.hide("web/.env", "A=1")
 	said(`WARN msg="stack has warnings" stack=web cause="variable B is not set"`)
+}
+
+func TestVariablesInFilesAreReadByTheirNames(t *testing.T) {
+	dir := t.TempDir()
+	put := func(name, text string) {
+		t.Helper()
+		full := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(full, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("SHARED", "shared\n")
+	put("BOTH", "of all\r\n")
+	put("USER", "of the files")
+	put("web/BOTH", " of web\nand more \n")
+	put("web/OWN", "of .env no more")
+	put("db/OTHER", "of db")
+	put("..data/SECRET", "an agent's own")
+	put("web/not-a-name", "x")
+	put("README.md", "x")
+	if err := os.Symlink("..data/SECRET", filepath.Join(dir, "LINKED")); err != nil {
+		t.Fatal(err)
+	}
+	f := newFolder(t).write("web/compose.yaml", `services: {app: {image: a, environment: {A: "$SHARED|$BOTH|$USER|$OWN|$LINKED|$OTHER|$SECRET"}}}`).hide("web/.env", "OWN=env").
+		write("elsewhere/compose.yaml", "name: db\nservices: {app: {image: a, environment: {A: \"$OTHER|$BOTH\"}}}")
+	l := loader(f, forAll(ann()), func(o *render.Options) { o.SecretsDir = dir })
+	value := func(file string) string {
+		t.Helper()
+		return *compose(t, load(t, l, f)[file]).Services["app"].Environment["A"]
+	}
+	if got := value("web/compose.yaml"); got != "shared| of web\nand more |of the files|env|an agent's own||" {
+		t.Errorf("web sees %q", got)
+	}
+	if got := value("elsewhere/compose.yaml"); got != "of db|of all" {
+		t.Errorf("db sees %q", got)
+	}
+	loads := l.Loads()
+	load(t, l, f)
+	if l.Loads() != loads {
+		t.Error("stacks were loaded again although nothing changed")
+	}
+	put("web/BOTH", "new")
+	if got := value("web/compose.yaml"); !strings.HasPrefix(got, "shared|new|") {
+		t.Errorf("after a change web sees %q", got)
+	}
+	put("BAD", "a\x00b")
+	if _, err := l.Load(t.Context(), f); err == nil || !strings.Contains(err.Error(), "BAD") || strings.Contains(err.Error(), "a\x00b") {
+		t.Errorf("a value with a zero byte: %v", err)
+	}
+}
+
+func TestAMessageHasNoValueOfAFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "PORT"), []byte("hunter2-hunter2"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, ports: ['$PORT:80']}}")
+	if got := invalid(t, f, func(o *render.Options) { o.SecretsDir = dir }); strings.Contains(got, "hunter2") || !strings.Contains(got, "web/compose.yaml") {
+		t.Errorf("it says %s", got)
+	}
 }

@@ -53,6 +53,9 @@ func (l *Loader) mount(p *types.Project, v types.ServiceVolumeConfig) (plan.Moun
 		}
 	case types.VolumeTypeBind:
 		m.Type, m.Source = plan.MountHost, filepath.Clean(v.Source)
+		if _, secret := within(l.o.HostSecrets, m.Source); secret && l.o.HostSecrets != "" {
+			return plan.Mount{}, false // no data: it is made of what git has
+		}
 		if l.o.HostRoot == "" {
 			break // then nothing of the clone is mounted, see mapping
 		}

@@ -36,6 +36,9 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 	if err := refuseBlanks(project); err != nil {
 		return err
 	}
+	if err := refuseSealed(project); err != nil {
+		return err
+	}
 	build, err := copyOf(project)
 	if err != nil {
 		return err
@@ -44,7 +47,18 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 		return err
 	}
 	p.build.WorkingDir, _ = l.readable(tree)(project.WorkingDir)
-	content, err := l.contents(project, p.build, in)
+	clear, err := l.openObjects(project, in)
+	if err != nil {
+		return err
+	}
+	sealed, err := l.sealedMounts(project, in)
+	if err != nil {
+		return err
+	}
+	if err := l.refuseSealedContexts(project, in); err != nil {
+		return err
+	}
+	content, err := l.contents(project, p.build, clear, sealed, in)
 	if err != nil {
 		return err
 	}
@@ -55,6 +69,11 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 	if p.compose, err = l.mapPaths(host, tree, l.visible(tree)); err != nil {
 		return err
 	}
+	if p.files, err = clear.mountObjects(p.compose, l.o.HostSecrets); err != nil {
+		return err
+	}
+	p.files = append(p.files, sealed.apply(p.compose, l.o.HostSecrets)...)
+	clear.carry(p.compose)
 	workingDir := l.hostPath(tree, project.WorkingDir)
 	files := make([]string, len(project.ComposeFiles))
 	p.build.ComposeFiles = make([]string, len(files))

@@ -32,6 +32,8 @@ type inputs struct {
 	// paths are relative to the tree, so that they are the same in a staged one
 	// and in the clone; what lies outside of it is absolute.
 	paths map[string]bool
+	// carried are those whose content containers get as it is.
+	carried map[string]bool
 	// places are named in the same way; of them only where they lead counts.
 	places map[string]bool
 	// ids are git's of paths of the repository, "" for what is not tracked.
@@ -51,7 +53,7 @@ type inputs struct {
 
 func (l *Loader) newInputs(tree Tree) *inputs {
 	warnings := map[string]bool{}
-	return &inputs{loader: l, tree: tree, paths: map[string]bool{}, places: map[string]bool{}, ids: map[string]string{}, envs: map[string]bool{}, began: time.Now(), blanks: newBlanks(l.home(), warnings), warnings: warnings}
+	return &inputs{loader: l, tree: tree, paths: map[string]bool{}, carried: map[string]bool{}, places: map[string]bool{}, ids: map[string]string{}, envs: map[string]bool{}, began: time.Now(), blanks: newBlanks(l.home(), warnings), warnings: warnings}
 }
 
 // addFolder adds what Compose looks for in a project's folder.
@@ -78,6 +80,14 @@ func (in *inputs) sources() []string {
 func (in *inputs) add(full string) {
 	if p := in.name(full); p != "" {
 		in.paths[p] = true
+		delete(in.carried, p)
+	}
+}
+
+// addCarried adds the file of a config or a secret.
+func (in *inputs) addCarried(full string) {
+	if p := in.name(full); p != "" && !in.paths[p] {
+		in.paths[p], in.carried[p] = true, true
 	}
 }
 
@@ -224,10 +234,10 @@ func (in *inputs) addProject(p *types.Project) {
 		}
 	}
 	for _, c := range p.Configs {
-		in.add(c.File)
+		in.addCarried(c.File)
 	}
 	for _, s := range p.Secrets {
-		in.add(s.File)
+		in.addCarried(s.File)
 	}
 }
 

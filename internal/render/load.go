@@ -26,11 +26,14 @@ import (
 // load loads one stack; what goes wrong ends in Invalid.
 func (l *Loader) load(ctx context.Context, tree Tree, file string) *entry {
 	p := Project{Commit: tree.Commit(), Stack: plan.Stack{File: file, Mode: plan.Managed}}
-	in := l.newInputs(tree)
-	in.before = l.cache[file]
+	in, project, err := l.loadClear(ctx, tree, file)
+	clear, _ := in.tree.(*cleared)
+	defer func() {
+		if err := clear.close(); err != nil {
+			l.o.Logger.Error("decrypted files can't be removed", "stack", p.Name, "err", err)
+		}
+	}()
 	p.Blob = in.id(file)
-	in.addFolder(path.Dir(file))
-	project, err := l.loadCompose(ctx, tree, file, in)
 	if err == nil {
 		p.Name = project.Name
 		p.Mode = modeOf(project)
@@ -44,10 +47,13 @@ func (l *Loader) load(ctx context.Context, tree Tree, file string) *entry {
 		p.Name = cmp.Or(l.guessName(tree, file), file)
 	}
 	if err != nil {
-		p.Invalid = l.explain(ctx, tree, in, file, err)
+		p.Invalid = l.withhold(clear, file, l.explain(ctx, in.tree, in, file, err))
 	}
+	in.tree = tree // from which the next look takes what it compares
 	if p.Mode != plan.Ignored {
-		p.Warnings = slices.Sorted(maps.Keys(in.warnings))
+		for _, why := range slices.Sorted(maps.Keys(in.warnings)) {
+			p.Warnings = append(p.Warnings, l.withhold(clear, file, why))
+		}
 		if len(p.Warnings)+len(p.Invalid) > 0 {
 			if why := in.noEnv(file); why != "" {
 				p.Warnings = append(p.Warnings, why)
@@ -56,6 +62,30 @@ func (l *Loader) load(ctx context.Context, tree Tree, file string) *entry {
 	}
 	p.Untracked = in.untracked()
 	return in.entry(p)
+}
+
+// loadClear loads a stack, and again as long as that shows that a file which was read
+// is encrypted. The inputs have the tree that was loaded from: what is in clear there
+// is to be closed, also after an error.
+func (l *Loader) loadClear(ctx context.Context, tree Tree, file string) (*inputs, *types.Project, error) {
+	for from := tree; ; {
+		in := l.newInputs(from)
+		in.before = l.cache[file]
+		in.addFolder(path.Dir(file))
+		project, err := l.loadCompose(ctx, from, file, in)
+		sealed := in.sealed()
+		if len(sealed) == 0 {
+			return in, project, err
+		}
+		clear, err := l.unseal(from, sealed)
+		if clear != nil {
+			from, in.tree = clear, clear
+		}
+		if err != nil {
+			in.addKeys()
+			return in, nil, err
+		}
+	}
 }
 
 // loadCompose does what `docker compose` does in the stack's folder, with an
@@ -83,14 +113,15 @@ func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in
 	if l.named(tree, file) {
 		files = []string{filepath.Join(dir, path.Base(file))}
 	}
+	vars := l.variables(tree, file)
 	options, err := cli.NewProjectOptions(files,
 		cli.WithWorkingDirectory(dir),
 		cli.WithEnv([]string{"PWD=" + l.hostPath(tree, dir)}),
 		cli.WithEnvFiles(),
-		l.dotEnv,
-		l.composeFiles,
-		l.projectFolder(in),
-		l.ofAllStacks,
+		dotEnv(vars),
+		composeFiles(vars),
+		in.projectFolder(vars),
+		ofAllStacks(vars),
 		cli.WithDefaultProfiles(),
 		cli.WithName(name),
 		cli.WithResolvedPaths(true),
@@ -168,19 +199,21 @@ func (l *Loader) warnObsolete(in *inputs) {
 // Compose takes from the folder that it was started in; else the folder's own. If
 // that was deleted by hand, the file of a folder above, which Compose would take, is
 // another stack's.
-func (l *Loader) composeFiles(o *cli.ProjectOptions) error {
-	if len(o.ConfigPaths) > 0 {
-		return nil // they are given, which comes before COMPOSE_FILE
+func composeFiles(given map[string]string) cli.ProjectOptionsFn {
+	return func(o *cli.ProjectOptions) error {
+		if len(o.ConfigPaths) > 0 {
+			return nil // they are given, which comes before COMPOSE_FILE
+		}
+		variable := func(name string) string { return cmp.Or(o.Environment[name], given[name]) }
+		list := variable("COMPOSE_FILE")
+		if list == "" {
+			return defaultFile(o)
+		}
+		for f := range strings.SplitSeq(list, cmp.Or(variable("COMPOSE_PATH_SEPARATOR"), string(os.PathListSeparator))) {
+			o.ConfigPaths = append(o.ConfigPaths, filepath.Clean(absolute(o.WorkingDir, f)))
+		}
+		return nil
 	}
-	variable := func(name string) string { return cmp.Or(o.Environment[name], l.env.vars[name]) }
-	list := variable("COMPOSE_FILE")
-	if list == "" {
-		return defaultFile(o)
-	}
-	for f := range strings.SplitSeq(list, cmp.Or(variable("COMPOSE_PATH_SEPARATOR"), string(os.PathListSeparator))) {
-		o.ConfigPaths = append(o.ConfigPaths, filepath.Clean(absolute(o.WorkingDir, f)))
-	}
-	return nil
 }
 
 func defaultFile(o *cli.ProjectOptions) error {
@@ -248,7 +281,8 @@ func (l *Loader) environmentOf(tree Tree, file string) *cli.ProjectOptions {
 	if l.named(tree, file) {
 		o.ConfigPaths = []string{filepath.Join(dir, path.Base(file))}
 	}
-	for _, step := range []cli.ProjectOptionsFn{cli.WithEnvFiles(), l.dotEnv, l.composeFiles, l.projectFolder(l.newInputs(tree)), l.ofAllStacks} {
+	vars := l.env.vars
+	for _, step := range []cli.ProjectOptionsFn{cli.WithEnvFiles(), dotEnv(vars), composeFiles(vars), l.newInputs(tree).projectFolder(vars), ofAllStacks(vars)} {
 		_ = step(o) // it does not load for some reason
 	}
 	return o
@@ -262,7 +296,11 @@ func (l *Loader) explain(ctx context.Context, tree Tree, in *inputs, file string
 	if errors.As(err, &pathErr) && errors.Is(err, os.ErrPermission) {
 		text = fmt.Sprintf("%s; the daemon runs as user %d and may not read it", text, os.Getuid())
 	}
-	for _, root := range []string{tree.Dir(), l.o.Root, l.realRoot} {
+	roots := []string{tree.Dir(), l.o.Root, l.realRoot}
+	if c, ok := tree.(*cleared); ok {
+		roots = slices.Insert(roots, 1, c.Tree.Dir())
+	}
+	for _, root := range roots {
 		text = strings.ReplaceAll(text, root+string(filepath.Separator), "")
 		text = strings.ReplaceAll(text, root, ".")
 	}

@@ -147,7 +147,7 @@ func agree(t *testing.T, text string) error {
 	l := New(Options{Root: root, HostRoot: root, HostHome: "/home/ann"})
 	in := l.newInputs(whole{dir: root})
 	options := func() *cli.ProjectOptions {
-		o, err := cli.NewProjectOptions(nil, cli.WithWorkingDirectory(dir), cli.WithEnv([]string{"PWD=" + dir}), cli.WithEnvFiles(), cli.WithDotEnv, l.composeFiles,
+		o, err := cli.NewProjectOptions(nil, cli.WithWorkingDirectory(dir), cli.WithEnv([]string{"PWD=" + dir}), cli.WithEnvFiles(), cli.WithDotEnv, composeFiles(nil),
 			cli.WithDefaultConfigPath, cli.WithDefaultProfiles(), cli.WithName(""), cli.WithResolvedPaths(true), cli.WithoutEnvironmentResolution)
 		if err != nil {
 			t.Fatal(err)

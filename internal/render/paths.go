@@ -67,6 +67,9 @@ func (l *Loader) rel(tree Tree, full string) (string, bool) {
 	if rel, ok := within(tree.Dir(), full); ok {
 		return filepath.FromSlash(rel), true
 	}
+	if c, ok := tree.(*cleared); ok { // reached by a link
+		return l.rel(c.Tree, full)
+	}
 	rel, ok := within(l.o.Root, full)
 	if !ok {
 		rel, ok = within(l.realRoot, full)

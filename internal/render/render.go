@@ -27,6 +27,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/secrets"
 )
 
 // Labels that the daemon reads from compose files and sets on what it starts.
@@ -93,6 +94,14 @@ type Options struct {
 	// Environment gives the variables that all stacks see; a stack's .env goes before
 	// them. It is asked at each Load. nil: there are none.
 	Environment func() (map[string]string, error)
+	// Keys decrypt what is encrypted in the repository.
+	Keys secrets.Keys
+	// HostSecrets is the folder for SecretFiles as the engine sees it; empty if there is
+	// none: stacks that mount something encrypted are then invalid.
+	HostSecrets string
+	// SecretsDir has variables in files of their names: for all stacks, above
+	// Environment, and in folders of their names for single ones. Empty: there is none.
+	SecretsDir string
 	// Files are the patterns of stack files, see Discover; nil for the names that
 	// Compose looks for.
 	Files []string
@@ -113,8 +122,9 @@ type Project struct {
 	// aged are the tracked paths whose times are Touched of a service, by its name.
 	aged map[string][]string
 	// ages are those times, and of other projects, in tree, from which it was loaded.
-	ages *ages
-	tree Tree
+	ages  *ages
+	tree  Tree
+	files []SecretFile
 	// hooks says that a service has pre_stop hooks.
 	hooks bool
 }
@@ -209,6 +219,9 @@ func New(o Options) *Loader {
 	}
 	l := &Loader{o: o, realRoot: o.Root, key: make([]byte, 32), cache: map[string][]*entry{}, warned: map[string]string{}, tick: clockTick, schema: sync.OnceValues(compileSchema)}
 	_, _ = rand.Read(l.key) // never fails
+	if err := sweepCleared(); err != nil {
+		o.Logger.Warn("decrypted files that a crash has left can't be removed", "err", err)
+	}
 	if real, err := filepath.EvalSymlinks(o.Root); err == nil {
 		l.realRoot = real
 	}

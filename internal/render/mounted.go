@@ -1,0 +1,338 @@
+package render
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/moby/patternmatcher"
+	"github.com/moby/patternmatcher/ignorefile"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/secrets"
+)
+
+// What is bind-mounted and encrypted in the repository is mounted from a volume of the
+// daemon's own, where it lies in clear: an encrypted file in its place, and those of a
+// folder over the ones in it. A file there never changes; another content is another
+// file, so that exactly the services that mount it are made anew.
+
+// SecretFile is a file in clear, for containers to mount.
+type SecretFile struct {
+	// Path is below the folder for such files, with slashes:
+	// <project>/<digest>/<name>.
+	Path     string
+	Content  []byte
+	Mode     fs.FileMode
+	UID, GID int // -1 for the daemon's own
+}
+
+// SecretFiles are those that have to be there before containers of the stack are made.
+func (p Project) SecretFiles() []SecretFile { return p.files }
+
+// mounts are the encrypted files in what a project's services mount: by service, and
+// by the position of the volume.
+type mounts map[string]map[int]sealedMount
+
+// sealedMount is a mounted file, or a folder, with something encrypted in it.
+type sealedMount struct {
+	files []sealedFile
+	// id tells versions of all of it apart, whoever it is encrypted for.
+	id string
+}
+
+type sealedFile struct {
+	below  string // what is mounted; empty if it is that itself
+	name   string
+	digest string
+	text   []byte
+	mode   fs.FileMode
+}
+
+// sealedMounts finds what services mount encrypted. Folders are looked through only if
+// there are keys: it takes a look into every file.
+func (l *Loader) sealedMounts(p *types.Project, in *inputs) (mounts, error) {
+	found := mounts{}
+	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
+		for i, v := range p.Services[name].Volumes {
+			rel, inside := l.rel(in.tree, v.Source)
+			if v.Type != types.VolumeTypeBind || !inside || rel == "" {
+				continue
+			}
+			m, err := l.sealedMount(in, filepath.ToSlash(rel))
+			if err != nil {
+				return nil, fmt.Errorf("services.%s.volumes: %w", name, err)
+			}
+			if m.files == nil {
+				continue
+			}
+			if l.o.HostSecrets == "" {
+				return nil, fmt.Errorf("services.%s.volumes: %s is encrypted, and mounted: for that the daemon needs a volume of its own, for files in clear; give its service the volume gitops-secrets:/secrets",
+					name, path.Join(filepath.ToSlash(rel), m.files[0].below))
+			}
+			if found[name] == nil {
+				found[name] = map[int]sealedMount{}
+			}
+			found[name][i] = m
+		}
+	}
+	return found, nil
+}
+
+// sealedMount looks at one path of the repository.
+func (l *Loader) sealedMount(in *inputs, rel string) (m sealedMount, err error) {
+	tree := in.tree
+	if c, ok := tree.(*cleared); ok {
+		tree = c.Tree
+	}
+	full := place(tree, rel)
+	info, err := os.Stat(full)
+	switch {
+	case err != nil: // the engine makes a folder of what is not there
+		return m, nil
+	case info.Mode().IsRegular():
+		if !isSealed(full) {
+			return m, nil
+		}
+		in.addKeys()
+		in.addCarried(place(in.tree, rel))
+		f, err := l.sealedFile(tree, rel, "", info.Mode())
+		return sealedMount{[]sealedFile{f}, f.digest}, err
+	case !info.IsDir() || l.o.Keys.None():
+		return m, nil
+	}
+	var ids []string
+	err = eachTracked(tree, rel, func(file string, info fs.FileInfo) error {
+		if !isSealed(place(tree, file)) {
+			ids = append(ids, file+" "+tree.ID(file))
+			return nil
+		}
+		f, err := l.sealedFile(tree, file, strings.TrimPrefix(file, rel+"/"), info.Mode())
+		m.files, ids = append(m.files, f), append(ids, file+" "+f.digest)
+		return err
+	})
+	in.addKeys() // with others, more may be found
+	m.id = sumOf(strings.Join(ids, "\n"))
+	return m, err
+}
+
+func (l *Loader) sealedFile(tree Tree, rel, below string, mode fs.FileMode) (sealedFile, error) {
+	f := sealedFile{below: below, name: path.Base(rel), mode: mode.Perm()}
+	sealed, err := readSealed(place(tree, rel))
+	if err != nil {
+		return f, err
+	}
+	if f.digest, err = secrets.Digest(rel, sealed); err != nil {
+		return f, fmt.Errorf("%s: %w", rel, err)
+	}
+	text, err := l.decrypt(tree, rel)
+	f.text = text.Content
+	return f, err
+}
+
+// eachTracked calls do for each regular file that git tracks below a folder.
+func eachTracked(tree Tree, rel string, do func(file string, info fs.FileInfo) error) error {
+	entries, err := os.ReadDir(place(tree, rel))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		file := path.Join(rel, e.Name())
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) || tree.ID(file) == "" {
+			continue
+		}
+		switch {
+		case err != nil:
+		case info.IsDir():
+			err = eachTracked(tree, file, do)
+		case info.Mode().IsRegular():
+			err = do(file, info)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// apply mounts what is in clear in the place of what is not.
+func (m mounts) apply(p *types.Project, hostSecrets string) (files []SecretFile) {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		s := p.Services[name]
+		var over []types.ServiceVolumeConfig
+		for _, i := range slices.Sorted(maps.Keys(m[name])) {
+			for _, f := range m[name][i].files {
+				file := SecretFile{Path: path.Join(p.Name, f.digest[:32], f.name), Content: f.text, Mode: f.mode, UID: -1, GID: -1}
+				files = append(files, file)
+				source := path.Join(hostSecrets, file.Path)
+				if f.below == "" {
+					s.Volumes[i].Source = source
+					continue
+				}
+				over = append(over, types.ServiceVolumeConfig{
+					Type: types.VolumeTypeBind, Source: source, Target: path.Join(s.Volumes[i].Target, f.below),
+					ReadOnly: s.Volumes[i].ReadOnly, Bind: &types.ServiceVolumeBind{},
+				})
+			}
+		}
+		s.Volumes = append(s.Volumes, over...)
+		p.Services[name] = s
+	}
+	return files
+}
+
+// mountObjects mounts configs and secrets in clear into services that are read_only:
+// Compose copies nothing into these.
+func (o clearObjects) mountObjects(p *types.Project, hostSecrets string) (files []SecretFile, err error) {
+	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
+		s := p.Services[name]
+		if !s.ReadOnly {
+			continue
+		}
+		mount := func(u types.FileReferenceConfig, object clearObject, folder string) error {
+			file, err := fileFor(p.Name, u, object)
+			if err != nil {
+				return err
+			}
+			if hostSecrets == "" {
+				return fmt.Errorf("%s is encrypted, and the service read_only: for that the daemon needs a volume of its own, for files in clear; give its service the volume gitops-secrets:/secrets", u.Source)
+			}
+			files = append(files, file)
+			target := cmp.Or(u.Target, u.Source)
+			if !path.IsAbs(target) {
+				target = path.Join(folder, target)
+			}
+			s.Volumes = append(s.Volumes, types.ServiceVolumeConfig{
+				Type: types.VolumeTypeBind, Source: path.Join(hostSecrets, file.Path), Target: target, ReadOnly: true, Bind: &types.ServiceVolumeBind{},
+			})
+			return nil
+		}
+		s.Configs = slices.DeleteFunc(s.Configs, func(u types.ServiceConfigObjConfig) bool {
+			object, ok := o.configs[u.Source]
+			if ok {
+				err = errors.Join(err, mount(types.FileReferenceConfig(u), object, "/"))
+			}
+			return ok
+		})
+		s.Secrets = slices.DeleteFunc(s.Secrets, func(u types.ServiceSecretConfig) bool {
+			object, ok := o.secrets[u.Source]
+			if ok {
+				err = errors.Join(err, mount(types.FileReferenceConfig(u), object, "/run/secrets"))
+			}
+			return ok
+		})
+		if err != nil {
+			return nil, fmt.Errorf("services.%s: %w", name, err)
+		}
+		p.Services[name] = s
+	}
+	return files, nil
+}
+
+// fileFor is the file of a config or a secret as a service wants it. With another
+// owner or mode it is another file.
+func fileFor(project string, u types.FileReferenceConfig, o clearObject) (SecretFile, error) {
+	f := SecretFile{Content: []byte(o.text), Mode: 0o444, UID: -1, GID: -1}
+	var err error
+	for _, id := range []struct {
+		text string
+		to   *int
+	}{{u.UID, &f.UID}, {u.GID, &f.GID}} {
+		if id.text == "" {
+			continue
+		}
+		if *id.to, err = strconv.Atoi(id.text); err != nil || *id.to < 0 {
+			return f, fmt.Errorf("the owner of %s is %q: want a number", u.Source, id.text)
+		}
+	}
+	if u.Mode != nil {
+		f.Mode = fs.FileMode(*u.Mode).Perm()
+	}
+	digest := sumOf(fmt.Sprint(o.digest, f.UID, f.GID, f.Mode))
+	f.Path = path.Join(project, digest[:32], u.Source)
+	return f, nil
+}
+
+// refuseSealedContexts refuses builds that would put something encrypted into an image.
+// What the stack itself is loaded from, or has as a config or a secret, is not meant for
+// it, and neither is what .dockerignore leaves out.
+func (l *Loader) refuseSealedContexts(p *types.Project, in *inputs) error {
+	if l.o.Keys.None() {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
+		build := p.Services[name].Build
+		if build == nil {
+			continue
+		}
+		for _, context := range append(slices.Sorted(maps.Values(build.AdditionalContexts)), build.Context) {
+			rel, inside := l.rel(in.tree, context)
+			if !inside {
+				continue
+			}
+			found, err := in.sealedBelow(filepath.ToSlash(rel))
+			if err != nil {
+				return fmt.Errorf("services.%s.build: %w", name, err)
+			}
+			if found != "" {
+				return fmt.Errorf("services.%s.build: %s is encrypted, and would get into the image: name it in .dockerignore, and give it to the container as a secret", name, found)
+			}
+		}
+	}
+	return nil
+}
+
+// sealedBelow finds an encrypted file in a build context; "" for none.
+func (in *inputs) sealedBelow(rel string) (found string, err error) {
+	tree := in.tree
+	known := func(file string) bool { return in.carried[file] }
+	if c, ok := tree.(*cleared); ok {
+		tree = c.Tree
+		known = func(file string) bool { return in.carried[file] || c.files[file] }
+	}
+	if info, err := os.Stat(place(tree, rel)); err != nil || !info.IsDir() {
+		return "", nil // a URL, or what the build says is missing
+	}
+	ignored, err := dockerIgnore(place(tree, rel))
+	if err != nil {
+		return "", err
+	}
+	err = eachTracked(tree, rel, func(file string, _ fs.FileInfo) error {
+		below := strings.TrimPrefix(strings.TrimPrefix(file, rel), "/")
+		if found != "" || known(file) {
+			return nil
+		}
+		if out, err := ignored.MatchesOrParentMatches(below); err != nil || out {
+			return err
+		}
+		if isSealed(place(tree, file)) {
+			found = file
+		}
+		return nil
+	})
+	return found, err
+}
+
+// dockerIgnore reads what a build leaves out of a folder.
+func dockerIgnore(dir string) (*patternmatcher.PatternMatcher, error) {
+	var patterns []string
+	f, err := os.Open(filepath.Join(dir, ".dockerignore"))
+	if err == nil {
+		defer f.Close()
+		if patterns, err = ignorefile.ReadAll(f); err != nil {
+			return nil, fmt.Errorf(".dockerignore: %w", err)
+		}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	return patternmatcher.New(patterns)
+}
