@@ -100,6 +100,17 @@ networks:
     name: demo-edge
     external: true
 YAML
+  # Its .env is encrypted; the daemon has the key.
+  stack demo-secret <<'YAML'
+services:
+  secret:
+    image: IMAGE
+    command: [sh, -c, 'echo "the password has $${#PASSWORD} letters"; exec sleep 2147483647']
+    environment:
+      PASSWORD: ${PASSWORD}
+    stop_grace_period: 1s
+YAML
+  cp scripts/demo/secret.env "$demo/work/demo-secret/.env"
   # Runs once and is done.
   stack demo-job <<'YAML'
 services:
@@ -117,7 +128,7 @@ services:
       gitops.ignore: "true"
 YAML
   git -C "$demo/work" add .
-  git -C "$demo/work" commit -q -m "Five stacks"
+  git -C "$demo/work" commit -q -m "Six stacks"
   git -C "$demo/work" push -q -u origin main
   git clone -q "$demo/remote.git" "$demo/clone"
 }
@@ -136,6 +147,7 @@ Type in another terminal to see a change arrive:
 
   cd $demo/work
   echo '<h1>Changed</h1>' >demo-web/www/index.html && git commit -qam "Change the page" && git push -q
+  cat demo-secret/.env && docker logs demo-secret-secret-1   # encrypted in git, in clear in the container
   git rm -qr demo-whoami && git commit -qm "Remove whoami" && git push -q
   curl -X POST http://$address/webhook   # now, not in 10 seconds
   docker rm -f demo-proxy-proxy-1   # it comes back
@@ -169,7 +181,7 @@ make_image
 make_repository
 introduce
 
-REPOSITORY_PATH=$demo/clone REPOSITORY_BRANCH=main CHECK_INTERVAL_IN_SECONDS=10 HTTP_ADDRESS=$address \
+SOPS_AGE_KEY_FILE=scripts/demo/age.txt REPOSITORY_PATH=$demo/clone REPOSITORY_BRANCH=main CHECK_INTERVAL_IN_SECONDS=10 HTTP_ADDRESS=$address \
   bin/gitops-compose &
 daemon=$!
 wait "$daemon"

@@ -4,14 +4,17 @@ package e2e
 
 import (
 	"bytes"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/korbiniankuhn/gitops-compose/internal/report"
 	"github.com/korbiniankuhn/gitops-compose/internal/secrets/sopstest"
 )
 
@@ -26,7 +29,13 @@ type sealedHost struct {
 
 func newSealedHost(t *testing.T) *sealedHost {
 	t.Helper()
-	h := &sealedHost{host: newHost(t), sops: sopstest.New(t), folder: t.TempDir(), scratch: t.TempDir()}
+	return newSealedHostOn(newHost(t))
+}
+
+func newSealedHostOn(on *host) *sealedHost {
+	t := on.t
+	t.Helper()
+	h := &sealedHost{host: on, sops: sopstest.New(t), folder: t.TempDir(), scratch: t.TempDir()}
 	h.env["SOPS_AGE_KEY"], h.env["SECRETS_PATH"], h.env["TMPDIR"] = h.sops.Key, h.folder, h.scratch
 	return h
 }
@@ -47,6 +56,7 @@ services:
     image: BASE
     command: RUN
     stop_grace_period: 0s
+    restart: unless-stopped
     env_file: [app.env]
     environment: {FROM_DOTENV: "$PASSWORD"}
     label_file: labels.env
@@ -58,6 +68,7 @@ services:
     image: BASE
     command: RUN
     stop_grace_period: 0s
+    restart: unless-stopped
     read_only: true
     secrets: [db]
     configs: [json]
@@ -65,6 +76,7 @@ services:
     image: BASE
     command: RUN
     stop_grace_period: 0s
+    restart: unless-stopped
     volumes: ["./folder/plain.txt:/plain.txt"]
 secrets: {db: {file: db.txt}, key: {file: ../shared/key.bin}}
 configs: {json: {file: app.json}}
@@ -78,7 +90,7 @@ configs: {json: {file: app.json}}
 	h.seal("web/one.conf", word+"-one\n")
 	h.seal("web/folder/deep/two.yaml", "password: "+word+"-two\n")
 	h.write("web/folder/plain.txt", "plain\n")
-	h.seal("web/inc/more.yaml", h.expand("services:\n  included:\n    image: BASE\n    command: RUN\n    stop_grace_period: 0s\n    environment:\n      P: "+word+"-include\n"))
+	h.seal("web/inc/more.yaml", h.expand("services:\n  included:\n    image: BASE\n    command: RUN\n    stop_grace_period: 0s\n    restart: unless-stopped\n    environment:\n      P: "+word+"-include\n"))
 	h.seal("web/base/base.yaml", "services:\n  base:\n    environment:\n      EXTENDED: "+word+"-extends\n")
 }
 
@@ -271,4 +283,68 @@ func TestAnotherKeyHoldsTheStackAndWhatRunsOfItStays(t *testing.T) {
 		t.Errorf("the environment is %s", got)
 	}
 	h.nothingInClear()
+}
+
+// Whenever the daemon is killed, the next one brings the stack to what git wants, and
+// leaves nothing in clear that no container has.
+func TestADaemonKilledWithSecretsInItsHandsLeavesNone(t *testing.T) {
+	t.Parallel()
+	h := newSealedHost(t)
+	h.everywhere("hunter2-0")
+	h.push("all of it")
+	h.first()
+	for n := 1; n <= 8; n++ {
+		word := fmt.Sprint("hunter2-", n)
+		h.everywhere(word)
+		h.push(word)
+		h.trigger()
+		time.Sleep(time.Duration(n) * 150 * time.Millisecond) // another step each time
+		h.daemon.kill()
+		h.start()
+		h.eventually("the stack is as wanted", func() error {
+			for _, c := range h.containers("web") {
+				if c.State != container.StateRunning {
+					return fmt.Errorf("%s is %s", c.Names[0], c.State)
+				}
+			}
+			s, err := h.status()
+			if err != nil || len(s.Stacks) != 1 || s.Stacks[0].Sync != report.Synced || s.Stacks[0].Status != report.Running {
+				return fmt.Errorf("%+v, %w", s.Stacks, err)
+			}
+			if got := h.contents(); got != 4 {
+				return fmt.Errorf("%d contents in clear", got)
+			}
+			return nil
+		})
+		h.has(word)
+		h.nothingInClear()
+	}
+}
+
+// After a reboot the engine starts containers before there is a daemon: they have what
+// was encrypted all the same.
+func TestContainersHaveTheirSecretsAfterARebootWithoutTheDaemon(t *testing.T) {
+	t.Parallel()
+	e := newPrivateEngine(t)
+	h := newSealedHostOn(newHostOn(t, e.address))
+	h.everywhere("hunter2")
+	h.push("all of it")
+	h.first()
+	before := h.has("hunter2")
+	h.stop()
+	e.cutPower()
+	e.start()
+	h.eventually("all of them run", func() error {
+		for _, c := range h.containers("web") {
+			if c.State != container.StateRunning {
+				return fmt.Errorf("%s is %s", c.Names[0], c.State)
+			}
+		}
+		return nil
+	})
+	for service, id := range h.has("hunter2") {
+		if before[service] != id {
+			t.Errorf("%s is another container", service)
+		}
+	}
 }
