@@ -296,7 +296,7 @@ func TestADaemonKilledWithSecretsInItsHandsLeavesNone(t *testing.T) {
 	for n := 1; n <= 8; n++ {
 		word := fmt.Sprint("hunter2-", n)
 		h.everywhere(word)
-		h.push(word)
+		h.push(fmt.Sprint("change ", n))
 		h.trigger()
 		time.Sleep(time.Duration(n) * 150 * time.Millisecond) // another step each time
 		h.daemon.kill()

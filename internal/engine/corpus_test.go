@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/compose-spec/compose-go/v2/schema"
 	"github.com/docker/compose/v2/pkg/api"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
@@ -21,6 +22,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
 )
 
 // atOnce is how many stacks of the corpus are up at the same time.
@@ -250,4 +252,69 @@ func union(a, b map[string]string) map[string]string {
 	out := maps.Clone(a)
 	maps.Copy(out, b)
 	return out
+}
+
+// notInTheCorpus are attributes of services that no stack of it has, and why.
+func notInTheCorpus() map[string]string {
+	return map[string]string{
+		"build":              "an image is compared where images are built",
+		"pull_refresh_after": "it is about pulls, and no part of a container",
+		"use_api_socket":     "it is refused",
+		"provider":           "it is a program beside the engine",
+		"models":             "the engine needs a program for them",
+		"gpus":               "it takes a GPU",
+		"privileged":         "not every machine lets an engine do it",
+		"blkio_config":       "it takes a block device, and a kernel that weighs",
+		"storage_opt":        "it takes a storage driver with quotas",
+		"cpu_rt_period":      "it takes a kernel for real time",
+		"cpu_rt_runtime":     "it takes a kernel for real time",
+		"cpu_count":          "it is for Windows",
+		"cpu_percent":        "it is for Windows",
+		"credential_spec":    "it is for Windows",
+	}
+}
+
+// A new version of the Compose specification shows here with what it adds.
+func TestTheCorpusHasEveryAttributeOfAService(t *testing.T) {
+	var spec struct {
+		Definitions struct {
+			Service struct {
+				Properties map[string]any `json:"properties"`
+			} `json:"service"`
+		} `json:"definitions"`
+	}
+	ok(t, json.Unmarshal([]byte(schema.Schema), &spec))
+	if len(spec.Definitions.Service.Properties) < 50 {
+		t.Fatalf("the schema has %d attributes only: it is laid out in another way", len(spec.Definitions.Service.Properties))
+	}
+	used := map[string]bool{}
+	files, err := filepath.Glob("testdata/corpus/*/*.yaml")
+	ok(t, err)
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		ok(t, err)
+		var stack struct {
+			Services map[string]map[string]any `yaml:"services"`
+		}
+		text := strings.NewReplacer("SLEEP", "image: x, stop_signal: SIGKILL, command: x", "RUN", "image: x, stop_signal: SIGKILL").Replace(string(b))
+		text = regexp.MustCompile(`!(reset|override)\b`).ReplaceAllString(text, "")
+		if err := yaml.Unmarshal([]byte(text), &stack); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+		for _, service := range stack.Services {
+			for attribute := range service {
+				used[attribute] = true
+			}
+		}
+	}
+	missing := notInTheCorpus()
+	for attribute := range spec.Definitions.Service.Properties {
+		_, excused := missing[attribute]
+		switch {
+		case !used[attribute] && !excused:
+			t.Errorf("no stack of the corpus has %s", attribute)
+		case used[attribute] && excused:
+			t.Errorf("the corpus has %s", attribute)
+		}
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -209,15 +210,7 @@ func readSealed(full string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	text := make([]byte, min(info.Size(), maxSealed))
-	n, err := f.Read(text)
-	if n < len(text) && err == nil { // it became shorter
-		err = fs.ErrInvalid
-	}
-	if len(text) == 0 {
-		err = nil
-	}
-	return text[:n], err
+	return io.ReadAll(io.LimitReader(f, maxSealed))
 }
 
 // isSealed says whether a file is encrypted. One that can't be read is not, and whoever
