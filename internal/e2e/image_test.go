@@ -22,6 +22,7 @@ import (
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 	"github.com/korbiniankuhn/gitops-compose/internal/repo/gittest"
+	"github.com/korbiniankuhn/gitops-compose/internal/secrets/sopstest"
 	"github.com/korbiniankuhn/gitops-compose/internal/testenv"
 )
 
@@ -51,10 +52,14 @@ services:
     image: BASE
     command: RUN
     stop_grace_period: 0s
-    volumes: ["./www:/www:ro", "./data:/data"]
+    volumes: ["./www:/www:ro", "./data:/data", "./sealed.conf:/sealed.conf:ro"]
     configs: [{source: motd, target: /motd}]
+    environment: {PASSWORD: "$PASSWORD"}
 configs: {motd: {file: ./motd.txt}}
 `)
+	sops := sopstest.New(t)
+	h.write("web/sealed.conf", sops.Encrypt("sealed.conf", "mounted in clear\n"))
+	h.write("web/.env", sops.Encrypt(".env", "PASSWORD=decrypted\n"))
 	h.write("web/www/index.html", "from the repository\n")
 	h.write("web/motd.txt", "hello\n")
 	h.push("add web")
@@ -80,7 +85,7 @@ configs: {motd: {file: ./motd.txt}}
 		}
 	}
 	gittest.Write(t, home, "docker-compose.yml", text)
-	gittest.Write(t, home, ".env", fmt.Sprintf("UID=%d\nGID=%d\nDOCKER_GID=%d\nCOMPOSE_PROJECT_NAME=%s\nLOG_LEVEL=debug\n", uid, gid, group, h.project("controller")))
+	gittest.Write(t, home, ".env", fmt.Sprintf("UID=%d\nGID=%d\nDOCKER_GID=%d\nCOMPOSE_PROJECT_NAME=%s\nLOG_LEVEL=debug\nSOPS_AGE_KEY=%s\n", uid, gid, group, h.project("controller"), sops.Key))
 
 	// Compose itself is played by the daemon's own binary on the host: a
 	// repository with nothing but the controller's stack.
@@ -109,6 +114,12 @@ configs: {motd: {file: ./motd.txt}}
 	id := h.runs("web", "app")["app"]
 	if got := h.exec(id, "cat", "/www/index.html", "/motd"); got != "from the repository\nhello" {
 		t.Errorf("the mounted files say %q", got)
+	}
+	if got := h.exec(id, "cat", "/sealed.conf"); got != "mounted in clear" {
+		t.Errorf("the encrypted file that is mounted says %q", got)
+	}
+	if got := h.exec(id, "env"); !strings.Contains(got, "PASSWORD=decrypted") {
+		t.Errorf("the environment is %s", got)
 	}
 	h.exec(id, "touch", "/data/made-inside")
 	if _, err := os.Stat(filepath.Join(deployments, "web", "data", "made-inside")); err != nil {

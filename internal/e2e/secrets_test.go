@@ -14,6 +14,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 
+	"github.com/korbiniankuhn/gitops-compose/internal/repo/gittest"
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
 	"github.com/korbiniankuhn/gitops-compose/internal/secrets/sopstest"
 )
@@ -281,6 +282,29 @@ func TestAnotherKeyHoldsTheStackAndWhatRunsOfItStays(t *testing.T) {
 	h.settle()
 	if got := h.exec(h.runs("web", "app")["app"], "env"); !strings.Contains(got, "P=hunter2-two") {
 		t.Errorf("the environment is %s", got)
+	}
+	h.nothingInClear()
+
+	// Another recipient is no change.
+	before = h.runs("web", "app")["app"]
+	gittest.Write(t, h.work, ".sops.yaml", "creation_rules:\n  - age: "+other.To+","+h.sops.To+"\n")
+	other.Run("updatekeys", "--yes", filepath.Join(h.work, "web/app.env"))
+	h.push("for both")
+	h.trigger()
+	if st := h.settle().stack(t, h.project("web")); st.Sync != report.Synced || h.runs("web", "app")["app"] != before {
+		t.Errorf("it is %+v", st)
+	}
+
+	// What was changed without the key is not deployed.
+	env, err := os.ReadFile(filepath.Join(h.work, "web/app.env"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write("web/app.env", strings.Replace(string(env), "P=", "OTHER=", 1))
+	h.push("tampered with")
+	h.trigger()
+	if st := h.settle().stack(t, h.project("web")); !strings.Contains(st.Reason, "changed after it was encrypted") || h.runs("web", "app")["app"] != before {
+		t.Errorf("it is %+v", st)
 	}
 	h.nothingInClear()
 }
