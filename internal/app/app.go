@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -258,6 +259,7 @@ func open(ctx context.Context, o Options, readOnly bool, progress func(engine.Pr
 		Repository: p.repo.Identity(), HostRoot: place.HostRoot, Self: place.Container, Secrets: clear, HostSecrets: hostClear,
 		Registries: logins(c.Registries), Progress: progress, Logger: o.Logger,
 	})
+	tellKeys(keys(c), o.Logger)
 	p.loader = render.New(render.Options{
 		Root: root, HostRoot: place.HostRoot, HostHome: home, Files: c.StackFiles, Environment: c.StackEnvironment, Keys: keys(c), SecretsDir: c.SecretsDir, HostSecrets: hostClear,
 		Repository: p.repo.Identity(), Hasher: engine.Hasher{}, Logger: o.Logger,
@@ -293,6 +295,21 @@ func tellPlace(place engine.Place, log *slog.Logger) {
 		return
 	}
 	log.Debug("the clone on the engine's host", "path", place.HostRoot)
+}
+
+// tellKeys says at the start which keys there are, by their public parts, and which
+// can't be used: nobody has to push something encrypted to find that out.
+func tellKeys(k secrets.Keys, log *slog.Logger) {
+	if k.None() {
+		return
+	}
+	public, err := k.Public()
+	if err != nil {
+		log.Warn("a key for what is encrypted in the repository can't be used", "err", err)
+	}
+	if len(public) > 0 {
+		log.Info("keys for what is encrypted in the repository", "cause", strings.Join(public, ", "))
+	}
 }
 
 func (p parts) options(o Options, more func(*reconcile.Options)) reconcile.Options {
