@@ -41,7 +41,16 @@ func (b *builder) holdNames() {
 	if len(comes) == 0 {
 		return
 	}
-	has, wants := b.holders(), b.wishes()
+	asked := map[string]bool{}
+	for _, name := range comes {
+		s := b.wanted.at(name)
+		for _, svc := range s.Services {
+			for _, want := range namesOf(s, svc, b.of(s)) {
+				asked[want] = true
+			}
+		}
+	}
+	has, wants := b.holders(asked), b.wishes(asked)
 	for _, name := range comes {
 		s := b.wanted.at(name)
 		if why := b.nameless(s, has, wants); why != "" {
@@ -85,30 +94,37 @@ func namesOf(s Stack, svc Service, r Running) []string {
 	return names
 }
 
-// holders are the containers by name.
-func (b *builder) holders() map[string]holder {
+// holders are the containers that have one of some names, by that.
+func (b *builder) holders(asked map[string]bool) map[string]holder {
 	m := map[string]holder{}
-	for _, r := range b.state.Observed.Running {
-		for _, c := range r.Containers {
-			m[c.Name] = holder{r.Project, r, c}
+	for i := range b.state.Observed.Running {
+		r := &b.state.Observed.Running[i]
+		for n := range r.Containers {
+			if c := &r.Containers[n]; asked[c.Name] {
+				m[c.Name] = holder{r.Project, *r, *c}
+			}
 		}
 	}
 	for _, c := range b.state.Observed.Others {
-		m[c.Name] = holder{Container: c}
+		if asked[c.Name] {
+			m[c.Name] = holder{Container: c}
+		}
 	}
 	return m
 }
 
-// wishes are who says in its file what a container is to be called, by that name.
-func (b *builder) wishes() map[string][]wish {
+// wishes are who says in its file that a container is to have one of some names, by
+// that.
+func (b *builder) wishes(asked map[string]bool) map[string][]wish {
 	m := map[string][]wish{}
-	for _, s := range b.state.Wanted {
+	for i := range b.state.Wanted {
+		s := &b.state.Wanted[i]
 		if s.Invalid != "" || s.Mode == Ignored {
 			continue
 		}
-		for _, svc := range s.Services {
-			if svc.ContainerName != "" && svc.Scale > 0 {
-				m[svc.ContainerName] = append(m[svc.ContainerName], wish{s, svc.Name})
+		for n := range s.Services {
+			if svc := &s.Services[n]; svc.Scale > 0 && asked[svc.ContainerName] {
+				m[svc.ContainerName] = append(m[svc.ContainerName], wish{*s, svc.Name})
 			}
 		}
 	}

@@ -27,7 +27,15 @@ func (b *builder) holdPorts() {
 	if len(comes) == 0 {
 		return
 	}
-	wants := b.portWishes()
+	asked := map[uint16]bool{}
+	for _, name := range comes {
+		for _, svc := range b.wanted.at(name).Services {
+			for _, p := range fixedPorts(svc) {
+				asked[p.First] = true
+			}
+		}
+	}
+	wants := b.portWishes(asked)
 	for _, name := range comes {
 		s := b.wanted.at(name)
 		if why := b.portless(s, wants); why != "" {
@@ -44,19 +52,26 @@ type portWish struct {
 	port    Port
 }
 
-// portWishes are who wants which port, by its number and protocol.
-func (b *builder) portWishes() map[string][]portWish {
+// portWishes are who wants one of some ports, by its number and protocol.
+func (b *builder) portWishes(asked map[uint16]bool) map[string][]portWish {
 	m := map[string][]portWish{}
-	for _, s := range b.state.Wanted {
+	if len(asked) == 0 {
+		return m
+	}
+	for i := range b.state.Wanted {
+		s := &b.state.Wanted[i]
 		if s.Invalid != "" || s.Mode == Ignored {
 			continue
 		}
-		for _, svc := range s.Services {
-			if svc.Completes { // it may have done its work, and then it has no port
+		for n := range s.Services {
+			svc := &s.Services[n]
+			if svc.Completes || svc.Scale == 0 { // it may have done its work, and then it has no port
 				continue
 			}
-			for _, p := range fixedPorts(svc) {
-				m[p.number()] = append(m[p.number()], portWish{s, svc.Name, p})
+			for _, p := range svc.Ports {
+				if p.First == p.Last && asked[p.First] {
+					m[p.number()] = append(m[p.number()], portWish{*s, svc.Name, p})
+				}
 			}
 		}
 	}
