@@ -1,7 +1,12 @@
 package config
 
 import (
+	"bytes"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -40,6 +45,35 @@ func TestTheReadmeNamesNoVariableThatIsNotThere(t *testing.T) {
 			if strings.HasPrefix(word, prefix) && !known[word] {
 				t.Errorf("README.md names %s, which is no variable", word)
 			}
+		}
+	}
+}
+
+// What always holds is held by tests of these names.
+func TestTheTestsThatTheArchitectureNamesAreThere(t *testing.T) {
+	text, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile("`(Test[A-Za-z]+)`").FindAllSubmatch(text, -1)
+	if len(names) < 5 {
+		t.Fatalf("it names %d tests", len(names))
+	}
+	var all []byte
+	err = filepath.WalkDir("..", func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, "_test.go") {
+			var b []byte
+			b, err = os.ReadFile(path)
+			all = append(all, b...)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if !bytes.Contains(all, slices.Concat([]byte("func "), name[1], []byte("("))) {
+			t.Errorf("there is no %s", name[1])
 		}
 	}
 }
