@@ -145,8 +145,8 @@ func (c *clearFiles) has(full string, f render.SecretFile) bool {
 // which the next operation or start does as well.
 func (e *Engine) sweep(ctx context.Context, project string) {
 	c := &e.clear
-	if c.folder == "" {
-		return
+	if c.folder == "" || project == "." || project != filepath.Base(project) || !filepath.IsLocal(project) {
+		return // a label that a person has set is no project's name of ours
 	}
 	if _, err := os.Lstat(filepath.Join(c.folder, clearMark)); err != nil {
 		return // it has never been used, or is another's
