@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 
 	"github.com/sirupsen/logrus"
@@ -35,10 +36,16 @@ func (r *relay) Levels() []logrus.Level { return logrus.AllLevels }
 // Fire implements logrus.Hook.
 func (r *relay) Fire(entry *logrus.Entry) error {
 	level := slog.LevelDebug
-	if entry.Level <= logrus.WarnLevel && r.first(entry.Message) {
+	text := entry.Message
+	if strings.HasSuffix(text, "variable is not set. Defaulting to a blank string.") {
+		// Its name may be the rest of a password in an env file that has a $ in it. Those in
+		// compose files are warnings of the stack.
+		text = "a variable is not set and counts as blank; if no warning of a stack names it, an env file has a $ in a value, which is written $$, or in single quotes"
+	}
+	if entry.Level <= logrus.WarnLevel && r.first(text) {
 		level = slog.LevelWarn
 	}
-	r.log.Log(context.Background(), level, "compose says", "cause", entry.Message)
+	r.log.Log(context.Background(), level, "compose says", "cause", text)
 	return nil
 }
 
