@@ -62,12 +62,15 @@ func (e *environment) readFiles(dir string) error {
 		return err
 	}
 	for _, entry := range entries {
+		if strings.HasPrefix(entry.Name(), ".") {
+			continue // an agent's own, which comes and goes
+		}
 		full := filepath.Join(dir, entry.Name())
 		info, err := os.Stat(full) // agents link to what they have written
 		switch {
-		case err != nil:
+		case err != nil && isVariable(entry.Name()):
 			return err
-		case info.IsDir() && !strings.HasPrefix(entry.Name(), "."):
+		case err == nil && info.IsDir():
 			below := environment{vars: map[string]string{}}
 			if err := below.readFolder(full); err != nil {
 				return err
@@ -89,12 +92,15 @@ func (e *environment) readFolder(dir string) error {
 		return err
 	}
 	for _, entry := range entries {
+		if !isVariable(entry.Name()) {
+			continue // and may be one that an agent is about to rename
+		}
 		full := filepath.Join(dir, entry.Name())
 		info, err := os.Stat(full)
 		if err != nil {
 			return err
 		}
-		if !info.Mode().IsRegular() || !isVariable(entry.Name()) {
+		if !info.Mode().IsRegular() {
 			continue
 		}
 		if info.Size() > maxVariable {

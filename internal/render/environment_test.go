@@ -315,6 +315,14 @@ func TestVariablesInFilesAreReadByTheirNames(t *testing.T) {
 	if got := value("web/compose.yaml"); !strings.HasPrefix(got, "shared|new|") {
 		t.Errorf("after a change web sees %q", got)
 	}
+	for _, name := range []string{".new", "web/.new", "half-written", "web/OWN~"} { // an agent renames it between two steps of ours
+		if err := os.Symlink("gone", filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := value("elsewhere/compose.yaml"); got != "of db|of all" {
+		t.Errorf("with files of an agent that go, db sees %q", got)
+	}
 	put("BAD", "a\x00b")
 	if _, err := l.Load(t.Context(), f); err == nil || !strings.Contains(err.Error(), "BAD") || strings.Contains(err.Error(), "a\x00b") {
 		t.Errorf("a value with a zero byte: %v", err)
