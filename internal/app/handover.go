@@ -44,18 +44,19 @@ func Help(ctx context.Context, c config.Config, log *slog.Logger, role, dir stri
 		return err
 	}
 	defer func() { err = errors.Join(err, api.Close()) }()
-	e := engine.New(api, engine.Options{Logger: log})
+	clear, hostClear := engine.LocateClear(ctx, api, c.SecretsPath)
+	e := engine.New(api, engine.Options{Secrets: clear, HostSecrets: hostClear, Logger: log})
 	return handover.Help(ctx, handover.HelpOptions{
 		Role: role, Dir: dir, Engine: e, Self: engine.Self(ctx, api), Logger: log,
 		Load: func(ctx context.Context, clone handover.Clone, commit, stack string) (render.Project, error) {
-			return loadOne(ctx, c, log, clone, commit, stack)
+			return loadOne(ctx, c, hostClear, log, clone, commit, stack)
 		},
 	})
 }
 
 // loadOne loads one stack of a clone at a commit, and changes nothing of the
 // clone: a daemon may be at work in it.
-func loadOne(ctx context.Context, c config.Config, log *slog.Logger, clone handover.Clone, commit, stack string) (p render.Project, err error) {
+func loadOne(ctx context.Context, c config.Config, hostClear string, log *slog.Logger, clone handover.Clone, commit, stack string) (p render.Project, err error) {
 	r, err := repo.Open(ctx, repo.Options{Path: clone.Path, Branch: clone.Branch, ReadOnly: true, Logger: log})
 	if err != nil {
 		return p, err
@@ -67,7 +68,7 @@ func loadOne(ctx context.Context, c config.Config, log *slog.Logger, clone hando
 	}
 	defer func() { err = errors.Join(err, tree.Close()) }()
 	loaded, err := render.New(render.Options{
-		Root: clone.Path, HostRoot: clone.HostRoot, Files: c.StackFiles, Environment: c.StackEnvironment, Keys: keys(c), SecretsDir: c.SecretsDir,
+		Root: clone.Path, HostRoot: clone.HostRoot, Files: c.StackFiles, Environment: c.StackEnvironment, Keys: keys(c), SecretsDir: c.SecretsDir, HostSecrets: hostClear,
 		Repository: clone.Identity, Hasher: engine.Hasher{}, Logger: log,
 	}).Load(ctx, tree)
 	if err != nil {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -32,7 +33,7 @@ func ForHelper(environ []string) Config {
 	c := Config{
 		StackFiles: l.parse().StackFiles, StackEnv: NewSecret(all["STACK_ENV"]),
 		AgeKey: NewSecret(all["SOPS_AGE_KEY"]), AgeKeyFile: all["SOPS_AGE_KEY_FILE"], AgeSSHKeyFile: all["SOPS_AGE_SSH_PRIVATE_KEY_FILE"],
-		SecretsDir: all["SECRETS_DIR"], PGPKeyFile: all["SOPS_PGP_KEY_FILE"], PGPPassphrase: all["SOPS_PGP_PASSPHRASE_FILE"],
+		SecretsDir: all["SECRETS_DIR"], SecretsPath: cmp.Or(all["SECRETS_PATH"], l.parse().SecretsPath), PGPKeyFile: all["SOPS_PGP_KEY_FILE"], PGPPassphrase: all["SOPS_PGP_PASSPHRASE_FILE"],
 	}
 	if path := all["STACK_ENV_FILE"]; path != "" {
 		c.StackEnv = SecretFile(path)

@@ -99,3 +99,11 @@ func TestPatternsOfStackFilesHaveCommasOrLinesBetweenThem(t *testing.T) {
 		t.Errorf("by default a helper has %q, the daemon %q", got, want)
 	}
 }
+
+func TestAHelperKnowsTheVolumeForFilesInClear(t *testing.T) {
+	for _, value := range []string{"", "SECRETS_PATH=/elsewhere"} {
+		if got, want := ForHelper([]string{value}).SecretsPath, load(t, value).SecretsPath; got != want || want == "" {
+			t.Errorf("with %q it is %q, and the daemon's %q", value, got, want)
+		}
+	}
+}

@@ -207,7 +207,7 @@ func (e *Engine) helperConfig(h Helper, like container.InspectResponse) (*contai
 func forHelpers(variable string) bool {
 	switch variable {
 	case "HOME", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "LOG_LEVEL", "LOG_FORMAT", "STACK_FILES", "STACK_ENV", "STACK_ENV_FILE",
-		"SOPS_AGE_KEY", "SOPS_AGE_KEY_FILE", "SOPS_AGE_SSH_PRIVATE_KEY_FILE", "SOPS_PGP_KEY_FILE", "SOPS_PGP_PASSPHRASE_FILE", "SECRETS_DIR":
+		"SOPS_AGE_KEY", "SOPS_AGE_KEY_FILE", "SOPS_AGE_SSH_PRIVATE_KEY_FILE", "SOPS_PGP_KEY_FILE", "SOPS_PGP_PASSPHRASE_FILE", "SECRETS_DIR", "SECRETS_PATH":
 		return true
 	default:
 		return strings.HasPrefix(variable, "DOCKER_") && !strings.HasPrefix(variable, "DOCKER_REGISTR")
