@@ -107,8 +107,11 @@ func (l *Loader) fields(p *types.Project, s types.ServiceConfig, dir string, use
 // mount adds a mount under the name that people wrote: a path from the stack's
 // folder, a volume's key; or the target, if it has no source.
 func (f *fields) mount(l *Loader, p *types.Project, v types.ServiceVolumeConfig, dir string, used contentOf) {
-	m, _ := l.mount(p, v)
+	m, data := l.mount(p, v)
 	name := cmp.Or(v.Source, v.Target)
+	if !data && v.Type == types.VolumeTypeBind {
+		name = v.Target // a file in clear, which has another path with each content
+	}
 	switch m.Type {
 	case plan.MountClone:
 		name = fromFolder(dir, m.Source)

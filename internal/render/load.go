@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/consts"
@@ -68,8 +69,10 @@ func (l *Loader) load(ctx context.Context, tree Tree, file string) *entry {
 // is encrypted. The inputs have the tree that was loaded from: what is in clear there
 // is to be closed, also after an error.
 func (l *Loader) loadClear(ctx context.Context, tree Tree, file string) (*inputs, *types.Project, error) {
+	began := time.Now() // what is in clear was read in a round before
 	for from := tree; ; {
 		in := l.newInputs(from)
+		in.began = began
 		in.before = l.cache[file]
 		in.addFolder(path.Dir(file))
 		project, err := l.loadCompose(ctx, from, file, in)
