@@ -55,7 +55,7 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 	if err != nil {
 		return err
 	}
-	if err := l.refuseSealedContexts(project, in); err != nil {
+	if err := l.refuseSealedContexts(project, clear, in); err != nil {
 		return err
 	}
 	content, err := l.contents(project, p.build, clear, sealed, in)

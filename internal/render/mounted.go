@@ -63,11 +63,11 @@ func (l *Loader) sealedMounts(p *types.Project, in *inputs) (mounts, error) {
 	found := mounts{}
 	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
 		for i, v := range p.Services[name].Volumes {
-			rel, inside := l.rel(in.tree, v.Source)
+			rel, inside := l.inRepository(in.tree, v.Source)
 			if v.Type != types.VolumeTypeBind || !inside || rel == "" {
 				continue
 			}
-			m, err := l.sealedMount(in, filepath.ToSlash(rel))
+			m, err := l.sealedMount(in, rel)
 			if err != nil {
 				return nil, fmt.Errorf("services.%s.volumes: %w", name, err)
 			}
@@ -76,7 +76,7 @@ func (l *Loader) sealedMounts(p *types.Project, in *inputs) (mounts, error) {
 			}
 			if l.o.HostSecrets == "" {
 				return nil, fmt.Errorf("services.%s.volumes: %s is encrypted, and mounted: for that the daemon needs a volume of its own, for files in clear; give its service the volume gitops-secrets:/secrets",
-					name, path.Join(filepath.ToSlash(rel), m.files[0].below))
+					name, path.Join(rel, m.files[0].below))
 			}
 			if found[name] == nil {
 				found[name] = map[int]sealedMount{}
@@ -84,7 +84,52 @@ func (l *Loader) sealedMounts(p *types.Project, in *inputs) (mounts, error) {
 			found[name][i] = m
 		}
 	}
-	return found, nil
+	return found, l.refuseSealedVolumes(p, in)
+}
+
+// refuseSealedVolumes refuses volumes whose driver mounts a folder of the repository
+// with something encrypted in it: over what is in a volume nothing is mounted.
+func (l *Loader) refuseSealedVolumes(p *types.Project, in *inputs) error {
+	for _, name := range slices.Sorted(maps.Keys(p.Volumes)) {
+		v := p.Volumes[name]
+		rel, inside := l.inRepository(in.tree, v.DriverOpts["device"])
+		if !inside || rel == "" || !strings.Contains(v.DriverOpts["o"], "bind") {
+			continue
+		}
+		m, err := l.sealedMount(in, rel)
+		if err != nil {
+			return fmt.Errorf("volumes.%s: %w", name, err)
+		}
+		if m.files != nil {
+			return fmt.Errorf("volumes.%s: %s is encrypted: mount %s in the volumes: of the services themselves, where it is mounted in clear", name, path.Join(rel, m.files[0].below), rel)
+		}
+	}
+	return nil
+}
+
+// inRepository gives a path of the repository, without a slash at its end, be it
+// written as we see it or as the engine does (with $PWD). The root is "".
+func (l *Loader) inRepository(tree Tree, full string) (rel string, ok bool) {
+	rel, ok = l.rel(tree, full)
+	if !ok && l.o.HostRoot != "" {
+		rel, ok = within(filepath.Clean(l.o.HostRoot), full)
+	}
+	if rel = path.Clean(filepath.ToSlash(rel)); !ok || !filepath.IsLocal(rel) {
+		return "", false
+	}
+	if rel == "." {
+		rel = ""
+	}
+	return rel, true
+}
+
+// real gives the path of the repository that a path of it leads to.
+func (l *Loader) real(tree Tree, rel string) (string, bool) {
+	full, err := filepath.EvalSymlinks(place(tree, rel))
+	if err != nil {
+		return "", false
+	}
+	return l.inRepository(tree, full)
 }
 
 // sealedMount looks at one path of the repository.
@@ -100,6 +145,8 @@ func (l *Loader) sealedMount(in *inputs, rel string) (m sealedMount, err error) 
 		return m, nil
 	case info.Mode().IsRegular():
 		if !isSealed(full) {
+			in.addPlace(place(in.tree, rel))
+			in.id(rel)
 			return m, nil
 		}
 		in.addKeys()
@@ -109,13 +156,20 @@ func (l *Loader) sealedMount(in *inputs, rel string) (m sealedMount, err error) 
 	case !info.IsDir() || l.o.Keys.None():
 		return m, nil
 	}
+	dir, inside := l.real(tree, rel) // git tracks nothing behind a link
+	if !inside || dir == "" {
+		return m, nil
+	}
+	in.addPlace(place(in.tree, rel))
+	in.id(rel)
+	in.id(dir)
 	var ids []string
-	err = eachTracked(tree, rel, func(file string, info fs.FileInfo) error {
+	err = eachTracked(tree, dir, func(file string, info fs.FileInfo) error {
 		if !isSealed(place(tree, file)) {
 			ids = append(ids, file+" "+tree.ID(file))
 			return nil
 		}
-		f, err := l.sealedFile(tree, file, strings.TrimPrefix(file, rel+"/"), info.Mode())
+		f, err := l.sealedFile(tree, file, strings.TrimPrefix(file, dir+"/"), info.Mode())
 		m.files, ids = append(m.files, f), append(ids, file+" "+f.digest)
 		return err
 	})
@@ -171,11 +225,19 @@ func (m mounts) apply(p *types.Project, hostSecrets string) (files []SecretFile)
 		var over []types.ServiceVolumeConfig
 		for _, i := range slices.Sorted(maps.Keys(m[name])) {
 			for _, f := range m[name][i].files {
+				if f.below != "" && hidden(s, s.Volumes[i].Target, f.below) {
+					continue
+				}
 				file := SecretFile{Path: path.Join(p.Name, f.digest[:32], f.name), Content: f.text, Mode: f.mode, UID: -1, GID: -1}
 				files = append(files, file)
 				source := path.Join(hostSecrets, file.Path)
 				if f.below == "" {
-					s.Volumes[i].Source = source
+					bind := types.ServiceVolumeBind{}
+					if s.Volumes[i].Bind != nil {
+						bind = *s.Volumes[i].Bind
+					}
+					bind.CreateHostPath = false // a folder in the place of a lost file
+					s.Volumes[i].Source, s.Volumes[i].Bind = source, &bind
 					continue
 				}
 				over = append(over, types.ServiceVolumeConfig{
@@ -188,6 +250,50 @@ func (m mounts) apply(p *types.Project, hostSecrets string) (files []SecretFile)
 		p.Services[name] = s
 	}
 	return files
+}
+
+// hidden says whether a service mounts something else over a file below one of its
+// mounts.
+func hidden(s types.ServiceConfig, mount, below string) bool {
+	file := path.Join(mount, below)
+	return slices.ContainsFunc(targets(s), func(target string) bool {
+		_, lower := within(path.Clean(mount), target)
+		_, over := within(target, file)
+		return lower && over && target != path.Clean(mount)
+	})
+}
+
+// targets are where a service mounts something.
+func targets(s types.ServiceConfig) []string {
+	var out []string
+	for _, v := range s.Volumes {
+		out = append(out, path.Clean(v.Target))
+	}
+	for _, t := range s.Tmpfs {
+		target, _, _ := strings.Cut(t, ":")
+		out = append(out, path.Clean(target))
+	}
+	for _, u := range s.Configs {
+		out = append(out, targetOf(types.FileReferenceConfig(u), configsFolder))
+	}
+	for _, u := range s.Secrets {
+		out = append(out, targetOf(types.FileReferenceConfig(u), secretsFolder))
+	}
+	return out
+}
+
+// Where Compose puts configs and secrets that name no folder.
+const (
+	configsFolder = "/"
+	secretsFolder = "/run/secrets"
+)
+
+func targetOf(u types.FileReferenceConfig, folder string) string {
+	target := cmp.Or(u.Target, u.Source)
+	if !path.IsAbs(target) {
+		target = path.Join(folder, target)
+	}
+	return path.Clean(target)
 }
 
 // mountObjects mounts configs and secrets in clear into services that are read_only:
@@ -265,7 +371,17 @@ func fileFor(project string, u types.FileReferenceConfig, o clearObject) (Secret
 // refuseSealedContexts refuses builds that would put something encrypted into an image.
 // What the stack itself is loaded from, or has as a config or a secret, is not meant for
 // it, and neither is what .dockerignore leaves out.
-func (l *Loader) refuseSealedContexts(p *types.Project, in *inputs) error {
+func (l *Loader) refuseSealedContexts(p *types.Project, clear clearObjects, in *inputs) error {
+	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
+		if build := p.Services[name].Build; build != nil {
+			for _, use := range build.Secrets {
+				if _, ok := clear.secrets[use.Source]; ok {
+					rel, _ := l.inRepository(in.tree, p.Secrets[use.Source].File)
+					return fmt.Errorf("services.%s.build.secrets: %s is encrypted, and builds get no such secrets: keep it in the stack's .env, and give the secret the environment: of its variable", name, rel)
+				}
+			}
+		}
+	}
 	if l.o.Keys.None() {
 		return nil
 	}
@@ -275,11 +391,11 @@ func (l *Loader) refuseSealedContexts(p *types.Project, in *inputs) error {
 			continue
 		}
 		for _, context := range append(slices.Sorted(maps.Values(build.AdditionalContexts)), build.Context) {
-			rel, inside := l.rel(in.tree, context)
+			rel, inside := l.inRepository(in.tree, context)
 			if !inside {
 				continue
 			}
-			found, err := in.sealedBelow(filepath.ToSlash(rel))
+			found, err := in.sealedBelow(rel)
 			if err != nil {
 				return fmt.Errorf("services.%s.build: %w", name, err)
 			}
@@ -301,6 +417,10 @@ func (in *inputs) sealedBelow(rel string) (found string, err error) {
 	}
 	if info, err := os.Stat(place(tree, rel)); err != nil || !info.IsDir() {
 		return "", nil // a URL, or what the build says is missing
+	}
+	rel, inside := in.loader.real(tree, rel) // git tracks nothing behind a link
+	if !inside {
+		return "", nil
 	}
 	ignored, err := dockerIgnore(place(tree, rel))
 	if err != nil {

@@ -62,6 +62,9 @@ func scratch() (dir string, lock *os.File, err error) {
 		if dir, err = os.MkdirTemp("", clearPrefix); err != nil {
 			return "", nil, err
 		}
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			dir = real // Compose follows links itself here and there, and paths are compared
+		}
 		lock, err = lockFolder(dir)
 		if err == nil {
 			if _, err = os.Stat(dir); err == nil {
@@ -217,6 +220,9 @@ func readSealed(full string) ([]byte, error) {
 // needs it says so.
 func isSealed(full string) bool {
 	text, err := readSealed(full)
+	if len(text) == maxSealed && bytes.Contains(text, []byte(secrets.Mark)) {
+		text, err = os.ReadFile(full) // it is refused for its size; but sops's marks are at its end
+	}
 	return err == nil && secrets.Encrypted(text)
 }
 
@@ -226,7 +232,7 @@ func (in *inputs) sealed() []string {
 	var out []string
 	for p := range in.paths {
 		c, _ := in.tree.(*cleared)
-		if filepath.IsAbs(p) || in.carried[p] || c != nil && c.files[p] {
+		if !filepath.IsLocal(p) || in.carried[p] || c != nil && c.files[p] {
 			continue
 		}
 		if isSealed(place(in.tree, p)) {
@@ -248,22 +254,32 @@ func (in *inputs) addKeys() {
 // sops has not written so, or one outside of the repository, says it. It would be
 // deployed as a password.
 func refuseSealed(p *types.Project) error {
-	mark := []byte(secrets.Mark)
 	if len(p.Services) == 0 {
 		return nil
 	}
-	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
-		text, err := json.Marshal(p.Services[name])
-		if err != nil {
-			return fmt.Errorf("services.%s: %w", name, err)
-		}
-		if bytes.Contains(text, mark) {
-			return fmt.Errorf("services.%s has a value that is still encrypted (%s...]): it comes from a file that sops did not encrypt, or that lies outside of the repository", name, secrets.Mark)
-		}
+	parts := map[string]any{}
+	for name, s := range p.Services {
+		parts["services."+name] = s
+	}
+	for name, n := range p.Networks {
+		parts["networks."+name] = n
+	}
+	for name, v := range p.Volumes {
+		parts["volumes."+name] = v
 	}
 	for name, c := range p.Configs {
-		if strings.Contains(c.Content, secrets.Mark) {
-			return fmt.Errorf("configs.%s.content is still encrypted (%s...])", name, secrets.Mark)
+		parts["configs."+name] = []string{c.Content, p.Environment[c.Environment]}
+	}
+	for name, s := range p.Secrets {
+		parts["secrets."+name] = []string{s.Content, p.Environment[s.Environment]}
+	}
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		text, err := json.Marshal(parts[name])
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if bytes.Contains(text, []byte(secrets.Mark)) {
+			return fmt.Errorf("%s has a value that is still encrypted (%s...]): it comes from a file that sops did not encrypt, or that lies outside of the repository", name, secrets.Mark)
 		}
 	}
 	return nil
@@ -297,16 +313,19 @@ func (l *Loader) openObjects(p *types.Project, in *inputs) (o clearObjects, err 
 }
 
 func (l *Loader) openObject(in *inputs, where, full string, to map[string]clearObject, name string) error {
-	rel, inside := l.rel(in.tree, full)
-	if full == "" || !inside || !isSealed(full) {
+	rel, inside := l.inRepository(in.tree, full)
+	if full == "" || !inside {
+		return nil
+	}
+	tree := in.tree
+	if c, ok := tree.(*cleared); ok { // where it may be in clear, for being an env file as well
+		tree = c.Tree
+	}
+	in.addCarried(place(in.tree, rel)) // full may be its path on the host
+	if !isSealed(place(tree, rel)) {
 		return nil
 	}
 	in.addKeys()
-	rel = filepath.ToSlash(rel)
-	tree := in.tree
-	if c, ok := tree.(*cleared); ok {
-		tree = c.Tree
-	}
 	sealed, err := readSealed(place(tree, rel))
 	if err != nil {
 		return err
@@ -358,9 +377,9 @@ const (
 	shortestPart = 8
 )
 
-// withhold takes what was decrypted, or comes from SecretsDir, out of a message. Where a part of it may be left,
-// as parsers quote from the middle of a line, nothing of the message is shown, but the
-// file that it is about.
+// withhold takes what was decrypted, or comes from SecretsDir, out of a message. Where
+// a part of it may be left, as parsers quote from the middle of a line, nothing of the
+// message is shown, but the file that it is about.
 func (l *Loader) withhold(c *cleared, file, text string) string {
 	words := slices.Clone(l.env.words)
 	if c != nil {

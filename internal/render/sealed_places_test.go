@@ -1,0 +1,169 @@
+package render_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/render"
+	"github.com/korbiniankuhn/gitops-compose/internal/secrets/sopstest"
+)
+
+// withMounts gives a loader the key, and a folder for files in clear.
+func withMounts(t *testing.T, s *sopstest.Sops) func(*render.Options) {
+	t.Helper()
+	key := withKey(t, s)
+	return func(o *render.Options) {
+		key(o)
+		o.HostRoot, o.HostSecrets = "/srv/stacks", "/vol"
+	}
+}
+
+// targets are the mounts of the service app: what is in clear by its text, else the source.
+func targets(t *testing.T, p render.Project) map[string]string {
+	t.Helper()
+	text := map[string]string{}
+	for _, f := range p.SecretFiles() {
+		text["/vol/"+f.Path] = string(f.Content)
+	}
+	out := map[string]string{}
+	for _, v := range compose(t, p).Services["app"].Volumes {
+		if _, twice := out[v.Target]; twice {
+			t.Errorf("%s is mounted twice", v.Target)
+		}
+		out[v.Target] = v.Source
+		if clear, ok := text[v.Source]; ok {
+			out[v.Target] = "clear " + clear
+			if v.Bind == nil || v.Bind.CreateHostPath {
+				t.Errorf("the engine would make a folder where %s is to be", v.Source)
+			}
+		}
+	}
+	return out
+}
+
+func TestWhatIsMountedEncryptedIsMountedInClear(t *testing.T) {
+	s := sopstest.New(t)
+	for name, c := range map[string]struct {
+		compose string
+		want    map[string]string
+	}{
+		"a file":                 {"services: {app: {image: a, volumes: ['./conf/x.env:/x']}}", map[string]string{"/x": "clear P=hunter2\n"}},
+		"a folder":               {"services: {app: {image: a, volumes: ['./conf:/conf']}}", map[string]string{"/conf": "/srv/stacks/web/conf", "/conf/x.env": "clear P=hunter2\n"}},
+		"a link to a folder":     {"services: {app: {image: a, volumes: ['./link:/conf']}}", map[string]string{"/conf": "/srv/stacks/web/link", "/conf/x.env": "clear P=hunter2\n"}},
+		"a link to a file":       {"services: {app: {image: a, volumes: ['./x.link:/x']}}", map[string]string{"/x": "clear P=hunter2\n"}},
+		"a path of the host":     {"services: {app: {image: a, volumes: ['$PWD/conf:/conf']}}", map[string]string{"/conf": "/srv/stacks/web/conf", "/conf/x.env": "clear P=hunter2\n"}},
+		"with a slash":           {"services: {app: {image: a, volumes: ['$PWD/conf/:/conf/']}}", map[string]string{"/conf": "/srv/stacks/web/conf/", "/conf/x.env": "clear P=hunter2\n"}},
+		"the folder and a file":  {"services: {app: {image: a, volumes: ['./conf:/conf', './conf/x.env:/conf/x.env']}}", map[string]string{"/conf": "/srv/stacks/web/conf", "/conf/x.env": "clear P=hunter2\n"}},
+		"another over the file":  {"services: {app: {image: a, volumes: ['./conf:/conf', './plain:/conf/x.env']}}", map[string]string{"/conf": "/srv/stacks/web/conf", "/conf/x.env": "/srv/stacks/web/plain"}},
+		"another over a folder":  {"services: {app: {image: a, volumes: ['./:/all', 'vol:/all/conf']}}\nvolumes: {vol: }", map[string]string{"/all": "/srv/stacks/web", "/all/conf": "vol"}},
+		"and it is the env_file": {"services: {app: {image: a, env_file: conf/x.env, volumes: ['./conf/x.env:/x']}}", map[string]string{"/x": "clear P=hunter2\n"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFolder(t).write("web/compose.yaml", c.compose).write("web/conf/x.env", s.Encrypt("x.env", "P=hunter2\n")).write("web/plain", "p")
+			for link, to := range map[string]string{"web/link": "conf", "web/x.link": "conf/x.env"} {
+				if err := os.Symlink(to, filepath.Join(f.dir, link)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := targets(t, valid(t, f, withMounts(t, s)))
+			if len(got) != len(c.want) {
+				t.Errorf("mounts are %v, want %v", got, c.want)
+			}
+			for target, want := range c.want {
+				if got[target] != want {
+					t.Errorf("at %s is %q, want %q", target, got[target], want)
+				}
+			}
+			inClear(t, f)
+		})
+	}
+}
+
+func TestAFileThatIsASecretAndMoreIsGivenInClear(t *testing.T) {
+	s := sopstest.New(t)
+	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, env_file: db.env, secrets: [db, dot, host]}}\nsecrets: {db: {file: db.env}, dot: {file: .env}, host: {file: '$PWD/h.txt'}}").
+		write("web/db.env", s.Encrypt("db.env", "P=hunter2\n")).write("web/.env", s.Encrypt(".env", "Q=hunter2\n")).write("web/h.txt", s.Encrypt("h.txt", "hunter2"))
+	project := compose(t, valid(t, f, withMounts(t, s)))
+	for name, want := range map[string]string{"db": "P=hunter2\n", "dot": "Q=hunter2\n", "host": "hunter2"} {
+		if o := project.Secrets[name]; o.File != "" || project.Environment[o.Environment] != want {
+			t.Errorf("secret %s is %+v", name, o)
+		}
+	}
+	inClear(t, f)
+}
+
+func TestNothingEncryptedIsDeployedWhereItCantBeGivenInClear(t *testing.T) {
+	s := sopstest.New(t)
+	const mark = "ENC[AES256_GCM,data:x]"
+	for name, c := range map[string]struct {
+		compose string
+		says    []string
+	}{
+		"an option of a volume":           {"services: {app: {image: a, volumes: ['vol:/v']}}\nvolumes: {vol: {driver_opts: {o: 'password=" + mark + "'}}}", []string{"volumes.vol", "still encrypted"}},
+		"an option of a network":          {"services: {app: {image: a, networks: [n]}}\nnetworks: {n: {driver_opts: {o: '" + mark + "'}}}", []string{"networks.n", "still encrypted"}},
+		"a secret from a variable":        {"services: {app: {image: a, secrets: [x]}}\nsecrets: {x: {environment: BROKEN}}", []string{"secrets.x", "still encrypted"}},
+		"a config from a variable":        {"services: {app: {image: a, configs: [x]}}\nconfigs: {x: {environment: BROKEN}}", []string{"configs.x", "still encrypted"}},
+		"a volume that is a folder":       {"services: {app: {image: a, volumes: ['vol:/v']}}\nvolumes: {vol: {driver_opts: {type: none, o: bind, device: $PWD/conf}}}", []string{"volumes.vol", "web/conf/x.env"}},
+		"a secret of a build":             {"services: {app: {build: {context: ./ctx, secrets: [x]}}}\nsecrets: {x: {file: conf/x.env}}", []string{"services.app.build", "web/conf/x.env"}},
+		"a build from a link to a folder": {"services: {app: {build: ./link}}", []string{"services.app.build", "web/conf/x.env"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFolder(t).write("web/compose.yaml", c.compose).write("web/.env", "BROKEN="+mark+"\n").
+				write("web/conf/x.env", s.Encrypt("x.env", "P=hunter2\n")).write("web/ctx/Dockerfile", "FROM scratch")
+			if err := os.Symlink("conf", filepath.Join(f.dir, "web/link")); err != nil {
+				t.Fatal(err)
+			}
+			got := invalid(t, f, withMounts(t, s))
+			for _, want := range c.says {
+				if !strings.Contains(got, want) {
+					t.Errorf("%q is not in: %s", want, got)
+				}
+			}
+		})
+	}
+}
+
+// A file that is too large to be decrypted is none in clear.
+func TestALargeEncryptedFileIsRefused(t *testing.T) {
+	s := sopstest.New(t)
+	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, volumes: ['./x.bin:/x']}}").write("web/x.bin", s.Encrypt("x.bin", strings.Repeat("hunter2 ", 1<<20)))
+	if got := invalid(t, f, withMounts(t, s)); !strings.Contains(got, "at most") {
+		t.Errorf("it says %s", got)
+	}
+}
+
+func TestAChangeInAMountedFolderIsSeenAtTheNextLook(t *testing.T) {
+	s := sopstest.New(t)
+	for name, source := range map[string]string{"written as Compose does": "./conf", "behind a link": "./link", "as the host has it": "$PWD/conf"} {
+		t.Run(name, func(t *testing.T) {
+			f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, volumes: ['"+source+":/conf']}}").write("web/conf/x.env", "P=1\n")
+			if err := os.Symlink("conf", filepath.Join(f.dir, "web/link")); err != nil {
+				t.Fatal(err)
+			}
+			l := loader(f, withMounts(t, s))
+			if got := len(validOf(t, l, f).SecretFiles()); got != 0 {
+				t.Errorf("%d files in clear of none that is encrypted", got)
+			}
+			hash := ""
+			for _, text := range []string{"P=hunter2\n", "P=hunter2-new\n"} {
+				f.write("web/conf/x.env", s.Encrypt("x.env", text)).commit += "+"
+				p := validOf(t, l, f)
+				if got := targets(t, p)["/conf/x.env"]; got != "clear "+text {
+					t.Errorf("mounted is %q, want %q", got, text)
+				}
+				if now := service(t, p, "app").Hash; now == hash {
+					t.Error("it is no change")
+				} else {
+					hash = now
+				}
+			}
+			loads := l.Loads()
+			validOf(t, l, f)
+			if l.Loads() != loads {
+				t.Error("it is loaded at each look")
+			}
+		})
+	}
+}
