@@ -296,13 +296,28 @@ func targetOf(u types.FileReferenceConfig, folder string) string {
 	return path.Clean(target)
 }
 
-// mountObjects mounts configs and secrets in clear into services that are read_only:
-// Compose copies nothing into these.
+// behindMount says whether a path in a service's containers is, or may be, in something
+// that they mount.
+func behindMount(p *types.Project, s types.ServiceConfig, target string) bool {
+	s.Configs, s.Secrets = nil, nil
+	if slices.ContainsFunc(targets(s), func(mount string) bool { _, ok := within(mount, target); return ok }) {
+		return true
+	}
+	return slices.ContainsFunc(s.VolumesFrom, func(from string) bool {
+		name, _, _ := strings.Cut(from, ":")
+		other, ok := p.Services[name]
+		return !ok || behindMount(p, other, target)
+	})
+}
+
+// mountObjects mounts configs and secrets in clear where Compose can't copy them: into
+// services that are read_only, and where something else is mounted. In that a copy
+// would stay, and it may be the clone.
 func (o clearObjects) mountObjects(p *types.Project, hostSecrets string) (files []SecretFile, err error) {
 	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
 		s := p.Services[name]
-		if !s.ReadOnly {
-			continue
+		copied := func(u types.FileReferenceConfig, folder string) bool {
+			return !s.ReadOnly && !behindMount(p, p.Services[name], targetOf(u, folder))
 		}
 		mount := func(u types.FileReferenceConfig, object clearObject, folder string) error {
 			file, err := fileFor(p.Name, u, object)
@@ -310,31 +325,29 @@ func (o clearObjects) mountObjects(p *types.Project, hostSecrets string) (files 
 				return err
 			}
 			if hostSecrets == "" {
-				return fmt.Errorf("%s is encrypted, and the service read_only: for that the daemon needs a volume of its own, for files in clear; give its service the volume gitops-secrets:/secrets", u.Source)
+				return fmt.Errorf("%s is encrypted, and the service read_only or what it is put into mounted: for that the daemon needs a volume of its own, for files in clear; give its service the volume gitops-secrets:/secrets", u.Source)
 			}
 			files = append(files, file)
-			target := cmp.Or(u.Target, u.Source)
-			if !path.IsAbs(target) {
-				target = path.Join(folder, target)
-			}
 			s.Volumes = append(s.Volumes, types.ServiceVolumeConfig{
-				Type: types.VolumeTypeBind, Source: path.Join(hostSecrets, file.Path), Target: target, ReadOnly: true, Bind: &types.ServiceVolumeBind{},
+				Type: types.VolumeTypeBind, Source: path.Join(hostSecrets, file.Path), Target: targetOf(u, folder), ReadOnly: true, Bind: &types.ServiceVolumeBind{},
 			})
 			return nil
 		}
 		s.Configs = slices.DeleteFunc(s.Configs, func(u types.ServiceConfigObjConfig) bool {
 			object, ok := o.configs[u.Source]
-			if ok {
-				err = errors.Join(err, mount(types.FileReferenceConfig(u), object, "/"))
+			if !ok || copied(types.FileReferenceConfig(u), configsFolder) {
+				return false
 			}
-			return ok
+			err = errors.Join(err, mount(types.FileReferenceConfig(u), object, configsFolder))
+			return true
 		})
 		s.Secrets = slices.DeleteFunc(s.Secrets, func(u types.ServiceSecretConfig) bool {
 			object, ok := o.secrets[u.Source]
-			if ok {
-				err = errors.Join(err, mount(types.FileReferenceConfig(u), object, "/run/secrets"))
+			if !ok || copied(types.FileReferenceConfig(u), secretsFolder) {
+				return false
 			}
-			return ok
+			err = errors.Join(err, mount(types.FileReferenceConfig(u), object, secretsFolder))
+			return true
 		})
 		if err != nil {
 			return nil, fmt.Errorf("services.%s: %w", name, err)

@@ -81,6 +81,30 @@ func TestWhatIsMountedEncryptedIsMountedInClear(t *testing.T) {
 	}
 }
 
+// Compose would copy it through the mount into what is mounted: into the clone.
+func TestWhatBelongsBelowAMountIsMountedAsWell(t *testing.T) {
+	s := sopstest.New(t)
+	for name, service := range map[string]string{
+		"a folder of the clone": "{image: a, configs: [{source: c, target: /conf/c}], volumes: ['./conf:/conf']}",
+		"a tmpfs":               "{image: a, configs: [{source: c, target: /conf/c}], tmpfs: ['/conf:mode=700']}",
+		"a volume":              "{image: a, configs: [{source: c, target: /conf/c}], volumes: ['vol:/conf']}",
+		"of another service":    "{image: a, configs: [{source: c, target: /conf/c}], volumes_from: [other]}",
+		"read-only":             "{image: a, configs: [{source: c, target: /conf/c}], read_only: true}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFolder(t).write("web/compose.yaml", "services: {app: "+service+", other: {image: a, volumes: ['./conf:/conf']}}\nconfigs: {c: {file: c.txt}}\nvolumes: {vol: }\n").
+				write("web/c.txt", s.Encrypt("c.txt", "hunter2")).write("web/conf/x", "x")
+			p := valid(t, f, withMounts(t, s))
+			if got := targets(t, p)["/conf/c"]; got != "clear hunter2" {
+				t.Errorf("at /conf/c is %q", got)
+			}
+			if left := compose(t, p).Services["app"].Configs; len(left) > 0 {
+				t.Errorf("and Compose copies %v", left)
+			}
+		})
+	}
+}
+
 func TestAFileThatIsASecretAndMoreIsGivenInClear(t *testing.T) {
 	s := sopstest.New(t)
 	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, env_file: db.env, secrets: [db, dot, host]}}\nsecrets: {db: {file: db.env}, dot: {file: .env}, host: {file: '$PWD/h.txt'}}").
