@@ -197,6 +197,9 @@ func (c *content) seccomp(p *types.Project, opt string) error {
 		return nil
 	}
 	full := p.RelativePath(opt[i+1:])
+	if _, inside := c.in.loader.inRepository(c.in.tree, full); inside && isSealed(full) {
+		return fmt.Errorf("%s is encrypted, and the engine gets it as it is: a profile is no secret", opt[i+1:])
+	}
 	c.part = "seccomp"
 	if c.tracked("seccomp", full) {
 		return nil

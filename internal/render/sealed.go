@@ -322,6 +322,16 @@ func (l *Loader) openObject(in *inputs, where, full string, to map[string]clearO
 		tree = c.Tree
 	}
 	in.addCarried(place(in.tree, rel)) // full may be its path on the host
+	if info, err := os.Stat(place(tree, rel)); err == nil && info.IsDir() && rel != "" {
+		m, err := l.sealedMount(in, rel) // the engine mounts a folder as well
+		if err == nil && m.files != nil {
+			err = fmt.Errorf("%s is encrypted, and %s a folder: name the files in it one by one, or mount it as a volume", path.Join(rel, m.files[0].below), rel)
+		}
+		if err != nil {
+			return fmt.Errorf("%s.file: %w", where, err)
+		}
+		return nil
+	}
 	if !isSealed(place(tree, rel)) {
 		return nil
 	}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
+	"github.com/korbiniankuhn/gitops-compose/internal/repo"
+	"github.com/korbiniankuhn/gitops-compose/internal/repo/gittest"
 	"github.com/korbiniankuhn/gitops-compose/internal/secrets/sopstest"
 )
 
@@ -132,6 +134,8 @@ func TestNothingEncryptedIsDeployedWhereItCantBeGivenInClear(t *testing.T) {
 		"a volume that is a folder":       {"services: {app: {image: a, volumes: ['vol:/v']}}\nvolumes: {vol: {driver_opts: {type: none, o: bind, device: $PWD/conf}}}", []string{"volumes.vol", "web/conf/x.env"}},
 		"a secret of a build":             {"services: {app: {build: {context: ./ctx, secrets: [x]}}}\nsecrets: {x: {file: conf/x.env}}", []string{"services.app.build", "web/conf/x.env"}},
 		"a build from a link to a folder": {"services: {app: {build: ./link}}", []string{"services.app.build", "web/conf/x.env"}},
+		"a folder as a secret":            {"services: {app: {image: a, secrets: [x]}}\nsecrets: {x: {file: link}}", []string{"secrets.x", "web/link/x.env"}},
+		"a seccomp profile":               {"services: {app: {image: a, security_opt: ['seccomp=conf/x.env']}}", []string{"security_opt", "conf/x.env"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFolder(t).write("web/compose.yaml", c.compose).write("web/.env", "BROKEN="+mark+"\n").
@@ -189,5 +193,95 @@ func TestAChangeInAMountedFolderIsSeenAtTheNextLook(t *testing.T) {
 				t.Error("it is loaded at each look")
 			}
 		})
+	}
+}
+
+// An encrypted stack, too, is the same before a checkout and after it, and is not
+// loaded again for it.
+func TestAnEncryptedStackLoadsTheSameBeforeAndAfterItsCheckout(t *testing.T) {
+	s := sopstest.New(t)
+	bare := gittest.Bare(t)
+	work := gittest.Work(t, bare)
+	gittest.Write(t, work, "README", "x")
+	gittest.Push(t, work, "one")
+	clone := filepath.Join(t.TempDir(), "clone")
+	gittest.Git(t, "", "clone", "-q", bare, clone)
+	gittest.Write(t, work, "compose.yaml", "services: {root: {image: 'a:$TAG', volumes: ['./web/conf:/o'], develop: {watch: [{path: .env, action: rebuild}, {path: web/conf/x, action: rebuild}]}}}")
+	gittest.Write(t, work, ".env", s.Encrypt(".env", "TAG=hunter2\n"))
+	gittest.Write(t, work, "web/compose.yaml", `
+include: [{path: ../inc/i.yaml, env_file: ../inc/more.env, project_directory: ../inc}]
+services:
+  app:
+    image: a
+    extends: {file: link/base.yaml, service: base}
+    env_file: [{path: link/a.env, required: false}, {path: none.env, required: false}]
+    label_file: link/a.env
+    read_only: true
+    secrets: [s]
+    configs: [c, d]
+    volumes: ['./link:/conf', './link/a.env:/a']
+  off: {image: a, profiles: [off], env_file: link/a.env}
+secrets: {s: {file: link/x}}
+configs: {c: {file: link/a.env}, d: {file: conf/x}}
+`)
+	for file, text := range map[string]string{
+		"web/conf/a.env": "P=hunter2\n", "web/conf/x": "hunter2", "web/conf/base.yaml": "services:\n  base:\n    environment:\n      Q: hunter2\n",
+		"inc/i.yaml": "services:\n  inc:\n    image: i:$TAG\n    env_file: i.env\n", "inc/more.env": "TAG=hunter2\n", "inc/i.env": "R=hunter2\n",
+		"named/.env": "COMPOSE_FILE=a.yaml:b.yaml\n", "named/b.yaml": "services:\n  app:\n    environment:\n      P: hunter2\n",
+	} {
+		gittest.Write(t, work, file, s.Encrypt(filepath.Base(file), text))
+	}
+	gittest.Write(t, work, "named/compose.yaml", "services: {}")
+	gittest.Write(t, work, "named/a.yaml", "services: {app: {image: a}}")
+	if err := os.Symlink("conf", filepath.Join(work, "web/link")); err != nil {
+		t.Fatal(err)
+	}
+	commit := gittest.Push(t, work, "two")
+
+	l := loader(&folder{dir: clone}, withMounts(t, s))
+	r, err := repo.Open(t.Context(), repo.Options{Path: clone, Branch: "main"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Fetch(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	see := func() map[string]render.Project {
+		t.Helper()
+		tree, err := r.Stage(t.Context(), commit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tree.Close()
+		return load(t, l, tree)
+	}
+	before := see()
+	if err := r.Checkout(t.Context(), commit); err != nil {
+		t.Fatal(err)
+	}
+	loads := l.Loads()
+	see()
+	if again := l.Loads() - loads; again > 0 {
+		t.Errorf("%d stacks were loaded again for the checkout", again)
+	}
+	fresh := loader(&folder{dir: clone}, withMounts(t, s))
+	l = fresh
+	after := see()
+	if len(before) != 3 || len(after) != 3 {
+		t.Fatalf("%d stacks before and %d after", len(before), len(after))
+	}
+	for file := range after {
+		if before[file].Invalid != "" || before[file].Digest != after[file].Digest {
+			t.Errorf("%s: %s %s\nbefore %v\nafter  %v", file, before[file].Invalid, after[file].Invalid, before[file].Services, after[file].Services)
+			continue
+		}
+		a, _ := compose(t, before[file]).MarshalYAML()
+		b, _ := compose(t, after[file]).MarshalYAML()
+		if string(a) != string(b) {
+			t.Errorf("%s: the engine would get\n%s\nand\n%s", file, a, b)
+		}
+		if strings.Contains(string(a), "ENC[") || !strings.Contains(string(a), "hunter2") {
+			t.Errorf("%s is\n%s", file, a)
+		}
 	}
 }
