@@ -261,7 +261,7 @@ func (e *executor) begin(ctx context.Context, t *task, release func()) {
 		t.took = time.Since(t.begun) - t.settled
 		t.stale = errors.Is(err, errStale)
 		t.cut = err != nil && errors.Is(context.Cause(ctx), errShutdown)
-		t.err = err
+		t.err = t.project.Withhold(err)
 		e.results <- t
 	}()
 }

@@ -47,13 +47,15 @@ func (l *Loader) load(ctx context.Context, tree Tree, file string) *entry {
 	} else {
 		p.Name = cmp.Or(l.guessName(tree, file), file)
 	}
+	p.words = l.secretsOf(clear)
+	quoted := file + ": it does not load with what is secret in it; what is wrong is not shown, as that quotes a secret: run docker compose config with them"
 	if err != nil {
-		p.Invalid = l.withhold(clear, file, l.explain(ctx, in.tree, in, file, err))
+		p.Invalid = withhold(p.words, l.explain(ctx, in.tree, in, file, err), quoted)
 	}
 	in.tree = tree // from which the next look takes what it compares
 	if p.Mode != plan.Ignored {
 		for _, why := range slices.Sorted(maps.Keys(in.warnings)) {
-			p.Warnings = append(p.Warnings, l.withhold(clear, file, why))
+			p.Warnings = append(p.Warnings, withhold(p.words, why, quoted))
 		}
 		if len(p.Warnings)+len(p.Invalid) > 0 {
 			if why := in.noEnv(file); why != "" {

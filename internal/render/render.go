@@ -125,6 +125,8 @@ type Project struct {
 	ages  *ages
 	tree  Tree
 	files []SecretFile
+	// words are what is secret in it, the longest first.
+	words []string
 	// hooks says that a service has pre_stop hooks.
 	hooks bool
 }

@@ -387,15 +387,19 @@ const (
 	shortestPart = 8
 )
 
-// withhold takes what was decrypted, or comes from SecretsDir, out of a message. Where
-// a part of it may be left, as parsers quote from the middle of a line, nothing of the
-// message is shown, but the file that it is about.
-func (l *Loader) withhold(c *cleared, file, text string) string {
+// secretsOf are what was decrypted for a load, or comes from SecretsDir.
+func (l *Loader) secretsOf(c *cleared) []string {
 	words := slices.Clone(l.env.words)
 	if c != nil {
 		words = append(words, c.words...)
 	}
 	slices.SortFunc(words, func(a, b string) int { return len(b) - len(a) })
+	return words
+}
+
+// withhold takes words out of a message, the longest of which come first. Where a part
+// of one may be left, as parsers quote from the middle of a line, instead is said.
+func withhold(words []string, text, instead string) string {
 	for _, w := range words {
 		for _, form := range []string{w, fmt.Sprintf("%q", w), strings.Join(strings.Fields(w), " ")} {
 			if form = strings.Trim(form, `"`); len(form) >= shortestWord {
@@ -406,9 +410,30 @@ func (l *Loader) withhold(c *cleared, file, text string) string {
 	for _, w := range words {
 		for i := 0; i+shortestPart <= len(w); i++ {
 			if strings.Contains(text, w[i:i+shortestPart]) {
-				return file + ": it does not load with what is secret in it; what is wrong is not shown, as that quotes a secret: run docker compose config with them"
+				return instead
 			}
 		}
 	}
 	return text
 }
+
+// Withhold takes what is secret in a stack out of an error of what was done with it: an
+// engine quotes what it was given. What the error is stays.
+func (p Project) Withhold(err error) error {
+	if err == nil || len(p.words) == 0 {
+		return err
+	}
+	text := withhold(p.words, err.Error(), "what the engine said is not shown, as it quotes something that is secret in the stack: it is in the engine's own log")
+	if text == err.Error() {
+		return err
+	}
+	return withheld{err, text}
+}
+
+type withheld struct {
+	error
+	text string
+}
+
+func (w withheld) Error() string { return w.text }
+func (w withheld) Unwrap() error { return w.error }

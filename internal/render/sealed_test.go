@@ -2,6 +2,8 @@ package render_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -294,4 +296,24 @@ func TestWhatACrashLeftInClearIsRemovedAtTheNextStart(t *testing.T) {
 	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a}}")
 	loader(f)
 	inClear(t, f)
+}
+
+func TestAnErrorOfTheEngineIsShownWithoutWhatIsSecret(t *testing.T) {
+	s := sopstest.New(t)
+	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, command: [$RUN]}}").write("web/.env", s.Encrypt(".env", "RUN=hunter2-hunter2\n"))
+	p := valid(t, f, withKey(t, s))
+	cause := errors.New(`exec: "hunter2-hunter2": not found`)
+	err := p.Withhold(fmt.Errorf("start: %w", cause))
+	if err.Error() != `start: exec: "***": not found` || !errors.Is(err, cause) {
+		t.Errorf("it is %v", err)
+	}
+	if got := p.Withhold(errors.New("near hunter2-hun")).Error(); strings.Contains(got, "hunter2") {
+		t.Errorf("a part of it: %s", got)
+	}
+	if err := p.Withhold(nil); err != nil {
+		t.Errorf("of no error it makes %v", err)
+	}
+	if got := p.Withhold(errors.New("no such image")).Error(); got != "no such image" {
+		t.Errorf("an error without a secret is %s", got)
+	}
 }
