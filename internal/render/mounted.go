@@ -57,8 +57,8 @@ type sealedFile struct {
 	mode   fs.FileMode
 }
 
-// sealedMounts finds what services mount encrypted. Folders are looked through only if
-// there are keys: it takes a look into every file.
+// sealedMounts finds what services mount encrypted. Folders are looked through where
+// there is reason to, see searched: it takes a look into every file.
 func (l *Loader) sealedMounts(p *types.Project, in *inputs) (mounts, error) {
 	found := mounts{}
 	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
@@ -153,7 +153,7 @@ func (l *Loader) sealedMount(in *inputs, rel string) (m sealedMount, err error) 
 		in.addCarried(place(in.tree, rel))
 		f, err := l.sealedFile(tree, rel, "", info.Mode())
 		return sealedMount{[]sealedFile{f}, f.digest}, err
-	case !info.IsDir() || l.o.Keys.None():
+	case !info.IsDir() || !in.searched():
 		return m, nil
 	}
 	dir, inside := l.real(tree, rel) // git tracks nothing behind a link
@@ -190,6 +190,13 @@ func (l *Loader) sealedFile(tree Tree, rel, below string, mode fs.FileMode) (sea
 	text, err := l.decrypt(tree, rel)
 	f.text = text.Content
 	return f, err
+}
+
+// searched says whether folders are looked through for encrypted files: if there are
+// keys, or if .sops.yaml at the top of the repository says that it has such files.
+func (in *inputs) searched() bool {
+	const rules = ".sops.yaml"
+	return !in.loader.o.Keys.None() || in.id(rules) != ""
 }
 
 // eachTracked calls do for each regular file that git tracks below a folder.
@@ -395,7 +402,7 @@ func (l *Loader) refuseSealedContexts(p *types.Project, clear clearObjects, in *
 			}
 		}
 	}
-	if l.o.Keys.None() {
+	if !in.searched() {
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Services)) {

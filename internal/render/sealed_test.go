@@ -317,3 +317,13 @@ func TestAnErrorOfTheEngineIsShownWithoutWhatIsSecret(t *testing.T) {
 		t.Errorf("an error without a secret is %s", got)
 	}
 }
+
+func TestWithoutAKeyAFolderWithSomethingEncryptedIsNotMounted(t *testing.T) {
+	s := sopstest.New(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, volumes: ['./conf:/conf']}}").
+		write("web/conf/x.yaml", s.Encrypt("x.yaml", "a: hunter2\n")).write(".sops.yaml", "creation_rules: []\n")
+	if why := invalid(t, f, func(o *render.Options) { o.HostSecrets = "/srv/secrets" }); !strings.Contains(why, "web/conf/x.yaml") || !strings.Contains(why, "no key") {
+		t.Errorf("it says %s", why)
+	}
+}
