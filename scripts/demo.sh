@@ -110,7 +110,7 @@ services:
       PASSWORD: ${PASSWORD}
     stop_grace_period: 1s
 YAML
-  cp scripts/demo/secret.env "$demo/work/demo-secret/.env"
+  (cd "$demo/work" && cp "$OLDPWD/scripts/demo/secret.env" demo-secret/.env)
   # Runs once and is done.
   stack demo-job <<'YAML'
 services:

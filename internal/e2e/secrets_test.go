@@ -312,6 +312,16 @@ func TestAnotherKeyHoldsTheStackAndWhatRunsOfItStays(t *testing.T) {
 	h.nothingInClear()
 }
 
+// allRun says which container of the stack does not.
+func (h *sealedHost) allRun() error {
+	for _, c := range h.containers("web") {
+		if c.State != container.StateRunning {
+			return fmt.Errorf("%s is %s", c.Names[0], c.State)
+		}
+	}
+	return nil
+}
+
 // Whenever the daemon is killed, the next one brings the stack to what git wants, and
 // leaves nothing in clear that no container has.
 func TestADaemonKilledWithSecretsInItsHandsLeavesNone(t *testing.T) {
@@ -329,10 +339,8 @@ func TestADaemonKilledWithSecretsInItsHandsLeavesNone(t *testing.T) {
 		h.daemon.kill()
 		h.start()
 		h.eventually("the stack is as wanted", func() error {
-			for _, c := range h.containers("web") {
-				if c.State != container.StateRunning {
-					return fmt.Errorf("%s is %s", c.Names[0], c.State)
-				}
+			if err := h.allRun(); err != nil {
+				return err
 			}
 			s, err := h.status()
 			if err != nil || len(s.Stacks) != 1 || s.Stacks[0].Sync != report.Synced || s.Stacks[0].Status != report.Running {
@@ -361,14 +369,7 @@ func TestContainersHaveTheirSecretsAfterARebootWithoutTheDaemon(t *testing.T) {
 	h.stop()
 	e.cutPower()
 	e.start()
-	h.eventually("all of them run", func() error {
-		for _, c := range h.containers("web") {
-			if c.State != container.StateRunning {
-				return fmt.Errorf("%s is %s", c.Names[0], c.State)
-			}
-		}
-		return nil
-	})
+	h.eventually("all of them run", h.allRun)
 	for service, id := range h.has("hunter2") {
 		if before[service] != id {
 			t.Errorf("%s is another container", service)

@@ -11,9 +11,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/docker/compose/v2/pkg/api"
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/client"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/atomicfile"
@@ -35,9 +33,9 @@ type clearFiles struct {
 // clearMark is a file that says that a folder is for files in clear, and ours to sweep.
 const clearMark = ".gitops-compose"
 
-// ForClearFiles says whether a folder is one for files in clear, or may become one: it
+// forClearFiles says whether a folder is one for files in clear, or may become one: it
 // has our mark or is empty.
-func ForClearFiles(folder string) (bool, error) {
+func forClearFiles(folder string) (bool, error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil || len(entries) == 0 {
 		return err == nil, err
@@ -97,21 +95,15 @@ func (c *clearFiles) write(f render.SecretFile) error {
 	if c.has(full, f) {
 		return nil
 	}
-	if ours, err := ForClearFiles(c.folder); err != nil || !ours {
+	if ours, err := forClearFiles(c.folder); err != nil || !ours {
 		return errors.Join(fmt.Errorf("%s is not empty, and not a folder for such files: give the daemon one of its own (SECRETS_PATH)", c.folder), err)
 	}
 	mark := filepath.Join(c.folder, clearMark)
 	if err := os.WriteFile(mark, nil, 0o600); err != nil {
 		return err
 	}
-	for dir := path.Dir(path.Dir(f.Path)); ; dir = path.Dir(f.Path) {
-		there := filepath.Join(c.folder, filepath.FromSlash(dir))
-		if err := os.Mkdir(there, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-			return err
-		}
-		if dir == path.Dir(f.Path) {
-			break
-		}
+	if err := os.MkdirAll(filepath.Dir(full), 0o700); err != nil {
+		return err
 	}
 	var owned error
 	err := atomicfile.Write(full, f.Content, atomicfile.Options{Created: func(temp string) {
@@ -167,7 +159,7 @@ func (e *Engine) sweepAll(ctx context.Context, project string, contents []fs.Dir
 	c := &e.clear
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: filters.NewArgs(filters.Arg("label", api.ProjectLabel+"="+project))})
+	list, err := e.api.ContainerList(ctx, container.ListOptions{All: true, Filters: projectFilter(project)})
 	if err != nil {
 		return err
 	}

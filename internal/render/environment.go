@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/cli"
@@ -57,71 +56,77 @@ func (e *environment) readFiles(dir string) error {
 	if dir == "" {
 		return nil
 	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, entry := range entries {
-		if strings.HasPrefix(entry.Name(), ".") {
-			continue // an agent's own, which comes and goes
-		}
-		full := filepath.Join(dir, entry.Name())
-		info, err := os.Stat(full) // agents link to what they have written
-		switch {
-		case err != nil && isVariable(entry.Name()):
+	e.ofStack = map[string]map[string]string{}
+	return e.readFolder(dir, func(stack, full string) error {
+		below := environment{vars: map[string]string{}}
+		if err := below.readFolder(full, nil); err != nil {
 			return err
-		case err == nil && info.IsDir():
-			below := environment{vars: map[string]string{}}
-			if err := below.readFolder(full); err != nil {
-				return err
-			}
-			if e.ofStack == nil {
-				e.ofStack = map[string]map[string]string{}
-			}
-			e.ofStack[entry.Name()] = below.vars
-			e.words = append(e.words, below.words...)
 		}
-	}
-	return e.readFolder(dir)
+		e.ofStack[stack] = below.vars
+		e.words = append(e.words, below.words...)
+		return nil
+	})
 }
 
-// readFolder adds the variables whose files are in one folder.
-func (e *environment) readFolder(dir string) error {
+// readFolder adds the variables whose files are in one folder. It calls folder, if that
+// is not nil, for each that is in it.
+func (e *environment) readFolder(dir string, folder func(name, full string) error) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
-		if !isVariable(entry.Name()) {
-			continue // and may be one that an agent is about to rename
+		name, full := entry.Name(), filepath.Join(dir, entry.Name())
+		variable := isVariable(name)
+		if strings.HasPrefix(name, ".") || !variable && folder == nil {
+			continue // an agent's own, which comes and goes
 		}
-		full := filepath.Join(dir, entry.Name())
-		info, err := os.Stat(full)
+		info, err := os.Stat(full) // agents link to what they have written
+		if err != nil {
+			if variable {
+				return err
+			}
+			continue // it may be one that an agent is about to rename
+		}
+		switch {
+		case info.IsDir() && folder != nil:
+			err = folder(name, full)
+		case info.Mode().IsRegular() && variable:
+			err = e.readFile(name, full, info.Size())
+		}
 		if err != nil {
 			return err
 		}
-		if !info.Mode().IsRegular() {
-			continue
-		}
-		if info.Size() > maxVariable {
-			return fmt.Errorf("%s has %d bytes, and a variable %d at most", full, info.Size(), maxVariable)
-		}
-		text, err := os.ReadFile(full)
-		if err != nil {
-			return err
-		}
-		if bytes.ContainsRune(text, 0) {
-			return fmt.Errorf("%s has a zero byte in it, which no variable can have", full)
-		}
-		value := strings.TrimRight(string(text), "\r\n")
-		e.vars[entry.Name()] = value
-		e.words = append(e.words, value)
 	}
 	return nil
 }
 
+func (e *environment) readFile(name, full string, size int64) error {
+	if size > maxVariable {
+		return fmt.Errorf("%s has %d bytes, and a variable %d at most", full, size, maxVariable)
+	}
+	text, err := os.ReadFile(full)
+	if err != nil {
+		return err
+	}
+	if bytes.ContainsRune(text, 0) {
+		return fmt.Errorf("%s has a zero byte in it, which no variable can have", full)
+	}
+	value := strings.TrimRight(string(text), "\r\n")
+	e.vars[name] = value
+	e.words = append(e.words, value)
+	return nil
+}
+
+// isVariable says whether a variable can have a name.
 func isVariable(name string) bool {
-	return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(name)
+	for i, r := range name {
+		letter := r == '_' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'
+		if !letter && (i == 0 || r < '0' || r > '9') {
+			return false
+		}
+	}
+	return name != ""
 }
 
 // variables are those that a stack sees besides its own .env.

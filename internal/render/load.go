@@ -301,11 +301,7 @@ func (l *Loader) explain(ctx context.Context, tree Tree, in *inputs, file string
 	if errors.As(err, &pathErr) && errors.Is(err, os.ErrPermission) {
 		text = fmt.Sprintf("%s; the daemon runs as user %d and may not read it", text, os.Getuid())
 	}
-	roots := []string{tree.Dir(), l.o.Root, l.realRoot}
-	if c, ok := tree.(*cleared); ok {
-		roots = slices.Insert(roots, 1, c.Tree.Dir())
-	}
-	for _, root := range roots {
+	for _, root := range []string{tree.Dir(), original(tree).Dir(), l.o.Root, l.realRoot} {
 		text = strings.ReplaceAll(text, root+string(filepath.Separator), "")
 		text = strings.ReplaceAll(text, root, ".")
 	}

@@ -16,14 +16,15 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
-
-	"github.com/korbiniankuhn/gitops-compose/internal/secrets"
 )
 
 // What is bind-mounted and encrypted in the repository is mounted from a volume of the
 // daemon's own, where it lies in clear: an encrypted file in its place, and those of a
 // folder over the ones in it. A file there never changes; another content is another
 // file, so that exactly the services that mount it are made anew.
+
+// needsVolume says what to do where there is no such volume.
+const needsVolume = "for that the daemon needs a volume of its own, for files in clear; give its service the volume gitops-secrets:/secrets"
 
 // SecretFile is a file in clear, for containers to mount.
 type SecretFile struct {
@@ -75,8 +76,7 @@ func (l *Loader) sealedMounts(p *types.Project, in *inputs) (mounts, error) {
 				continue
 			}
 			if l.o.HostSecrets == "" {
-				return nil, fmt.Errorf("services.%s.volumes: %s is encrypted, and mounted: for that the daemon needs a volume of its own, for files in clear; give its service the volume gitops-secrets:/secrets",
-					name, path.Join(rel, m.files[0].below))
+				return nil, fmt.Errorf("services.%s.volumes: %s is encrypted, and mounted: %s", name, path.Join(rel, m.files[0].below), needsVolume)
 			}
 			if found[name] == nil {
 				found[name] = map[int]sealedMount{}
@@ -134,10 +134,7 @@ func (l *Loader) real(tree Tree, rel string) (string, bool) {
 
 // sealedMount looks at one path of the repository.
 func (l *Loader) sealedMount(in *inputs, rel string) (m sealedMount, err error) {
-	tree := in.tree
-	if c, ok := tree.(*cleared); ok {
-		tree = c.Tree
-	}
+	tree := original(in.tree)
 	full := place(tree, rel)
 	info, err := os.Stat(full)
 	switch {
@@ -179,17 +176,8 @@ func (l *Loader) sealedMount(in *inputs, rel string) (m sealedMount, err error) 
 }
 
 func (l *Loader) sealedFile(tree Tree, rel, below string, mode fs.FileMode) (sealedFile, error) {
-	f := sealedFile{below: below, name: path.Base(rel), mode: mode.Perm()}
-	sealed, err := readSealed(place(tree, rel))
-	if err != nil {
-		return f, err
-	}
-	if f.digest, err = secrets.Digest(rel, sealed); err != nil {
-		return f, fmt.Errorf("%s: %w", rel, err)
-	}
-	text, err := l.decrypt(tree, rel)
-	f.text = text.Content
-	return f, err
+	text, digest, err := l.decrypt(tree, rel)
+	return sealedFile{below: below, name: path.Base(rel), digest: digest, text: text, mode: mode.Perm()}, err
 }
 
 // searched says whether folders are looked through for encrypted files: if there are
@@ -332,7 +320,7 @@ func (o clearObjects) mountObjects(p *types.Project, hostSecrets string) (files 
 				return err
 			}
 			if hostSecrets == "" {
-				return fmt.Errorf("%s is encrypted, and the service read_only or what it is put into mounted: for that the daemon needs a volume of its own, for files in clear; give its service the volume gitops-secrets:/secrets", u.Source)
+				return fmt.Errorf("%s is encrypted, and the service read_only or what it is put into mounted: %s", u.Source, needsVolume)
 			}
 			files = append(files, file)
 			s.Volumes = append(s.Volumes, types.ServiceVolumeConfig{
@@ -393,21 +381,17 @@ func fileFor(project string, u types.FileReferenceConfig, o clearObject) (Secret
 // it, and neither is what .dockerignore leaves out.
 func (l *Loader) refuseSealedContexts(p *types.Project, clear clearObjects, in *inputs) error {
 	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
-		if build := p.Services[name].Build; build != nil {
-			for _, use := range build.Secrets {
-				if _, ok := clear.secrets[use.Source]; ok {
-					rel, _ := l.inRepository(in.tree, p.Secrets[use.Source].File)
-					return fmt.Errorf("services.%s.build.secrets: %s is encrypted, and builds get no such secrets: keep it in the stack's .env, and give the secret the environment: of its variable", name, rel)
-				}
-			}
-		}
-	}
-	if !in.searched() {
-		return nil
-	}
-	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
 		build := p.Services[name].Build
 		if build == nil {
+			continue
+		}
+		for _, use := range build.Secrets {
+			if _, ok := clear.secrets[use.Source]; ok {
+				rel, _ := l.inRepository(in.tree, p.Secrets[use.Source].File)
+				return fmt.Errorf("services.%s.build.secrets: %s is encrypted, and builds get no such secrets: keep it in the stack's .env, and give the secret the environment: of its variable", name, rel)
+			}
+		}
+		if !in.searched() {
 			continue
 		}
 		for _, context := range append(slices.Sorted(maps.Values(build.AdditionalContexts)), build.Context) {
@@ -429,12 +413,9 @@ func (l *Loader) refuseSealedContexts(p *types.Project, clear clearObjects, in *
 
 // sealedBelow finds an encrypted file in a build context; "" for none.
 func (in *inputs) sealedBelow(rel string) (found string, err error) {
-	tree := in.tree
-	known := func(file string) bool { return in.carried[file] }
-	if c, ok := tree.(*cleared); ok {
-		tree = c.Tree
-		known = func(file string) bool { return in.carried[file] || c.files[file] }
-	}
+	tree := original(in.tree)
+	c, _ := in.tree.(*cleared)
+	known := func(file string) bool { return in.carried[file] || c != nil && c.files[file] }
 	if info, err := os.Stat(place(tree, rel)); err != nil || !info.IsDir() {
 		return "", nil // a URL, or what the build says is missing
 	}

@@ -119,7 +119,7 @@ type Project struct {
 	// this process can read.
 	compose, build *types.Project
 	hasher         Hasher
-	// aged are the tracked paths whose times are Touched of a service, by its name.
+	// aged are the paths whose times are Touched of a service, by its name.
 	aged map[string][]string
 	// ages are those times, and of other projects, in tree, from which it was loaded.
 	ages  *ages

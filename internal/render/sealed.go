@@ -166,6 +166,14 @@ func (c *cleared) put(rel string, text []byte) error {
 	return os.WriteFile(c.at(rel), text, 0o600)
 }
 
+// original is the tree as git has it, be it loaded from in clear.
+func original(tree Tree) Tree {
+	if c, ok := tree.(*cleared); ok {
+		return c.Tree
+	}
+	return tree
+}
+
 // unseal decrypts files that a load has read, into the tree that was loaded from if
 // that has others in clear already.
 func (l *Loader) unseal(tree Tree, sealed []string) (*cleared, error) {
@@ -177,29 +185,35 @@ func (l *Loader) unseal(tree Tree, sealed []string) (*cleared, error) {
 		}
 	}
 	for _, rel := range sealed {
-		text, err := l.decrypt(c.Tree, rel)
-		if err == nil {
-			err = c.put(rel, text.Content)
-			c.words = append(c.words, text.Values...)
-		}
+		text, err := readSealed(place(c.Tree, rel))
 		if err != nil {
 			return c, err
 		}
+		clear, err := secrets.Open(rel, text, l.o.Keys)
+		if err != nil {
+			return c, fmt.Errorf("%s: %w", rel, err)
+		}
+		if err := c.put(rel, clear.Content); err != nil {
+			return c, err
+		}
+		c.words = append(c.words, clear.Values...)
 	}
 	return c, nil
 }
 
-// decrypt gives a file of a tree in clear.
-func (l *Loader) decrypt(tree Tree, rel string) (secrets.Clear, error) {
+// decrypt gives a file of a tree in clear, and the digest of it as it is encrypted.
+func (l *Loader) decrypt(tree Tree, rel string) (text []byte, digest string, err error) {
 	sealed, err := readSealed(place(tree, rel))
 	if err != nil {
-		return secrets.Clear{}, err
+		return nil, "", err
 	}
-	text, err := secrets.Open(rel, sealed, l.o.Keys)
+	if digest, err = secrets.Digest(rel, sealed); err == nil {
+		text, err = secrets.Decrypt(rel, sealed, l.o.Keys)
+	}
 	if err != nil {
-		return secrets.Clear{}, fmt.Errorf("%s: %w", rel, err)
+		return nil, "", fmt.Errorf("%s: %w", rel, err)
 	}
-	return text, nil
+	return text, digest, nil
 }
 
 // readSealed reads as much of a regular file as an encrypted one may have.
@@ -317,10 +331,7 @@ func (l *Loader) openObject(in *inputs, where, full string, to map[string]clearO
 	if full == "" || !inside {
 		return nil
 	}
-	tree := in.tree
-	if c, ok := tree.(*cleared); ok { // where it may be in clear, for being an env file as well
-		tree = c.Tree
-	}
+	tree := original(in.tree)          // in the other it may be in clear, for being an env file as well
 	in.addCarried(place(in.tree, rel)) // full may be its path on the host
 	if info, err := os.Stat(place(tree, rel)); err == nil && info.IsDir() && rel != "" {
 		m, err := l.sealedMount(in, rel) // the engine mounts a folder as well
@@ -336,22 +347,14 @@ func (l *Loader) openObject(in *inputs, where, full string, to map[string]clearO
 		return nil
 	}
 	in.addKeys()
-	sealed, err := readSealed(place(tree, rel))
-	if err != nil {
-		return err
-	}
-	digest, err := secrets.Digest(rel, sealed)
-	if err != nil {
-		return fmt.Errorf("%s.file: %s: %w", where, rel, err)
-	}
-	text, err := l.decrypt(tree, rel)
+	text, digest, err := l.decrypt(tree, rel)
 	if err != nil {
 		return fmt.Errorf("%s.file: %w", where, err)
 	}
-	if len(text.Content) == 0 {
+	if len(text) == 0 {
 		return fmt.Errorf("%s.file: %s is empty once it is decrypted, and Compose makes no file of that", where, rel)
 	}
-	to[name] = clearObject{string(text.Content), digest}
+	to[name] = clearObject{string(text), digest}
 	return nil
 }
 

@@ -20,7 +20,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	"golang.org/x/crypto/ssh"
 
-	"github.com/korbiniankuhn/gitops-compose/internal/testenv"
+	"github.com/korbiniankuhn/gitops-compose/internal/secrets/sopstest"
 )
 
 // The files in testdata were encrypted by sops 3.12.0 for the key in age.txt, which is
@@ -67,14 +67,7 @@ const passphrase = "a passphrase of hunter2-pgp"
 // newSops is the sops that make builds. Where it isn't, the test ends.
 func newSops(t testing.TB) *sopsCommand {
 	t.Helper()
-	tool, err := filepath.Abs("../../.tools/sops-v3.12.0")
-	if err == nil {
-		_, err = os.Stat(tool)
-	}
-	if err != nil {
-		testenv.Missing(t, "sops is not built: make sops")
-	}
-	s := &sopsCommand{tool: tool, dir: t.TempDir(), to: map[string][]string{}, keys: map[string]Keys{}}
+	s := &sopsCommand{tool: sopstest.Tool(t), dir: t.TempDir(), to: map[string][]string{}, keys: map[string]Keys{}}
 	s.env = []string{"HOME=" + s.dir, "GNUPGHOME=" + s.dir, "PATH=", "SOPS_DISABLE_VERSION_CHECK=1", "SOPS_AGE_KEY_FILE=" + s.path("x25519")}
 
 	x25519, err := age.GenerateX25519Identity()

@@ -21,8 +21,8 @@ type Sops struct {
 	tool string
 }
 
-// New makes a key. Where sops is not built, the test ends.
-func New(t testing.TB) *Sops {
+// Tool is the command that make builds. Where it isn't, the test ends.
+func Tool(t testing.TB) string {
 	t.Helper()
 	tool, err := filepath.Abs("../../.tools/sops-v3.12.0")
 	if err == nil {
@@ -31,6 +31,13 @@ func New(t testing.TB) *Sops {
 	if err != nil {
 		testenv.Missing(t, "sops is not built: make sops")
 	}
+	return tool
+}
+
+// New makes a key.
+func New(t testing.TB) *Sops {
+	t.Helper()
+	tool := Tool(t)
 	key, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)
