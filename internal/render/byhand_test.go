@@ -1,7 +1,10 @@
 package render_test
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/engine"
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
@@ -55,5 +58,36 @@ services:
 	runs.Containers = runs.Containers[3:] // vpn is gone
 	if s, err = p.ByHand(runs); err != nil || s.Services[3].Name != "web" || s.Services[3].ByHand != "" {
 		t.Errorf("without the others: %v, %+v", err, s.Services)
+	}
+}
+
+// A container that was started by hand is of the config that a file says, or the build,
+// if it was made after all the files that the stack is loaded from.
+func TestWhatTheFilesOfAStackSayIsAsOldAsTheNewestOfThem(t *testing.T) {
+	for name, c := range map[string]struct{ compose, newest string }{
+		"an inline config":         {"services: {app: {image: a, configs: [c]}}\nconfigs: {c: {content: \"$VALUE\"}}", "web/.env"},
+		"a secret from a variable": {"services: {app: {image: a, secrets: [s]}}\nsecrets: {s: {environment: VALUE}}", "web/.env"},
+		"a build":                  {"services: {app: {build: ./ctx}}", "web/compose.yaml"},
+		"an untracked config":      {"services: {app: {image: a, configs: [c]}}\nconfigs: {c: {file: own.txt}}", "web/own.txt"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFolder(t).write("web/compose.yaml", c.compose).write("web/.env", "VALUE=x").write("web/ctx/Dockerfile", "FROM scratch").hide("web/own.txt", "x")
+			newest := time.Now().Add(-20 * time.Second).Truncate(time.Second) // the others are older
+			if err := os.Chtimes(filepath.Join(f.dir, c.newest), newest, newest); err != nil {
+				t.Fatal(err)
+			}
+			p := valid(t, f)
+			svc := service(t, p, "app")
+			for _, made := range []time.Duration{-time.Second, time.Second} {
+				container := plan.Container{Name: "web-app-1", Service: "app", Hash: svc.Bare, Created: newest.Add(made)}
+				s, err := p.ByHand(plan.Running{Containers: []plan.Container{container}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := s.Services[0].Made(container); got != (made > 0) {
+					t.Errorf("made %s after the newest file: %v, touched %s", made, got, s.Services[0].Touched)
+				}
+			}
+		})
 	}
 }

@@ -606,6 +606,14 @@ func TestTheCommandThatARefusalNamesHelps(t *testing.T) {
 			},
 			kept: map[string]string{"sub/app/compose.yaml": "own", "sub/more": "own"},
 		},
+		"a submodule becomes a folder with nothing of it": {
+			before: withSubmodule,
+			commit: func(w *world) {
+				gittest.Git(t, w.work, "rm", "-q", "-f", "sub")
+				w.write("sub/other/compose.yaml", "own")
+			},
+			kept: map[string]string{"sub/other/compose.yaml": "own"},
+		},
 		"a submodule becomes a file": {
 			before: withSubmodule,
 			commit: func(w *world) {
