@@ -2,9 +2,11 @@ package engine
 
 import (
 	"bytes"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
@@ -36,5 +38,58 @@ func TestNothingIsSweptForALabelThatIsNoName(t *testing.T) {
 	}
 	if b, err := os.ReadFile(filepath.Join(folder, "web/digest/x.env")); err != nil || string(b) != "hunter2" || logged.Len() > 0 {
 		t.Errorf("left is %q: %v %s", b, err, &logged)
+	}
+}
+
+// What somebody else has in a folder is never touched, and what we write there can only
+// be read by whom it is for.
+func TestFilesInClearLieInAFolderOfTheirOwn(t *testing.T) {
+	file := render.SecretFile{Path: "web/digest/it's", Content: []byte("secret"), Mode: 0o440, UID: -1, GID: -1}
+	full := func(c *clearFiles) string { return filepath.Join(c.folder, file.Path) }
+
+	others := &clearFiles{folder: t.TempDir()}
+	if err := os.Mkdir(filepath.Join(others.folder, "web"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	release, err := others.lay([]render.SecretFile{file})
+	release()
+	if err == nil || !strings.Contains(err.Error(), "SECRETS_PATH") {
+		t.Errorf("a folder with something of others in it: %v", err)
+	}
+	if _, err := os.Lstat(full(others)); err == nil {
+		t.Error("it was written to")
+	}
+
+	own := &clearFiles{folder: t.TempDir()}
+	for range 2 { // the second time it is there
+		release, err := own.lay([]render.SecretFile{file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if own.used["web/digest"] != 1 {
+			t.Errorf("it is in use by %d", own.used["web/digest"])
+		}
+		release()
+		if len(own.used) != 0 {
+			t.Errorf("in use afterwards: %v", own.used)
+		}
+	}
+	for path, mode := range map[string]os.FileMode{"web": 0o700, "web/digest": 0o700, file.Path: 0o440} {
+		if info, err := os.Stat(filepath.Join(own.folder, path)); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s is %v: %v", path, info, err)
+		}
+	}
+	if err := errors.Join(os.Remove(full(own)), os.WriteFile(full(own), []byte("damage"), 0o440)); err != nil {
+		t.Fatal(err)
+	}
+	release, err = own.lay([]render.SecretFile{file})
+	release()
+	if b, readErr := os.ReadFile(full(own)); err != nil || string(b) != "secret" {
+		t.Errorf("what is damaged is %q, %v, %v", b, err, readErr)
+	}
+
+	none := &clearFiles{}
+	if _, err := none.lay([]render.SecretFile{file}); err == nil {
+		t.Error("without a folder it was laid somewhere")
 	}
 }
