@@ -69,7 +69,7 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 	if p.compose, err = l.mapPaths(host, tree, l.visible(tree)); err != nil {
 		return err
 	}
-	if p.files, err = clear.mountObjects(p.compose, l.o.HostSecrets); err != nil {
+	if p.files, err = clear.mountObjects(p.compose, sealed, l.o.HostSecrets); err != nil {
 		return err
 	}
 	p.files = append(p.files, sealed.apply(p.compose, l.o.HostSecrets)...)

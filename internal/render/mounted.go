@@ -305,14 +305,38 @@ func behindMount(p *types.Project, s types.ServiceConfig, target string) bool {
 	})
 }
 
+// uncopyable says whether nothing can be copied into a service's containers: engine 29
+// refuses that where a file is mounted in something that is mounted read-only, as those
+// in clear in a folder are.
+func (m mounts) uncopyable(p *types.Project, name string) bool {
+	s := p.Services[name]
+	for i, of := range m[name] {
+		below := func(f sealedFile) bool { return f.below != "" && !hidden(s, s.Volumes[i].Target, f.below) }
+		if s.Volumes[i].ReadOnly && slices.ContainsFunc(of.files, below) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(s.VolumesFrom, func(from string) bool {
+		other, _, _ := strings.Cut(from, ":")
+		return m.uncopyable(p, other)
+	})
+}
+
+// inline gives a config or a secret whose content stands in the file or in a variable.
+func inline(p *types.Project, o types.FileObjectConfig) (clearObject, bool) {
+	text := cmp.Or(o.Content, p.Environment[o.Environment])
+	return clearObject{text, sumOf(text)}, text != ""
+}
+
 // mountObjects mounts configs and secrets in clear where Compose can't copy them: into
-// services that are read_only, and where something else is mounted. In that a copy
-// would stay, and it may be the clone.
-func (o clearObjects) mountObjects(p *types.Project, hostSecrets string) (files []SecretFile, err error) {
+// services that are read_only, that nothing can be copied into, and where something else
+// is mounted. In that a copy would stay, and it may be the clone.
+func (o clearObjects) mountObjects(p *types.Project, sealed mounts, hostSecrets string) (files []SecretFile, err error) {
 	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
 		s := p.Services[name]
+		uncopyable := sealed.uncopyable(p, name)
 		copied := func(u types.FileReferenceConfig, folder string) bool {
-			return !s.ReadOnly && !behindMount(p, p.Services[name], targetOf(u, folder))
+			return !s.ReadOnly && !uncopyable && !behindMount(p, p.Services[name], targetOf(u, folder))
 		}
 		mount := func(u types.FileReferenceConfig, object clearObject, folder string) error {
 			file, err := fileFor(p.Name, u, object)
@@ -330,6 +354,9 @@ func (o clearObjects) mountObjects(p *types.Project, hostSecrets string) (files 
 		}
 		s.Configs = slices.DeleteFunc(s.Configs, func(u types.ServiceConfigObjConfig) bool {
 			object, ok := o.configs[u.Source]
+			if !ok && uncopyable {
+				object, ok = inline(p, types.FileObjectConfig(p.Configs[u.Source]))
+			}
 			if !ok || copied(types.FileReferenceConfig(u), configsFolder) {
 				return false
 			}
@@ -338,6 +365,9 @@ func (o clearObjects) mountObjects(p *types.Project, hostSecrets string) (files 
 		})
 		s.Secrets = slices.DeleteFunc(s.Secrets, func(u types.ServiceSecretConfig) bool {
 			object, ok := o.secrets[u.Source]
+			if !ok && uncopyable {
+				object, ok = inline(p, types.FileObjectConfig(p.Secrets[u.Source]))
+			}
 			if !ok || copied(types.FileReferenceConfig(u), secretsFolder) {
 				return false
 			}

@@ -107,6 +107,48 @@ func TestWhatBelongsBelowAMountIsMountedAsWell(t *testing.T) {
 	}
 }
 
+// Engine 29 copies nothing into a container with a file mounted in what is read-only.
+func TestWhereNothingCanBeCopiedAllIsMounted(t *testing.T) {
+	s := sopstest.New(t)
+	load := func(t *testing.T, app string) render.Project {
+		f := newFolder(t).write("web/compose.yaml", "services: {app: "+app+", other: {image: a, volumes: ['./conf:/conf:ro']}}\n"+
+			"configs: {sealed: {file: c.txt}, inline: {content: in the file}, host: {file: plain.txt}}\nsecrets: {variable: {environment: VARIABLE}}\n").
+			write("web/.env", "VARIABLE=of the file\n").write("web/c.txt", s.Encrypt("c.txt", "hunter2")).write("web/plain.txt", "x").
+			write("web/conf/x.txt", s.Encrypt("x.txt", "hunter2"))
+		return valid(t, f, withMounts(t, s))
+	}
+	const uses = "image: a, configs: [sealed, inline, host], secrets: [variable]"
+	for name, app := range map[string]string{
+		"its own":            "{" + uses + ", volumes: ['./conf:/conf:ro']}",
+		"of another service": "{" + uses + ", volumes_from: [other]}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := load(t, app)
+			got := targets(t, p)
+			for target, want := range map[string]string{"/sealed": "clear hunter2", "/inline": "clear in the file", "/run/secrets/variable": "clear of the file"} {
+				if got[target] != want {
+					t.Errorf("at %s is %q, want %q", target, got[target], want)
+				}
+			}
+			app := compose(t, p).Services["app"]
+			if len(app.Secrets) > 0 || len(app.Configs) != 1 || app.Configs[0].Source != "host" {
+				t.Errorf("Compose sees to %v and %v", app.Configs, app.Secrets)
+			}
+		})
+	}
+	for name, app := range map[string]string{
+		"nothing is mounted":       "{" + uses + "}",
+		"it can be written":        "{" + uses + ", volumes: ['./conf:/conf']}",
+		"another is over the file": "{" + uses + ", volumes: ['./conf:/conf:ro', './plain.txt:/conf/x.txt']}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if app := compose(t, load(t, app)).Services["app"]; len(app.Secrets) != 1 || len(app.Configs) != 3 {
+				t.Errorf("Compose sees to %v and %v", app.Configs, app.Secrets)
+			}
+		})
+	}
+}
+
 func TestAFileThatIsASecretAndMoreIsGivenInClear(t *testing.T) {
 	s := sopstest.New(t)
 	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, env_file: db.env, secrets: [db, dot, host]}}\nsecrets: {db: {file: db.env}, dot: {file: .env}, host: {file: '$PWD/h.txt'}}").
