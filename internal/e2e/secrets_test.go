@@ -193,8 +193,9 @@ func TestEncryptedFilesReachTheContainersInClearAndNothingElse(t *testing.T) {
 	h.first()
 	before := h.has("hunter2")
 	h.nothingInClear()
-	// one.conf, two.yaml, and of the service that is read-only a secret and a config
-	if got := h.contents(); got != 4 {
+	// one.conf, two.yaml, and two secrets and a config for services that nothing can be
+	// copied into
+	if got := h.contents(); got != 5 {
 		t.Errorf("%d contents in clear", got)
 	}
 
@@ -221,7 +222,7 @@ func TestEncryptedFilesReachTheContainersInClearAndNothingElse(t *testing.T) {
 	if got := h.exec(after["app"], "cat", "/etc/one.conf"); got != "hunter2-new" {
 		t.Errorf("one.conf is %q", got)
 	}
-	if got := h.contents(); got != 4 {
+	if got := h.contents(); got != 5 {
 		t.Errorf("%d contents in clear", got)
 	}
 	h.nothingInClear()
@@ -350,7 +351,7 @@ func TestADaemonKilledWithSecretsInItsHandsLeavesNone(t *testing.T) {
 			if err != nil || len(s.Stacks) != 1 || s.Stacks[0].Sync != report.Synced || s.Stacks[0].Status != report.Running {
 				return fmt.Errorf("%+v, %w", s.Stacks, err)
 			}
-			if got := h.contents(); got != 4 {
+			if got := h.contents(); got != 5 {
 				return fmt.Errorf("%d contents in clear", got)
 			}
 			return nil
