@@ -18,8 +18,8 @@ import (
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
 
-// clearFiles is the folder with the files in clear that containers mount, see
-// render.SecretFile. Nobody but root may look into it; a container sees what it mounts.
+// clearFiles is the folder with the files that containers mount, see
+// render.VolumeFile. Nobody but root may look into it; a container sees what it mounts.
 type clearFiles struct {
 	folder string // as this process sees it; empty if there is none
 	host   string // as the engine does
@@ -59,7 +59,7 @@ func LocateClear(ctx context.Context, api client.APIClient, path string) (here, 
 
 // lay writes the files that a project's containers are to mount. Until release is
 // called they stay, though no container has them yet.
-func (c *clearFiles) lay(files []render.SecretFile) (release func(), err error) {
+func (c *clearFiles) lay(files []render.VolumeFile) (release func(), err error) {
 	var held []string
 	release = func() {
 		c.mu.Lock()
@@ -74,7 +74,7 @@ func (c *clearFiles) lay(files []render.SecretFile) (release func(), err error) 
 		if c.folder == "" {
 			return release, errors.New("there is no folder for files in clear")
 		}
-		dir := path.Dir(f.Path)
+		dir := contentOf(f.Path)
 		c.mu.Lock()
 		if c.used == nil {
 			c.used = map[string]int{}
@@ -90,7 +90,13 @@ func (c *clearFiles) lay(files []render.SecretFile) (release func(), err error) 
 	return release, nil
 }
 
-func (c *clearFiles) write(f render.SecretFile) error {
+// contentOf is the folder of a content, <project>/<digest>, of a path in it.
+func contentOf(p string) string {
+	parts := strings.SplitN(p, "/", 3)
+	return strings.Join(parts[:min(2, len(parts))], "/")
+}
+
+func (c *clearFiles) write(f render.VolumeFile) error {
 	full := filepath.Join(c.folder, filepath.FromSlash(f.Path))
 	if c.has(full, f) {
 		return nil
@@ -113,7 +119,7 @@ func (c *clearFiles) write(f render.SecretFile) error {
 }
 
 // chown gives a file its owner, which only root can.
-func chown(full string, f render.SecretFile) error {
+func chown(full string, f render.VolumeFile) error {
 	if f.UID < 0 && f.GID < 0 {
 		return nil
 	}
@@ -124,7 +130,7 @@ func chown(full string, f render.SecretFile) error {
 }
 
 // has says whether a file is there as it should be.
-func (c *clearFiles) has(full string, f render.SecretFile) bool {
+func (c *clearFiles) has(full string, f render.VolumeFile) bool {
 	info, err := os.Lstat(full)
 	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm() != f.Mode || info.Size() != int64(len(f.Content)) {
 		return false
@@ -167,7 +173,7 @@ func (e *Engine) sweepAll(ctx context.Context, project string, contents []fs.Dir
 	for _, container := range list {
 		for _, m := range container.Mounts {
 			if rel, inside := strings.CutPrefix(m.Source, strings.TrimSuffix(c.host, "/")+"/"); inside {
-				mounted[path.Dir(rel)] = true
+				mounted[contentOf(rel)] = true
 			}
 		}
 	}

@@ -21,7 +21,7 @@ func TestNothingIsSweptForALabelThatIsNoName(t *testing.T) {
 	}
 	var logged bytes.Buffer
 	e := New(nil, Options{Secrets: folder, HostSecrets: "/host", Logger: slog.New(slog.NewTextHandler(&logged, nil))})
-	release, err := e.clear.lay([]render.SecretFile{{Path: "web/digest/x.env", Content: []byte("hunter2"), Mode: 0o400, UID: -1, GID: -1}})
+	release, err := e.clear.lay([]render.VolumeFile{{Path: "web/digest/x.env", Content: []byte("hunter2"), Mode: 0o400, UID: -1, GID: -1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,14 +44,14 @@ func TestNothingIsSweptForALabelThatIsNoName(t *testing.T) {
 // What somebody else has in a folder is never touched, and what we write there can only
 // be read by whom it is for.
 func TestFilesInClearLieInAFolderOfTheirOwn(t *testing.T) {
-	file := render.SecretFile{Path: "web/digest/it's", Content: []byte("secret"), Mode: 0o440, UID: -1, GID: -1}
+	file := render.VolumeFile{Path: "web/digest/it's", Content: []byte("secret"), Mode: 0o440, UID: -1, GID: -1}
 	full := func(c *clearFiles) string { return filepath.Join(c.folder, file.Path) }
 
 	others := &clearFiles{folder: t.TempDir()}
 	if err := os.Mkdir(filepath.Join(others.folder, "web"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	release, err := others.lay([]render.SecretFile{file})
+	release, err := others.lay([]render.VolumeFile{file})
 	release()
 	if err == nil || !strings.Contains(err.Error(), "SECRETS_PATH") {
 		t.Errorf("a folder with something of others in it: %v", err)
@@ -62,7 +62,7 @@ func TestFilesInClearLieInAFolderOfTheirOwn(t *testing.T) {
 
 	own := &clearFiles{folder: t.TempDir()}
 	for range 2 { // the second time it is there
-		release, err := own.lay([]render.SecretFile{file})
+		release, err := own.lay([]render.VolumeFile{file})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,14 +82,14 @@ func TestFilesInClearLieInAFolderOfTheirOwn(t *testing.T) {
 	if err := errors.Join(os.Remove(full(own)), os.WriteFile(full(own), []byte("damage"), 0o440)); err != nil {
 		t.Fatal(err)
 	}
-	release, err = own.lay([]render.SecretFile{file})
+	release, err = own.lay([]render.VolumeFile{file})
 	release()
 	if b, readErr := os.ReadFile(full(own)); err != nil || string(b) != "secret" {
 		t.Errorf("what is damaged is %q, %v, %v", b, err, readErr)
 	}
 
 	none := &clearFiles{}
-	if _, err := none.lay([]render.SecretFile{file}); err == nil {
+	if _, err := none.lay([]render.VolumeFile{file}); err == nil {
 		t.Error("without a folder it was laid somewhere")
 	}
 }

@@ -251,7 +251,7 @@ func (e *Engine) CreateSuccessor(ctx context.Context, p render.Project, service,
 	if err != nil {
 		return "", err
 	}
-	release, err := e.clear.lay(p.SecretFiles())
+	release, err := e.clear.lay(p.VolumeFiles())
 	defer release()
 	if err != nil {
 		return "", err

@@ -78,7 +78,7 @@ func (e *Engine) up(ctx context.Context, p render.Project, orders plan.Orders, t
 
 // create makes what is to be there, and gives what is to be started of it.
 func (e *Engine) create(ctx context.Context, p render.Project, project *types.Project, orders plan.Orders) (*types.Project, error) {
-	release, err := e.clear.lay(p.SecretFiles())
+	release, err := e.clear.lay(p.VolumeFiles())
 	defer release()
 	if err != nil {
 		return nil, err

@@ -26,18 +26,21 @@ import (
 // needsVolume says what to do where there is no such volume.
 const needsVolume = "for that the daemon needs a volume of its own, for files in clear; give its service the volume gitops-secrets:/secrets"
 
-// SecretFile is a file in clear, for containers to mount.
-type SecretFile struct {
+// VolumeFile is a file that containers mount from the daemon's own volume: in clear what
+// is encrypted in git, or what git had when the version ran that a stack is rolled back
+// to.
+type VolumeFile struct {
 	// Path is below the folder for such files, with slashes:
-	// <project>/<digest>/<name>.
+	// <project>/<digest>/<name>, and of what is in a folder that is mounted
+	// <project>/<digest>/<name of the folder>/<path>.
 	Path     string
 	Content  []byte
 	Mode     fs.FileMode
 	UID, GID int // -1 for the daemon's own
 }
 
-// SecretFiles are those that have to be there before containers of the stack are made.
-func (p Project) SecretFiles() []SecretFile { return p.files }
+// VolumeFiles are those that have to be there before containers of the stack are made.
+func (p Project) VolumeFiles() []VolumeFile { return p.files }
 
 // mounts are the encrypted files in what a project's services mount: by service, and
 // by the position of the volume.
@@ -214,7 +217,7 @@ func eachTracked(tree Tree, rel string, do func(file string, info fs.FileInfo) e
 }
 
 // apply mounts what is in clear in the place of what is not.
-func (m mounts) apply(p *types.Project, hostSecrets string) (files []SecretFile) {
+func (m mounts) apply(p *types.Project, hostSecrets string) (files []VolumeFile) {
 	for _, name := range slices.Sorted(maps.Keys(m)) {
 		s := p.Services[name]
 		var over []types.ServiceVolumeConfig
@@ -223,7 +226,7 @@ func (m mounts) apply(p *types.Project, hostSecrets string) (files []SecretFile)
 				if f.below != "" && hidden(s, s.Volumes[i].Target, f.below) {
 					continue
 				}
-				file := SecretFile{Path: path.Join(p.Name, f.digest[:32], f.name), Content: f.text, Mode: f.mode, UID: -1, GID: -1}
+				file := VolumeFile{Path: path.Join(p.Name, f.digest[:32], f.name), Content: f.text, Mode: f.mode, UID: -1, GID: -1}
 				files = append(files, file)
 				source := path.Join(hostSecrets, file.Path)
 				if f.below == "" {
@@ -331,7 +334,7 @@ func inline(p *types.Project, o types.FileObjectConfig) (clearObject, bool) {
 // mountObjects mounts configs and secrets in clear where Compose can't copy them: into
 // services that are read_only, that nothing can be copied into, and where something else
 // is mounted. In that a copy would stay, and it may be the clone.
-func (o clearObjects) mountObjects(p *types.Project, sealed mounts, hostSecrets string) (files []SecretFile, err error) {
+func (o clearObjects) mountObjects(p *types.Project, sealed mounts, hostSecrets string) (files []VolumeFile, err error) {
 	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
 		s := p.Services[name]
 		uncopyable := sealed.uncopyable(p, name)
@@ -384,8 +387,8 @@ func (o clearObjects) mountObjects(p *types.Project, sealed mounts, hostSecrets 
 
 // fileFor is the file of a config or a secret as a service wants it. With another
 // owner or mode it is another file.
-func fileFor(project string, u types.FileReferenceConfig, o clearObject) (SecretFile, error) {
-	f := SecretFile{Content: []byte(o.text), Mode: 0o444, UID: -1, GID: -1}
+func fileFor(project string, u types.FileReferenceConfig, o clearObject) (VolumeFile, error) {
+	f := VolumeFile{Content: []byte(o.text), Mode: 0o444, UID: -1, GID: -1}
 	var err error
 	for _, id := range []struct {
 		text string

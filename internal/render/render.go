@@ -96,7 +96,7 @@ type Options struct {
 	Environment func() (map[string]string, error)
 	// Keys decrypt what is encrypted in the repository.
 	Keys secrets.Keys
-	// HostSecrets is the folder for SecretFiles as the engine sees it; empty if there is
+	// HostSecrets is the folder for VolumeFiles as the engine sees it; empty if there is
 	// none: stacks that mount something encrypted are then invalid.
 	HostSecrets string
 	// SecretsDir has variables in files of their names: for all stacks, above
@@ -124,7 +124,7 @@ type Project struct {
 	// ages are those times, and of other projects, in tree, from which it was loaded.
 	ages  *ages
 	tree  Tree
-	files []SecretFile
+	files []VolumeFile
 	// words are what is secret in it, the longest first.
 	words []string
 	// hooks says that a service has pre_stop hooks.

@@ -26,7 +26,7 @@ func withMounts(t *testing.T, s *sopstest.Sops) func(*render.Options) {
 func targets(t *testing.T, p render.Project) map[string]string {
 	t.Helper()
 	text := map[string]string{}
-	for _, f := range p.SecretFiles() {
+	for _, f := range p.VolumeFiles() {
 		text["/vol/"+f.Path] = string(f.Content)
 	}
 	out := map[string]string{}
@@ -213,7 +213,7 @@ func TestAChangeInAMountedFolderIsSeenAtTheNextLook(t *testing.T) {
 				t.Fatal(err)
 			}
 			l := loader(f, withMounts(t, s))
-			if got := len(validOf(t, l, f).SecretFiles()); got != 0 {
+			if got := len(validOf(t, l, f).VolumeFiles()); got != 0 {
 				t.Errorf("%d files in clear of none that is encrypted", got)
 			}
 			hash := ""
