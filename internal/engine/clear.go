@@ -108,7 +108,7 @@ func (c *clearFiles) write(f render.VolumeFile) error {
 	if err := os.WriteFile(mark, nil, 0o600); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(full), 0o700); err != nil {
+	if err := c.folders(f.Path); err != nil {
 		return err
 	}
 	var owned error
@@ -116,6 +116,30 @@ func (c *clearFiles) write(f render.VolumeFile) error {
 		owned = errors.Join(os.Chmod(temp, f.Mode), chown(temp, f))
 	}})
 	return errors.Join(err, owned)
+}
+
+// folders makes those that a file lies in. Only we may look into that of a content; a
+// folder that is mounted is for whoever the container runs as.
+func (c *clearFiles) folders(p string) error {
+	content := filepath.FromSlash(contentOf(p))
+	if err := os.MkdirAll(filepath.Join(c.folder, content), 0o700); err != nil {
+		return err
+	}
+	dir := path.Dir(p)
+	if dir == contentOf(p) {
+		return nil
+	}
+	at := filepath.Join(c.folder, content)
+	for _, name := range strings.Split(strings.TrimPrefix(dir, contentOf(p)+"/"), "/") {
+		at = filepath.Join(at, name)
+		if err := os.Mkdir(at, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if err := os.Chmod(at, 0o755); err != nil { // whatever the umask is
+			return err
+		}
+	}
+	return nil
 }
 
 // chown gives a file its owner, which only root can.

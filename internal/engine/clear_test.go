@@ -93,3 +93,26 @@ func TestFilesInClearLieInAFolderOfTheirOwn(t *testing.T) {
 		t.Error("without a folder it was laid somewhere")
 	}
 }
+
+// Whoever a container runs as reads a folder that it mounts.
+func TestAFolderInTheVolumeCanBeReadByContainers(t *testing.T) {
+	c := &clearFiles{folder: t.TempDir()}
+	release, err := c.lay([]render.VolumeFile{
+		{Path: "web/digest/conf/deep/x", Content: []byte("x"), Mode: 0o644, UID: -1, GID: -1},
+		{Path: "web/digest/conf/y", Content: []byte("y"), Mode: 0o755, UID: -1, GID: -1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.used["web/digest"] != 2 || len(c.used) != 1 {
+		t.Errorf("in use are %v", c.used)
+	}
+	release()
+	for path, mode := range map[string]os.FileMode{
+		"web/digest": 0o700, "web/digest/conf": 0o755, "web/digest/conf/deep": 0o755, "web/digest/conf/deep/x": 0o644, "web/digest/conf/y": 0o755,
+	} {
+		if info, err := os.Stat(filepath.Join(c.folder, path)); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s is %v: %v", path, info, err)
+		}
+	}
+}
