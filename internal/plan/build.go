@@ -22,6 +22,7 @@ import (
 //	is busy with an earlier check               hold: busy
 //	is the controller, and differs              see own.go
 //	changes a volume's definition               hold: data
+//	does not differ, and is rolled back         hold: rollback
 //	does not differ                             nothing
 //	has files that were changed by hand, and
 //	those are not to be kept                    hold: local
@@ -211,6 +212,9 @@ func (b *builder) differences(s Stack) []Difference {
 	ds, ok := b.diffs[s.File]
 	if !ok {
 		ds = Differences(s, b.of(s), b.state.Observed)
+		if len(ds) == 0 && b.state.Memory[s.Name].unconfirmed(s) {
+			ds = notWell(s, b.of(s))
+		}
 		if len(ds) == 0 && b.displaced[s.Name] {
 			ds = append(ds, Difference{Config: true, Text: "what runs as " + s.Name + " is still the stack of " + b.fileOf(b.running.at(s.Name))})
 		}
@@ -253,6 +257,9 @@ func (b *builder) decide(s Stack) {
 		return
 	}
 	if len(diffs) == 0 {
+		if s.Back != nil {
+			b.rolledBack(s)
+		}
 		return
 	}
 	if reason, detail := b.endangers(s, r); detail != "" {
@@ -304,6 +311,7 @@ func (b *builder) update(s Stack, r Running, rec Record, diffs []Difference, ser
 		Orders:  orders,
 		Crashed: slices.ContainsFunc(diffs, func(d Difference) bool { return d.Crashed }),
 		Again:   cause.Why == Drifted && b.policy.Heal && rec.flaps(s.Digest, b.state.Now),
+		Keep:    rec.keeps(s),
 	}
 }
 

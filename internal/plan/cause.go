@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -13,6 +14,8 @@ func (b *builder) causeOf(s Stack, r Running, rec Record, diffs []Difference) Ca
 	changed := Cause{Why: Changed, Detail: texts(diffs), Changes: b.changes(s, diffs)}
 	drifted := Cause{Why: Drifted, Detail: texts(diffs)}
 	switch known := rec.Applied != "" && !b.displaced[s.Name]; { // else that is remembered of another
+	case s.Back != nil && (rec.Applied != s.Digest || rec.Tried != s.Digest):
+		return Cause{Why: RolledBack, Detail: fmt.Sprintf("from %s to %s, as it failed: %s", short(s.Back.From), short(s.Back.To), s.Back.Error)}
 	case known && slices.ContainsFunc(diffs, func(d Difference) bool { return d.Moved }):
 		return changed
 	case known && rec.Applied == s.Digest && (rec.Tried == "" || rec.Tried == s.Digest):

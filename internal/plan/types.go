@@ -69,6 +69,17 @@ type Stack struct {
 	// Warnings are about what works and may not be meant, sorted: "variable TOKEN is
 	// not set". They decide nothing.
 	Warnings []string `json:",omitempty"`
+	// Back says that this is an earlier version of what git wants, to which the stack
+	// is rolled back; nil if it is not.
+	Back *Back `json:",omitempty"`
+}
+
+// Back says why a stack is to run in an earlier version.
+type Back struct {
+	// To is the commit whose version runs, From that of the version which failed.
+	To, From string
+	// Error is how that one failed.
+	Error string
 }
 
 // Idle says that every service is switched off by its profiles: there is
@@ -146,6 +157,12 @@ type Service struct {
 	// NewData says that it carries gitops.data=new: it may start with empty
 	// folders and volumes where its containers had others with content.
 	NewData bool `json:",omitempty"`
+	// Rollback says that the stack is to go back to its last good version if a new
+	// version of this service fails.
+	Rollback bool `json:",omitempty"`
+	// Monitor is for how long a container of it has to run, from its start, to count
+	// as up; 0 for as long as others.
+	Monitor time.Duration `json:",omitempty"`
 	// Fields are the parts of its configuration, see Field. They say what
 	// changed, and are no part of what is compared.
 	Fields []Field `json:"-"`
@@ -412,8 +429,32 @@ type Record struct {
 	// that did not last.
 	LastSuccess time.Time `json:",omitzero"`
 	Flaps       int       `json:",omitempty"`
+	// Good is the version that was last seen to run well.
+	Good Version `json:",omitzero"`
+	// Bad is the version that failed and that the stack was rolled back from, BadError
+	// how. It is not tried again as long as it is what git wants.
+	Bad      Version `json:",omitzero"`
+	BadError string  `json:",omitempty"`
 	// Own is about the service that the daemon itself runs as.
 	Own Own `json:",omitzero"`
+}
+
+// Version is one that a stack had.
+type Version struct {
+	// Commit and File are where it is in git.
+	Commit string `json:",omitempty"`
+	File   string `json:",omitempty"`
+	// Digest is that of the stack, see Stack.Digest; empty if there is no version.
+	Digest   string             `json:",omitempty"`
+	Services map[string]Variant `json:",omitempty"`
+}
+
+// Variant is what the containers of a service are made from.
+type Variant struct {
+	// Hash is that of the service, see Service.Hash.
+	Hash string `json:",omitempty"`
+	// Image is the id of the image.
+	Image string `json:",omitempty"`
 }
 
 // inherits says whether a file is that of the heir.
@@ -529,6 +570,8 @@ const (
 	Drifted Why = "drift"
 	// Moved in git: a stack that has another folder or name now.
 	Moved Why = "moved"
+	// RolledBack to the last good version, as a new one failed.
+	RolledBack Why = "rolled back"
 )
 
 // Cause says why an operation is in the plan.
@@ -597,6 +640,10 @@ type Op struct {
 	Version string
 	// Orders are what else was decided about an Up.
 	Orders Orders `json:",omitzero"`
+	// Keep are the images, by service and as ids, of the last good version of a stack
+	// that is brought up in another or rolled back: until it is up, nobody may remove
+	// them. See KeptAs.
+	Keep map[string]string `json:",omitempty"`
 }
 
 // Orders are decisions about an Up that its engine carries out and does not
@@ -666,6 +713,8 @@ const (
 	HeldVersion Reason = "version"
 	// HeldOffline : it waits until the remote can be asked again.
 	HeldOffline Reason = "offline"
+	// HeldRollback : it was rolled back from the version that git wants.
+	HeldRollback Reason = "rollback"
 )
 
 // Held is a stack that is left as it is, with the reason.

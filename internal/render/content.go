@@ -192,13 +192,13 @@ func (c *content) tracked(kind, full string) (found bool) {
 // seccomp adds the profile that an option of security_opt names. The SDK reads it
 // when it makes the container, and not from the host.
 func (c *content) seccomp(p *types.Project, opt string) error {
-	i := strings.IndexAny(opt, "=:")
-	if i < 0 || opt[:i] != "seccomp" || opt[i+1:] == "unconfined" || opt[i+1:] == "builtin" {
+	profile := seccompProfile(opt)
+	if profile == "" {
 		return nil
 	}
-	full := p.RelativePath(opt[i+1:])
+	full := p.RelativePath(profile)
 	if _, inside := c.in.loader.inRepository(c.in.tree, full); inside && isSealed(full) {
-		return fmt.Errorf("%s is encrypted, and the engine gets it as it is: a profile is no secret", opt[i+1:])
+		return fmt.Errorf("%s is encrypted, and the engine gets it as it is: a profile is no secret", profile)
 	}
 	c.part = "seccomp"
 	if c.tracked("seccomp", full) {
@@ -206,11 +206,20 @@ func (c *content) seccomp(p *types.Project, opt string) error {
 	}
 	id, err := contentID(full)
 	if err != nil {
-		return fmt.Errorf("the daemon has to read the seccomp profile %s: %w; put it into the repository", opt[i+1:], err)
+		return fmt.Errorf("the daemon has to read the seccomp profile %s: %w; put it into the repository", profile, err)
 	}
 	c.in.add(full)
-	c.add("seccomp", opt[i+1:], id)
+	c.add("seccomp", profile, id)
 	return nil
+}
+
+// seccompProfile is the file that an option of security_opt names; "" for none.
+func seccompProfile(opt string) string {
+	i := strings.IndexAny(opt, "=:")
+	if i < 0 || opt[:i] != "seccomp" || opt[i+1:] == "unconfined" || opt[i+1:] == "builtin" {
+		return ""
+	}
+	return opt[i+1:]
 }
 
 // object adds a config or a secret. sealed is the digest of its file if that is

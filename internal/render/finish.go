@@ -23,7 +23,7 @@ const composeVersion = "2.40.3"
 
 // finish takes a loaded project to what the engine gets and what the plan
 // compares: paths, labels, digests.
-func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
+func (l *Loader) finish(p *Project, project *types.Project, in *inputs, back *back) error {
 	tree := in.tree
 	if err := supported(project); err != nil {
 		return err
@@ -34,6 +34,10 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 		return err
 	}
 	if err := refuseBlanks(project); err != nil {
+		return err
+	}
+	rollbackLabel, err := stackLabel(project, LabelRollback)
+	if err != nil {
 		return err
 	}
 	if err := refuseSealed(project); err != nil {
@@ -69,10 +73,16 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 	if p.compose, err = l.mapPaths(host, tree, l.visible(tree)); err != nil {
 		return err
 	}
-	if p.files, err = clear.mountObjects(p.compose, sealed, l.o.HostSecrets); err != nil {
+	if back != nil {
+		if p.files, err = back.apply(p.compose); err != nil {
+			return err
+		}
+	}
+	objects, err := clear.mountObjects(p.compose, sealed, l.o.HostSecrets)
+	if err != nil {
 		return err
 	}
-	p.files = append(p.files, sealed.apply(p.compose, l.o.HostSecrets)...)
+	p.files = slices.Concat(p.files, objects, sealed.apply(p.compose, l.o.HostSecrets))
 	clear.carry(p.compose)
 	workingDir := l.hostPath(tree, project.WorkingDir)
 	files := make([]string, len(project.ComposeFiles))
@@ -127,6 +137,7 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs) error {
 			return fmt.Errorf("services.%s: %w", name, noValue(in.blanks.images[s.Image], err))
 		}
 		svc.Bare, svc.NewData = bare, fresh
+		svc.Rollback, svc.Monitor = rollback(s, rollbackLabel, l.o.Rollback)
 		svc.ContainerName, svc.Ports, svc.Mounts = s.ContainerName, ports(s), l.mounts(p.compose, s)
 		svc.Fields = parts
 		if aged := content[name].aged; aged != nil {
@@ -380,7 +391,7 @@ func (l *Loader) resources(p *Project) error {
 // compose's hash, but of what should run. What other fields are in the hash
 // already is left out, so that the digests in journals of before stay true.
 func digestOf(s plan.Stack) string {
-	s.Invalid, s.Digest, s.Blob, s.Untracked, s.Edited, s.Warnings = "", "", "", nil, nil, nil
+	s.Invalid, s.Digest, s.Blob, s.Untracked, s.Edited, s.Warnings, s.Back = "", "", "", nil, nil, nil, nil
 	s.Services, s.Volumes = slices.Clone(s.Services), slices.Clone(s.Volumes)
 	for i := range s.Volumes {
 		s.Volumes[i].Made = ""
@@ -389,6 +400,7 @@ func digestOf(s plan.Stack) string {
 		svc := &s.Services[i]
 		svc.ContainerName, svc.Ports, svc.Mounts, svc.NewData, svc.Shares, svc.NetworkOf = "", nil, nil, false, nil, ""
 		svc.Joins, svc.NetworkFrom, svc.Platform, svc.MountedImages, svc.Grace = nil, "", "", nil, 0
+		svc.Rollback, svc.Monitor = false, 0
 	}
 	b, err := json.Marshal(s)
 	if err != nil {

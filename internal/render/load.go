@@ -26,6 +26,11 @@ import (
 
 // load loads one stack; what goes wrong ends in Invalid.
 func (l *Loader) load(ctx context.Context, tree Tree, file string) *entry {
+	return l.loadAs(ctx, tree, file, nil)
+}
+
+// loadAs loads one stack, of an earlier commit if back is not nil.
+func (l *Loader) loadAs(ctx context.Context, tree Tree, file string, back *back) *entry {
 	p := Project{Commit: tree.Commit(), Stack: plan.Stack{File: file, Mode: plan.Managed}}
 	in, project, err := l.loadClear(ctx, tree, file)
 	clear, _ := in.tree.(*cleared)
@@ -38,7 +43,7 @@ func (l *Loader) load(ctx context.Context, tree Tree, file string) *entry {
 	if err == nil {
 		p.Name = project.Name
 		p.Mode = modeOf(project)
-		if err = l.finish(&p, project, in); err != nil {
+		if err = l.finish(&p, project, in, back); err != nil {
 			p.compose, p.build, p.Services, p.aged = nil, nil, nil, nil // half of them, by chance
 		}
 		if p.Mode == plan.Ignored {

@@ -39,6 +39,10 @@ const (
 	// content. It is no part of what the service is: containers are not recreated
 	// when it comes or goes, and do not carry it.
 	LabelData = "gitops.data"
+	// LabelRollback says, as true or false, whether the stack goes back to its last
+	// good version when a new one fails. It is no part of what a service is, like
+	// LabelData.
+	LabelRollback = "gitops.rollback"
 	// LabelRepository and LabelStack say which stack file of which repository
 	// something belongs to.
 	LabelRepository = "gitops.repository"
@@ -102,6 +106,9 @@ type Options struct {
 	// SecretsDir has variables in files of their names: for all stacks, above
 	// Environment, and in folders of their names for single ones. Empty: there is none.
 	SecretsDir string
+	// Rollback says that stacks go back to their last good version when a new one
+	// fails, if they don't say otherwise themselves.
+	Rollback bool
 	// Files are the patterns of stack files, see Discover; nil for the names that
 	// Compose looks for.
 	Files []string
