@@ -232,8 +232,11 @@ func (e *memoryEngine) Up(_ context.Context, p render.Project, _ plan.Op, _ reco
 	return nil
 }
 
-func (e *memoryEngine) Pull(context.Context, render.Project) error   { return nil }
-func (e *memoryEngine) Settle(context.Context, render.Project) error { return nil }
+func (e *memoryEngine) Pull(context.Context, render.Project) error { return nil }
+func (e *memoryEngine) Settle(context.Context, render.Project) (plan.Running, error) {
+	return plan.Running{}, nil
+}
+func (e *memoryEngine) Keep(context.Context, string, map[string]string) error { return nil }
 
 func (e *memoryEngine) Stop(_ context.Context, _ render.Project, op plan.Op) error {
 	return fmt.Errorf("nothing is to be stopped: %s", op.Stack)

@@ -66,8 +66,13 @@ func (p *place) up(project render.Project) {
 	op, err := enginetest.Ordered(ctx, p, project)
 	ok(p.t, err)
 	ok(p.t, p.Up(ctx, project, op, nil))
-	ok(p.t, p.Settle(ctx, project))
+	ok(p.t, p.settled(project))
 	p.same(project)
+}
+
+func (p *place) settled(project render.Project) error {
+	_, err := p.Settle(context.Background(), project)
+	return err
 }
 
 // differences are what a plan would see.
@@ -141,7 +146,7 @@ func TestManyStacksComeUpAtTheSameTime(t *testing.T) {
 	started := time.Now()
 	all(func(project render.Project) error { return p.Up(t.Context(), project, plan.Op{}, nil) })
 	t.Logf("12 stacks of 2 services: %s", time.Since(started))
-	all(func(project render.Project) error { return p.Settle(t.Context(), project) })
+	all(p.settled)
 	for _, project := range projects {
 		p.same(project)
 	}

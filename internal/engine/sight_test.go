@@ -283,7 +283,7 @@ func TestOnlyWhatChangedIsAskedFor(t *testing.T) {
 		}, everything},
 		{"what was waited for, and the event comes later", func(f *told, e *Engine) {
 			web := plan.Stack{Name: "web1", Services: []plan.Service{{Name: "app", Scale: 1, Completes: true}}}
-			if err := e.Settle(context.Background(), render.Project{Stack: web}); err != nil {
+			if _, err := e.Settle(context.Background(), render.Project{Stack: web}); err != nil {
 				t.Error(err)
 			}
 			f.since()
@@ -460,7 +460,10 @@ func TestWhoWaitsForAStackGoesByTheEventsThatAreHeardAnyway(t *testing.T) {
 				}
 				p := render.Project{Stack: plan.Stack{Name: "web1", Services: []plan.Service{{Name: "app", Scale: 1}}}}
 				began, done := time.Now(), make(chan error)
-				go func() { done <- e.Settle(t.Context(), p) }()
+				go func() {
+					_, err := e.Settle(t.Context(), p)
+					done <- err
+				}()
 				time.Sleep(firstAge + time.Second)
 				synctest.Wait()
 				f.mu.Lock()

@@ -237,7 +237,7 @@ func TestADeadlineIsNotTheEnginesFault(t *testing.T) {
 	e := New(&slow{}, Options{})
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("not up within 5m"))
 	defer cancel()
-	if err := e.Settle(ctx, render.Project{}); err == nil || err.Error() != "not up within 5m" {
+	if _, err := e.Settle(ctx, render.Project{}); err == nil || err.Error() != "not up within 5m" {
 		t.Errorf("%v", err)
 	}
 }

@@ -2,11 +2,14 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/containerd/errdefs"
 	"github.com/docker/compose/v2/pkg/api"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
@@ -67,7 +70,7 @@ func (e *Engine) up(ctx context.Context, p render.Project, orders plan.Orders, t
 		return err
 	}
 	if len(project.Services) > 0 {
-		if err := e.start(ctx, project, turn); err != nil {
+		if err := e.start(ctx, p.Stack, project, turn); err != nil {
 			return err
 		}
 	}
@@ -148,7 +151,7 @@ func (e *Engine) converge(ctx context.Context, project *types.Project, orders pl
 
 // start has the SDK start what does not run, each service when those that it
 // depends on are as it wants them.
-func (e *Engine) start(ctx context.Context, project *types.Project, turn Turn) error {
+func (e *Engine) start(ctx context.Context, stack plan.Stack, project *types.Project, turn Turn) error {
 	if lasts(project) {
 		turn.Rest()
 	}
@@ -157,10 +160,45 @@ func (e *Engine) start(ctx context.Context, project *types.Project, turn Turn) e
 		return err
 	}
 	if err := sdk.Start(ctx, project.Name, api.StartOptions{Project: project}); err != nil {
-		return e.withLogs(ctx, project.Name, e.orphaned(ctx, project.Name, explain(ctx, err)))
+		err = e.blame(ctx, stack, err, explain(ctx, err))
+		return e.withLogs(ctx, project.Name, e.orphaned(ctx, project.Name, err))
 	}
 	return nil
 }
+
+// blame finds the container that is to blame for a start that failed, if one is: it ended
+// or is not healthy while another service waits for that, or what it is to run can't be.
+func (e *Engine) blame(ctx context.Context, s plan.Stack, cause, err error) error {
+	var refused *refusedStart
+	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
+	if ctx.Err() != nil && !late {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if errors.As(cause, &refused) {
+		r, observeErr := e.project(ctx, s.Name)
+		i := slices.IndexFunc(r.Containers, func(c plan.Container) bool { return c.ID == refused.id })
+		if observeErr != nil || i < 0 {
+			return err
+		}
+		return NewUnwell(err, r.Containers[i].Service, r.Containers[i].Image)
+	}
+	v, judgeErr := e.judge(ctx, s)
+	if judgeErr == nil && (v.failed != nil || v.pending != "" && late) {
+		return v.unwell(err)
+	}
+	return err
+}
+
+// refusedStart is an error of the engine about what a container is to run: its program
+// is not there, or no program.
+type refusedStart struct {
+	error
+	id string
+}
+
+func (r *refusedStart) Unwrap() error { return r.error }
 
 // lasts says whether a start may last for what is no work of the engine's: a
 // service waits for another one to be healthy or done, or runs hooks.
@@ -253,5 +291,11 @@ type inTurn struct {
 
 func (c inTurn) ContainerStart(ctx context.Context, id string, o container.StartOptions) error {
 	c.turn.Starting()
-	return c.turn.Touch(ctx, func() error { return c.APIClient.ContainerStart(ctx, id, o) })
+	return c.turn.Touch(ctx, func() error {
+		err := c.APIClient.ContainerStart(ctx, id, o)
+		if errdefs.IsInvalidArgument(err) {
+			return &refusedStart{err, id}
+		}
+		return err
+	})
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -100,9 +101,9 @@ func (w *watchers) tell(project string) {
 }
 
 // Settle returns when every service runs, or is done, and every healthcheck is
-// healthy; or with an error when that can't be any more, or the context's time
-// is over.
-func (e *Engine) Settle(ctx context.Context, p render.Project) error {
+// healthy, with what runs then; or with an error when that can't be any more, or the
+// context's time is over. Where a container is to blame, that is an Unwell.
+func (e *Engine) Settle(ctx context.Context, p render.Project) (plan.Running, error) {
 	s := p.Stack
 	changes, stop := e.watch(ctx, s.Name)
 	defer stop()
@@ -117,11 +118,11 @@ func (e *Engine) Settle(ctx context.Context, p render.Project) error {
 		case <-changes:
 		case <-timer.C:
 		case <-ctx.Done():
-			return e.withLogs(ctx, s.Name, overdue(last.pending, context.Cause(ctx)), last.service)
+			return plan.Running{}, e.withLogs(ctx, s.Name, last.overdue(ctx), last.service)
 		}
 		v, err := e.judge(ctx, s)
-		for _, id := range v.seen {
-			seen[id] = true
+		for _, c := range v.running.Containers {
+			seen[c.ID] = true
 		}
 		if err != nil {
 			v = last
@@ -129,24 +130,58 @@ func (e *Engine) Settle(ctx context.Context, p render.Project) error {
 		last = v
 		switch {
 		case err != nil && ctx.Err() == nil:
-			return err
+			return plan.Running{}, err
 		case v.failed != nil:
-			return e.withLogs(ctx, s.Name, v.failed, v.service)
+			return plan.Running{}, e.withLogs(ctx, s.Name, v.unwell(v.failed), v.service)
 		case v.pending == "" && err == nil:
-			return nil
+			return v.running, nil
 		}
 		timer.Reset(v.again)
 	}
 }
 
-// overdue is the error when time is over. Nothing is pending if it was over
+// overdue is the error when the context has ended. Nothing is pending if it did
 // before the engine told of anything.
-func overdue(pending string, cause error) error {
-	if pending == "" {
+func (v verdict) overdue(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if v.pending == "" {
 		return cause
 	}
-	return fmt.Errorf("%s: %w", pending, cause)
+	err := fmt.Errorf("%s: %w", v.pending, cause)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return v.unwell(err)
+	}
+	return err
 }
+
+// unwell blames the container for an error, if one is to blame.
+func (v verdict) unwell(err error) error {
+	if v.image == "" {
+		return err
+	}
+	return NewUnwell(err, v.service, v.image)
+}
+
+// Unwell is an error that a container is to blame for, which was made and did not become
+// what it should. One that was removed or stopped meanwhile is not to blame.
+type Unwell struct {
+	// Err is the reason.
+	Err            error
+	service, image string
+}
+
+// NewUnwell blames the container of a service, which was made from an image.
+func NewUnwell(err error, service, image string) *Unwell { return &Unwell{err, service, image} }
+
+// Error gives the reason.
+func (u *Unwell) Error() string { return u.Err.Error() }
+
+// Unwrap gives the reason.
+func (u *Unwell) Unwrap() error { return u.Err }
+
+// Blames gives the service of the container, and the id of the image that it was made
+// from.
+func (u *Unwell) Blames() (service, image string) { return u.service, u.image }
 
 // verdict is what one look at a project that is coming up says.
 type verdict struct {
@@ -154,12 +189,13 @@ type verdict struct {
 	failed error
 	// pending says why it is not up yet; empty if it is.
 	pending string
-	// service is the one that either is about.
-	service string
+	// service is the one that either is about, image that of its container; "" if no
+	// container is to blame.
+	service, image string
 	// again is when to look again at the latest.
 	again time.Duration
-	// seen are the ids of the project's containers.
-	seen []string
+	// running is what was seen of the project.
+	running plan.Running
 }
 
 func (e *Engine) judge(ctx context.Context, s plan.Stack) (verdict, error) {
@@ -168,9 +204,7 @@ func (e *Engine) judge(ctx context.Context, s plan.Stack) (verdict, error) {
 	if err != nil {
 		return all, explain(ctx, err)
 	}
-	for _, c := range r.Containers {
-		all.seen = append(all.seen, c.ID)
-	}
+	all.running = r
 	for _, svc := range s.Services {
 		of := containersOf(r, svc.Name)
 		if len(of) < svc.Scale { // Up made them all, and nobody else will
@@ -180,11 +214,11 @@ func (e *Engine) judge(ctx context.Context, s plan.Stack) (verdict, error) {
 		for _, c := range of {
 			v := e.judgeContainer(ctx, svc, c)
 			if v.failed != nil {
-				all.failed, all.service = v.failed, v.service
+				all.failed, all.service, all.image = v.failed, v.service, v.image
 				return all, nil
 			}
 			if v.pending != "" {
-				all.pending, all.service = v.pending, svc.Name
+				all.pending, all.service, all.image = v.pending, svc.Name, v.image
 				all.again = min(all.again, v.again)
 			}
 		}
@@ -204,10 +238,11 @@ func (e *Engine) judge(ctx context.Context, s plan.Stack) (verdict, error) {
 //	restarted, within 10 s                not yet
 //	running, healthy                      up
 //	running, no healthcheck, within 1 s   not yet: most that crash do so at once
+//	running, within its time to be seen   not yet
 //	running, no healthcheck               up
 //	anything else                         not yet
 func (e *Engine) judgeContainer(ctx context.Context, svc plan.Service, c plan.Container) verdict {
-	v := verdict{service: svc.Name, again: lookAgain}
+	v := verdict{service: svc.Name, image: c.Image, again: lookAgain}
 	switch {
 	case svc.Finished(c):
 		return v
@@ -223,7 +258,7 @@ func (e *Engine) judgeContainer(ctx context.Context, svc plan.Service, c plan.Co
 	case restarts >= crashLoop && age < provenAge && c.State != "running": // only then there is an exit code
 		v.failed = fmt.Errorf("%s keeps crashing (exit code %d)", svc.Name, c.ExitCode)
 	case c.State == "exited" && age >= stoppedAge:
-		v.failed = fmt.Errorf("%s was stopped while it came up (%d)", svc.Name, c.ExitCode)
+		v.failed, v.image = fmt.Errorf("%s was stopped while it came up (%d)", svc.Name, c.ExitCode), "" // by somebody
 	case c.State == "exited":
 		v.pending, v.again = svc.Name+" is exited", stoppedAge-age
 	case c.State != "running":
@@ -234,6 +269,8 @@ func (e *Engine) judgeContainer(ctx context.Context, svc plan.Service, c plan.Co
 		v.pending, v.again = svc.Name+" has just been restarted", provenAge-age
 	case c.Health == "" && age < firstAge:
 		v.pending, v.again = svc.Name+" has just been started", firstAge-age
+	case age < svc.Monitor:
+		v.pending, v.again = fmt.Sprintf("%s has not run for %s yet", svc.Name, svc.Monitor), min(svc.Monitor-age, lookAgain)
 	}
 	return v
 }

@@ -56,6 +56,7 @@ type Metrics struct {
 	drift             prometheus.Counter
 	retries           prometheus.Counter
 	handOvers         *prometheus.CounterVec
+	rollbacks         *prometheus.CounterVec
 }
 
 // New makes the metrics and registers them. It panics when they are registered
@@ -83,6 +84,7 @@ func New(reg prometheus.Registerer, o Options) *Metrics {
 		webhooks:          f.webhooks("gitops_webhook_requests_total", "Requests to the webhook, by who sent them and what was decided."),
 		drift:             f.counter("gitops_drift_total", "Stacks brought back after they had changed on the host without a change in git."),
 		retries:           f.counter("gitops_retries_total", "Attempts at stacks whose last attempt had failed."),
+		rollbacks:         f.counters("gitops_rollbacks_total", "Stacks taken back to their last good version, as a new one failed, by how that ended.", "result", failure, success),
 		handOvers:         f.counters("gitops_handovers_total", "Hand-overs of the daemon's own stack, by how they ended.", "result", failure, success),
 	}
 	f.constant("gitops_build_info", "The build of the daemon.", 1, prometheus.Labels{"version": o.Version, "commit": o.Commit, "goversion": runtime.Version()})
@@ -136,6 +138,9 @@ func (m *Metrics) operations(c report.Check) {
 		}
 		if plan.Kind(op.Kind) == plan.Up && strings.HasPrefix(op.Cause, string(plan.Drifted)) {
 			m.drift.Inc()
+		}
+		if plan.Kind(op.Kind) == plan.Up && strings.HasPrefix(op.Cause, string(plan.RolledBack)) {
+			m.rollbacks.WithLabelValues(outcome(op.Error == "")).Inc()
 		}
 		if failed[op.Stack] {
 			failed[op.Stack] = false // a pull and an up are one attempt

@@ -4,8 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"maps"
 	"slices"
+	"strings"
 )
 
 // A stack whose new version fails goes back to the last good one if that is wanted
@@ -60,20 +60,44 @@ func VersionOf(s Stack, commit string, o Observed) Version {
 // VersionRun is what runs of a stack, which is as it is wanted.
 func VersionRun(s Stack, commit string, r Running) Version {
 	v := Version{Commit: commit, File: s.File, Digest: s.Digest, Services: map[string]Variant{}}
-	for _, svc := range s.Services {
-		v.Services[svc.Name] = Variant{Hash: svc.Hash}
-		for _, c := range r.Containers {
-			if c.Service == svc.Name && !c.OneOff {
-				v.Services[svc.Name] = Variant{svc.Hash, c.Image}
-			}
+	for i := range s.Services {
+		v.Services[s.Services[i].Name] = variantOf(&s.Services[i], r)
+	}
+	return v
+}
+
+// Runs says whether a version is what runs of a stack, which is as it is wanted.
+func (v Version) Runs(s Stack, r Running) bool {
+	if v.File != s.File || v.Digest != s.Digest || len(v.Services) != len(s.Services) {
+		return false
+	}
+	for i := range s.Services {
+		was, ok := v.Services[s.Services[i].Name]
+		if !ok || was != variantOf(&s.Services[i], r) {
+			return false
+		}
+	}
+	return true
+}
+
+func variantOf(s *Service, r Running) Variant {
+	v := Variant{Hash: s.Hash}
+	for i := range r.Containers {
+		if c := &r.Containers[i]; c.Service == s.Name && !c.OneOff {
+			v.Image = c.Image
 		}
 	}
 	return v
 }
 
-// Equal says whether two versions are the same, whatever commit they are of.
-func (v Version) Equal(o Version) bool {
-	return v.File == o.File && v.Digest == o.Digest && maps.Equal(v.Services, o.Services)
+// Keeps says whether there are images that are kept for a project.
+func (o Observed) Keeps(project string) bool {
+	for ref := range o.Images {
+		if strings.HasPrefix(ref, KeptRepository+":"+project+".") {
+			return true
+		}
+	}
+	return false
 }
 
 // Images are those of a version by service, as ids.
@@ -102,11 +126,11 @@ func KeptAs(project, service string) string {
 	return KeptRepository + ":" + tag
 }
 
-// unconfirmed says whether a version was begun that could be rolled back, and has never
-// been seen to run well: the daemon ended while it came up.
-func (r Record) unconfirmed(s Stack) bool {
+// unseen says whether a version was begun that could be rolled back, and nobody saw how
+// it went: the daemon ended while it came up. Brought up again, it is watched.
+func (r Record) unseen(s Stack) bool {
 	rolls := slices.ContainsFunc(s.Services, func(v Service) bool { return v.Rollback })
-	return rolls && s.Back == nil && r.Tried == s.Digest && r.Applied != s.Digest && r.Good.Digest != ""
+	return rolls && s.Back == nil && r.Tried == s.Digest && r.Applied != s.Digest && r.Failed != s.Digest && r.Good.Digest != ""
 }
 
 // keeps are the images that have to stay until a stack is up, see Op.Keep.
@@ -121,17 +145,7 @@ func (r Record) keeps(s Stack) map[string]string {
 	return nil
 }
 
-// notWell is what keeps a version from being seen to run well: brought up again, it is
-// seen to fail.
-func notWell(s Stack, r Running) (ds []Difference) {
-	all, _ := problems(s, r)
-	for _, text := range all {
-		ds = append(ds, Difference{Config: true, Text: text})
-	}
-	return ds
-}
-
-// rolledBack is the hold of a stack that runs in an earlier version.
-func (b *builder) rolledBack(s Stack) {
-	b.hold(s, HeldRollback, fmt.Sprintf("it runs in the version of %s, as that of %s failed: %s. That one is tried again once git changes the stack, or a tag that it uses has moved", short(s.Back.To), short(s.Back.From), s.Back.Error))
+// Held says why a stack that is rolled back is left as it is.
+func (b Back) Held() string {
+	return fmt.Sprintf("it runs in the version of %s, as that of %s failed: %s. That one is tried again once git changes the stack, or a tag that it uses has moved", short(b.To), short(b.From), b.Error)
 }

@@ -212,8 +212,8 @@ func (b *builder) differences(s Stack) []Difference {
 	ds, ok := b.diffs[s.File]
 	if !ok {
 		ds = Differences(s, b.of(s), b.state.Observed)
-		if len(ds) == 0 && b.state.Memory[s.Name].unconfirmed(s) {
-			ds = notWell(s, b.of(s))
+		if len(ds) == 0 && b.state.Memory[s.Name].unseen(s) {
+			ds = append(ds, Difference{Config: true, Text: "it came up when the daemon ended, and was not seen to run well"})
 		}
 		if len(ds) == 0 && b.displaced[s.Name] {
 			ds = append(ds, Difference{Config: true, Text: "what runs as " + s.Name + " is still the stack of " + b.fileOf(b.running.at(s.Name))})
@@ -258,7 +258,7 @@ func (b *builder) decide(s Stack) {
 	}
 	if len(diffs) == 0 {
 		if s.Back != nil {
-			b.rolledBack(s)
+			b.hold(s, HeldRollback, s.Back.Held())
 		}
 		return
 	}

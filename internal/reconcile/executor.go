@@ -60,6 +60,8 @@ type task struct {
 	cut bool
 	// needs is the operation without whose success it was not tried.
 	needs plan.Op
+	// runs is what runs after an Up.
+	runs plan.Running
 
 	old    []old    // images that may go afterwards, see prune
 	wanted []string // images that may not
@@ -289,7 +291,11 @@ func (e *executor) run(ctx context.Context, t *task, release func()) error {
 	case plan.Stop:
 		return e.gate.touch(ctx, t, func() error {
 			defer time.AfterFunc(lingering, release).Stop()
-			return e.o.Engine.Stop(ctx, t.check.view.hooked[t.Stack], t.Op)
+			err := e.o.Engine.Stop(ctx, t.check.view.hooked[t.Stack], t.Op)
+			if err == nil && t.Services == nil && t.check.view.state.Observed.Keeps(t.Stack) {
+				e.keepNone(ctx, t.Stack)
+			}
+			return err
 		})
 	case plan.Checkout:
 		return e.checkout(ctx, t)
@@ -315,9 +321,12 @@ func (e *executor) up(ctx context.Context, t *task, release func()) error {
 	defer within.end()
 	ctx = within
 	starting := func() {
-		within.restart(e.o.DeployTimeout, fmt.Errorf("not up within %s (DEPLOY_TIMEOUT_IN_SECONDS)", e.o.DeployTimeout))
+		within.restart(e.o.DeployTimeout+monitored(t.project.Stack), fmt.Errorf("not up within %s (DEPLOY_TIMEOUT_IN_SECONDS)", e.o.DeployTimeout))
 	}
-	err := e.gate.enter(ctx, t, false)
+	err := e.keep(ctx, t)
+	if err == nil {
+		err = e.gate.enter(ctx, t, false)
+	}
 	if err == nil {
 		u := &turn{gate: e.gate, task: t, rest: release, starting: starting}
 		err = e.o.Engine.Up(ctx, t.project, t.Op, u)
@@ -326,16 +335,49 @@ func (e *executor) up(ctx context.Context, t *task, release func()) error {
 	}
 	if err == nil {
 		began := time.Now()
-		err = e.settle(ctx, t)
+		t.runs, err = e.settle(ctx, t)
 		t.settled = time.Since(began)
 	}
 	if err == nil {
+		if t.Keep != nil && t.project.Back == nil {
+			e.keepNone(ctx, t.Stack)
+		}
 		prune(ctx, e.o.Pruner, e.o.Logger, t)
 	}
 	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && !errors.Is(err, context.Cause(ctx)) {
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
 	return err
+}
+
+// keep sees to it that the images of the last good version stay. Where they can't, a new
+// version comes up all the same, and there is no way back from it.
+func (e *executor) keep(ctx context.Context, t *task) error {
+	if t.Keep == nil {
+		return nil
+	}
+	err := e.o.Engine.Keep(ctx, t.Stack, t.Keep)
+	if err != nil && t.project.Back == nil && ctx.Err() == nil {
+		e.o.Logger.Warn("the images of the last good version can't be kept", "stack", t.Stack, "err", err)
+		return nil
+	}
+	return err
+}
+
+// keepNone takes their names from images that were kept. If that fails, they have them
+// until the next update.
+func (e *executor) keepNone(ctx context.Context, stack string) {
+	if err := e.o.Engine.Keep(ctx, stack, nil); err != nil {
+		e.o.Logger.Warn("images are kept for a version that nobody goes back to", "stack", stack, "err", err)
+	}
+}
+
+// monitored is how long the containers of a stack are watched once they run.
+func monitored(s plan.Stack) (longest time.Duration) {
+	for _, svc := range s.Services {
+		longest = max(longest, svc.Monitor)
+	}
+	return longest
 }
 
 // stopTime is how long the containers of a stack may take to stop, one after the
@@ -350,9 +392,9 @@ func stopTime(s plan.Stack) (all time.Duration) {
 // settle waits until a stack runs. One that ended again soon after it had been
 // brought up is watched for longer, so that its end is seen, with its last
 // words, before it counts as up.
-func (e *executor) settle(ctx context.Context, t *task) error {
-	if err := e.o.Engine.Settle(ctx, t.project); err != nil || !t.Again || !t.Crashed {
-		return err
+func (e *executor) settle(ctx context.Context, t *task) (plan.Running, error) {
+	if runs, err := e.o.Engine.Settle(ctx, t.project); err != nil || !t.Again || !t.Crashed {
+		return runs, err
 	}
 	watch := time.NewTimer(steady)
 	defer watch.Stop()

@@ -26,6 +26,8 @@ type Tree interface {
 // Loader loads the stacks of a staged commit.
 type Loader interface {
 	Load(ctx context.Context, tree render.Tree) (render.Loaded, error)
+	// Back loads one stack as it was in an earlier commit, see render.Loader.Back.
+	Back(ctx context.Context, then, now render.Tree, past render.Past) (render.Project, error)
 }
 
 // Volumes tells what is in volumes, without changing anything in them.
@@ -42,7 +44,8 @@ type view struct {
 	at       time.Time
 	heads    Heads
 	asked    time.Time
-	projects map[string]render.Project // by name, valid ones
+	projects map[string]render.Project // by name, valid ones; earlier versions of those that are rolled back
+	git      []render.Project          // valid ones as git has them
 	hooked   map[string]render.Project // by name, as rememberHooks has them
 	state    plan.State
 	plan     plan.Plan
@@ -94,12 +97,22 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 	observed.Latest = r.journal.latest()
 	v.state = plan.State{
 		Now: v.at, Local: heads.Local, Remote: heads.Remote, Offline: offline, Before: before, Observed: observed,
-		Memory: r.journal.memory(), Busy: r.executor.busy(), Repair: maps.Clone(r.ledger.repair),
+		Busy: r.executor.busy(), Repair: maps.Clone(r.ledger.repair),
 	}
 	running := byProject(observed)
 	for _, p := range wanted.Projects {
 		if p.Stack, err = p.ByHand(running[p.Name]); err != nil {
 			return v, err
+		}
+		if p.Invalid == "" {
+			v.git = append(v.git, p)
+		}
+		was, isBack, err := r.back(ctx, p, tree, observed, running[p.Name])
+		if err != nil {
+			return v, err
+		}
+		if isBack {
+			p = was
 		}
 		p.Edited = editedOf(p.Stack, heads.Edited)
 		v.state.Wanted = append(v.state.Wanted, p.Stack)
@@ -107,6 +120,7 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 			v.projects[p.Name] = p
 		}
 	}
+	v.state.Memory = r.journal.memory()
 	r.loaded = loaded{heads.Remote, v.state.Wanted, wanted.Projects}
 	if heads.Local == heads.Remote {
 		had = wanted.Projects

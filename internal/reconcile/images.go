@@ -70,7 +70,7 @@ func newWatch(registry Registry, log *slog.Logger) *watch {
 // here is about to be pulled, so there is no need to ask for it at once.
 func (w *watch) watch(v view, j *journal) {
 	w.every, w.services, w.observed = map[string]time.Duration{}, nil, v.state.Observed
-	for _, p := range v.projects {
+	for _, p := range v.git {
 		if p.Mode == plan.Ignored || w.registry == nil {
 			continue
 		}

@@ -84,8 +84,12 @@ func (w *tagged) Up(ctx context.Context, p render.Project, op plan.Op, turn Turn
 		return err
 	}
 	w.mu.Lock()
-	id := "id of " + w.here[p.Services[0].Image]
+	here, ok := w.here[p.Services[0].Image]
 	w.mu.Unlock()
+	if !ok { // it is one that is kept
+		return nil
+	}
+	id := "id of " + here
 	w.host(p.Name, func(c *plan.Container) { c.Image = id })
 	return nil
 }

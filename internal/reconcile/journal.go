@@ -53,10 +53,16 @@ type entry struct {
 }
 
 // renew replaces what is remembered, but for what is about the daemon's own
-// service, and history.
+// service, the version that it can go back to, and history.
 func (e *entry) renew(r plan.Record) {
 	r.Own, r.LastSuccess, r.Flaps = e.Own, e.LastSuccess, e.Flaps
+	r.Good, r.Bad, r.BadError = e.Good, e.Bad, e.BadError
 	e.Record = r
+}
+
+// runs notes the version that runs well.
+func (e *entry) runs(v plan.Version) {
+	e.Good, e.Bad, e.BadError = v, plan.Version{}, ""
 }
 
 // outcomesKept is how many outcomes of a stack are remembered.

@@ -34,6 +34,8 @@ type ledger struct {
 	drawn []report.Stack
 	// wake is when the last plan wants to be made anew.
 	wake time.Time
+	// back says that a stack is to be rolled back, with which another plan is made.
+	back bool
 	// busy are stacks that the last plan left out because operations had not
 	// ended: their own, or, of the daemon's stack, any.
 	busy map[string]bool
@@ -136,16 +138,20 @@ func (l *ledger) remember(c *check) {
 			switch moved := v.plan.Heirs[s.Name].File != ""; { // then what is remembered is of what moved away from that name
 			case moved:
 			case v.heads.Local != v.heads.Remote && !e.Ignored: // it may be managed again at the next look, which may be offline
-				l.journal.at(s.Name).Ignored = true
+				n := l.journal.at(s.Name)
+				n.Ignored = true
+				n.runs(plan.Version{})
 			case v.heads.Local == v.heads.Remote && (!e.Ignored || e.Applied != ""): // what was begun is still no drift when it is managed again
-				l.journal.at(s.Name).renew(plan.Record{File: s.File, Ignored: true, Tried: e.Tried})
+				n := l.journal.at(s.Name)
+				n.renew(plan.Record{File: s.File, Ignored: true, Tried: e.Tried})
+				n.runs(plan.Version{})
 			}
 			continue
 		case e.Ignored:
 			l.journal.at(s.Name).Ignored = false
 		}
 		if len(w.Next) == 0 && w.Held == nil && !w.Starting && w.Settled() {
-			l.settled(*s, c)
+			l.settled(*s, w.Running, c)
 		}
 		if v.state.Offline == "" { // or a version that failed is not what is wanted now
 			l.ownSettled(w, v)
@@ -160,9 +166,9 @@ func (l *ledger) remember(c *check) {
 
 // settled notes that a stack is as it is wanted without our doing. One that
 // did not last before has to last for a while to be believed.
-func (l *ledger) settled(s plan.Stack, c *check) {
+func (l *ledger) settled(s plan.Stack, run plan.Running, c *check) {
 	e := l.journal.peek(s.Name)
-	known := e.Applied == s.Digest && e.Tried == s.Digest && e.Failed == "" && e.Error == ""
+	known := e.Applied == s.Digest && e.Tried == s.Digest && e.Failed == "" && e.Error == "" && e.Bad.Digest == "" && e.Good.Runs(s, run)
 	if !e.Lasts(s.Digest, c.At) {
 		l.restless = true
 		return
@@ -176,6 +182,7 @@ func (l *ledger) settled(s plan.Stack, c *check) {
 	}
 	n.renew(recordOf(s))
 	n.Flaps = 0
+	n.runs(plan.VersionRun(s, c.To, run))
 	l.refresh(s.Name, s.File)
 }
 
@@ -387,6 +394,14 @@ func (l *ledger) applied(t *task) (report.Stack, bool) {
 	rec.Heir, rec.HeirOf, rec.FormerHeir = e.Heir, e.HeirOf, e.FormerHeir // which a look found meanwhile
 	e.renew(rec)
 	e.Commit, e.Attempted, e.LastSuccess, e.Flaps = c.To, c.To, now, 0
+	if back := t.project.Back; back != nil {
+		e.Commit, e.Attempted, e.Error = back.To, back.From, back.Error
+		if t.Cause.Why == plan.RolledBack {
+			l.log.Warn("stack rolled back", "stack", t.Stack, "from", short(back.From), "to", short(back.To), "err", back.Error)
+		}
+	} else {
+		e.runs(plan.VersionRun(t.project.Stack, c.To, t.runs))
+	}
 	e.Outcomes = outcomes(e.Outcomes, t)
 	if t.Again {
 		// It is up, but so it was before: the next repair has to wait.
@@ -407,6 +422,9 @@ func (l *ledger) applied(t *task) (report.Stack, bool) {
 	}
 	return l.show(t, func(s *report.Stack) {
 		s.Status, s.Sync, s.Reason, s.Differences = report.Running, report.Synced, "", nil
+		if back := t.project.Back; back != nil {
+			s.Status, s.Sync, s.Held, s.Reason = report.Failed, report.Deferred, string(plan.HeldRollback), back.Held()
+		}
 	})
 }
 
@@ -420,9 +438,10 @@ func (l *ledger) failed(t *task) (report.Stack, bool) {
 	if e.Failed != digest {
 		e.Failures = 0
 	}
-	reason := report.Reason(t.err)
+	reason := reasonOf(t, report.Reason(t.err))
 	e.Failed, e.Error, e.Attempted, e.Ignored = digest, reason, c.To, false
 	e.Failures++
+	l.back = l.back || l.rollsBack(t, reason)
 	if t.Again { // which is true of the next repair too, however long it waits
 		e.Flaps = e.Failures
 	}

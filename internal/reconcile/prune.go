@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 )
 
 // Pruner removes images.
@@ -34,9 +36,20 @@ func images(v view, stack string) []old {
 // names are all images that stacks want.
 func names(v view) []string {
 	var refs []string
-	for _, s := range v.state.Wanted {
+	of := func(s plan.Stack) {
 		for _, svc := range s.Services {
 			refs = append(append(refs, svc.Image), svc.MountedImages...)
+		}
+	}
+	for _, s := range v.state.Wanted {
+		of(s)
+		if s.Back == nil {
+			continue
+		}
+		for _, p := range v.git { // the tags that git wants are still asked for
+			if p.Name == s.Name {
+				of(p.Stack)
+			}
 		}
 	}
 	return refs

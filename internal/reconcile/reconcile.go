@@ -39,8 +39,13 @@ type Engine interface {
 	// say, and nothing else. It needs Pull before. While a service waits for
 	// another one, it gives its turn back.
 	Up(ctx context.Context, p render.Project, op plan.Op, turn Turn) error
-	// Settle waits until what Up started runs and is healthy, or is done.
-	Settle(ctx context.Context, p render.Project) error
+	// Settle waits until what Up started runs and is healthy, or is done, and gives
+	// what runs then. An error for which a container is to blame says so with the method
+	// Blames, see blames; so does one of Up.
+	Settle(ctx context.Context, p render.Project) (plan.Running, error)
+	// Keep gives images of a project, by service and as ids, names of their own, by which
+	// nobody removes them and plan.KeptAs finds them. Others of it lose theirs.
+	Keep(ctx context.Context, project string, images map[string]string) error
 	// Stop removes a project by its name, or stops some of its services; what is
 	// not there is no error. p is what it was in git, for its pre_stop hooks; the zero
 	// value if it has none, or they are not known any more.
@@ -425,6 +430,7 @@ func (r *Reconciler) finished(t *task) {
 	if s, ok := r.ledger.ended(t); ok {
 		r.o.Reporter.Updated(s)
 	}
+	r.again, r.ledger.back = r.again || r.ledger.back, false
 	if t.Kind == plan.Pull && t.err == nil && !t.missed() {
 		r.images.pulled(t.project.Services, r.journal)
 	}

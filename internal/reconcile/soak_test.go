@@ -88,7 +88,7 @@ func soak(t *testing.T, rng *rand.Rand, heal bool) {
 			for range 1 + rng.IntN(2) {
 				h.move()
 			}
-			w.push(fmt.Sprint("n", step), h.stacks()...)
+			w.pushAll(fmt.Sprint("n", step), &h)
 			d.r.Trigger("webhook")
 		case 2:
 			name := pool[rng.IntN(len(pool))]
@@ -114,12 +114,31 @@ func soak(t *testing.T, rng *rand.Rand, heal bool) {
 	set(&away, false)
 	w.visit(false)
 	w.edit(nil)
+	pass(3 * time.Hour) // pauses are at most one
+	before, spoiled := d.did(), h.spoiled()
+	for _, s := range h.stacks() {
+		if image := spoiled[s.Name]; image != "" && d.status(s.Name).Held == string(plan.HeldRollback) {
+			runs := " " + d.runs()
+			if strings.Contains(runs, " "+s.Name+"="+s.Digest) || !strings.Contains(runs, " "+s.Name+"="+image+":") {
+				t.Errorf("%s is held as rolled back from %s: %s", s.Name, s.Digest, runs)
+			}
+		}
+	}
+	pass(3 * time.Hour)
+	for _, s := range h.stacks() {
+		if again := d.didUp(s.Name); d.status(s.Name).Held == string(plan.HeldRollback) && again > 0 {
+			t.Errorf("%s is rolled back, and was brought up %d times; before: %s", s.Name, again, before)
+		}
+	}
+	h.mend()
+	w.pushAll("mended", &h)
+	d.r.Trigger("webhook")
 	var want []string
 	for _, s := range h.stacks() {
 		want = append(want, s.Name+"="+s.Digest)
 	}
 	slices.Sort(want)
-	pass(3 * time.Hour) // pauses are at most one
+	pass(3 * time.Hour)
 	if !heal {
 		// What crashed without a commit stays so, and is what is wanted otherwise;
 		// the first check after a start repairs it.
@@ -132,7 +151,7 @@ func soak(t *testing.T, rng *rand.Rand, heal bool) {
 	if strings.Contains(d.last(), "failed") || strings.Contains(d.last(), "applying") {
 		t.Errorf("picture: %s", d.last())
 	}
-	before := d.did()
+	before = d.did()
 	pass(time.Hour)
 	if after := d.did(); after != "" {
 		t.Errorf("it does not come to rest: %s; before: %s", after, before)
@@ -204,13 +223,15 @@ type kept struct {
 	// moves says that it changes folders; others change names. Who did both at
 	// once could be told by nobody.
 	moves bool
+	// rolls says that it goes back when a new version fails, bad that its version does.
+	rolls, bad bool
 }
 
 func (h *history) add() {
 	h.serial++
 	image := fmt.Sprint("i", h.serial)
 	if name := h.free(); name != "" {
-		h.all = append(h.all, kept{image: image, name: name, dir: image, moves: h.rng.IntN(2) == 0})
+		h.all = append(h.all, kept{image: image, name: name, dir: image, moves: h.rng.IntN(2) == 0, rolls: h.rng.IntN(2) == 0})
 	}
 }
 
@@ -234,6 +255,7 @@ func (h *history) move() {
 	switch h.rng.IntN(8) {
 	case 0, 1:
 		k.version++
+		k.bad = k.rolls && h.rng.IntN(3) == 0
 	case 2:
 		h.add()
 	case 3:
@@ -258,6 +280,38 @@ func (h *history) move() {
 	}
 }
 
+// mend makes a good version of all that goes back: what somebody killed while it came
+// up was taken for a bad one.
+func (h *history) mend() {
+	for i := range h.all {
+		if k := &h.all[i]; k.rolls {
+			k.version++
+			k.bad = false
+		}
+	}
+}
+
+// spoiled are the stacks whose version fails, by name, with the image that they and
+// their versions have.
+func (h *history) spoiled() map[string]string {
+	m := map[string]string{}
+	for _, k := range h.all {
+		if k.bad {
+			m[k.name] = k.image
+		}
+	}
+	return m
+}
+
+// pushAll makes a commit of the history.
+func (w *world) pushAll(commit string, h *history) {
+	stacks := h.stacks()
+	for i, k := range h.all {
+		w.spoil(stacks[i].Digest, k.bad)
+	}
+	w.push(commit, stacks...)
+}
+
 // stacks are what a commit has.
 func (h *history) stacks() []plan.Stack {
 	var all []plan.Stack
@@ -271,6 +325,9 @@ func (h *history) stacks() []plan.Stack {
 		s := stack(k.name, needs...)
 		if k.moves {
 			s = files(s)
+		}
+		if k.rolls {
+			s = rolling(s)
 		}
 		s.File, s.Digest = k.dir+"/compose.yaml", fmt.Sprint(k.image, ":", k.version, needs)
 		s.Blob = fmt.Sprint(k.image, k.version, k.name, needs)

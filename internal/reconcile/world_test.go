@@ -50,13 +50,17 @@ type world struct {
 	hooks  map[string]func(context.Context) error
 	events chan plan.Event
 	byHand []string // networks
+	// bad are digests of versions that come up and are not well.
+	bad map[string]bool
+	// kept are ids of images by the names that they are kept under.
+	kept map[string]string
 }
 
 func newWorld(t *testing.T, stacks ...plan.Stack) *world {
 	return &world{
 		t: t, local: "c1", remote: "c1", commits: map[string][]plan.Stack{"c1": stacks},
 		running: map[string]plan.Running{}, images: map[string]bool{}, active: map[string]int{},
-		versions: map[string]uint64{}, hooks: map[string]func(context.Context) error{}, events: make(chan plan.Event, 64),
+		versions: map[string]uint64{}, bad: map[string]bool{}, kept: map[string]string{}, hooks: map[string]func(context.Context) error{}, events: make(chan plan.Event, 64),
 	}
 }
 
@@ -78,6 +82,13 @@ func version(v int, s plan.Stack) plan.Stack {
 	s.Digest = fmt.Sprint(s.Name, v)
 	s.Services = slices.Clone(s.Services)
 	s.Services[0].Hash, s.Services[0].Image = s.Digest, fmt.Sprint(s.Name, ":", v)
+	return s
+}
+
+// rolling is a stack that goes back when a new version fails.
+func rolling(s plan.Stack) plan.Stack {
+	s.Services = slices.Clone(s.Services)
+	s.Services[0].Rollback = true
 	return s
 }
 
@@ -146,6 +157,19 @@ func (w *world) did() string {
 	log := strings.Join(w.log, ", ")
 	w.log = nil
 	return log
+}
+
+// didUp is how often a stack was brought up since it was last asked what was done.
+func (w *world) didUp(stack string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, line := range w.log {
+		if strings.HasPrefix(line, "up "+stack+" ") {
+			n++
+		}
+	}
+	return n
 }
 
 func (w *world) head() string {
@@ -295,6 +319,58 @@ func (w *world) Load(_ context.Context, t render.Tree) (render.Loaded, error) {
 	return render.Loaded{Projects: ps, Version: w.version(fmt.Sprint(t.Commit(), ps))}, nil
 }
 
+// spoil makes a version come up and not be well, or be well.
+func (w *world) spoil(digest string, bad bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.bad[digest] = bad
+}
+
+// Back gives the stack as it was, unless a hook ("back web") has something against it.
+func (w *world) Back(ctx context.Context, then, _ render.Tree, past render.Past) (p render.Project, err error) {
+	err = w.operation(ctx, "back "+strings.TrimSuffix(past.File, "/compose.yaml"), "", func() {
+		i := slices.IndexFunc(w.commits[then.Commit()], func(s plan.Stack) bool { return s.File == past.File && s.Digest == past.Digest })
+		if i < 0 {
+			w.t.Errorf("%s has no %s that is %s", then.Commit(), past.File, past.Digest)
+			return
+		}
+		s := w.commits[then.Commit()][i]
+		s.Services = slices.Clone(s.Services)
+		for j := range s.Services {
+			svc := &s.Services[j]
+			svc.Pull, svc.Every = plan.PullNever, 0
+			if id := past.Services[svc.Name].Image; past.Local[svc.Image] != id {
+				svc.Image = plan.KeptAs(s.Name, svc.Name)
+				svc.Hash += " kept"
+				s.Digest += " kept"
+			}
+		}
+		p = render.Project{Stack: s, Commit: then.Commit()}
+	})
+	return p, err
+}
+
+// Keep remembers the names.
+func (w *world) Keep(ctx context.Context, project string, images map[string]string) error {
+	return w.operation(ctx, "keep "+project, "", func() {
+		maps.DeleteFunc(w.kept, func(name, _ string) bool { return strings.HasPrefix(name, plan.KeptRepository+":"+project+".") })
+		for service, id := range images {
+			w.kept[plan.KeptAs(project, service)] = id
+		}
+	})
+}
+
+// keeps gives the images that are kept, "web.app=id of web:1".
+func (w *world) keeps() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(w.kept)) {
+		out = append(out, strings.TrimPrefix(name, plan.KeptRepository+":")+"="+w.kept[name])
+	}
+	return strings.Join(out, " ")
+}
+
 // version gives what is the same the same number.
 func (w *world) version(what string) uint64 {
 	v, known := w.versions[what]
@@ -336,6 +412,7 @@ func (w *world) Observe(ctx context.Context) (o plan.Observed, err error) {
 		for image := range w.images {
 			o.Images[image] = "id of " + image
 		}
+		maps.Copy(o.Images, w.kept)
 		for _, name := range slices.Sorted(maps.Keys(w.running)) {
 			o.Running = append(o.Running, w.running[name])
 			for _, n := range w.running[name].Networks {
@@ -361,7 +438,7 @@ func (w *world) Pull(ctx context.Context, p render.Project) error {
 // web"), starts it after that.
 func (w *world) Up(ctx context.Context, p render.Project, _ plan.Op, turn Turn) error {
 	w.mu.Lock()
-	if p.Commit != w.local || w.moving { // a checkout may overtake it later
+	if p.Back == nil && p.Commit != w.local || w.moving { // a checkout may overtake it later
 		w.t.Errorf("%s is brought up at %s from a clone at %s", p.Name, p.Commit, w.local)
 	}
 	if w.editsStop && len(p.Edited) > 0 {
@@ -377,10 +454,14 @@ func (w *world) Up(ctx context.Context, p render.Project, _ plan.Op, turn Turn) 
 	w.mu.Unlock()
 	make := func(state string) {
 		svc := p.Services[0]
+		image := "id of " + svc.Image
+		if id := w.kept[svc.Image]; id != "" {
+			image = id
+		}
 		w.running[p.Name] = plan.Running{
 			Project: p.Name, File: p.File, Ours: true, Labelled: true, Networks: p.Networks,
 			Containers: []plan.Container{{
-				ID: p.Digest, Name: p.Name + "-app-1", Service: svc.Name, State: state, Hash: svc.Hash, Image: "id of " + svc.Image, Reference: svc.Image, Mounts: svc.Mounts,
+				ID: p.Digest, Name: p.Name + "-app-1", Service: svc.Name, State: state, Hash: svc.Hash, Image: image, Reference: svc.Image, Mounts: svc.Mounts,
 			}},
 		}
 		w.tell(p.Name)
@@ -414,7 +495,7 @@ func (w *world) Up(ctx context.Context, p render.Project, _ plan.Op, turn Turn) 
 func (w *world) starts(p render.Project, make func(state string)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.moving || !slices.ContainsFunc(w.commits[w.local], func(s plan.Stack) bool { return s.Name == p.Name && s.File == p.File && s.Digest == p.Digest }) {
+	if w.moving || p.Back == nil && !slices.ContainsFunc(w.commits[w.local], func(s plan.Stack) bool { return s.Name == p.Name && s.File == p.File && s.Digest == p.Digest }) {
 		w.t.Errorf("%s is started as of %s from a clone at %s", p.Name, p.Commit, w.local)
 	}
 	make("running")
@@ -441,17 +522,31 @@ func (w *world) alone(p render.Project) {
 	}
 }
 
-func (w *world) Settle(ctx context.Context, p render.Project) error {
+// blamed is an error that a container is to blame for.
+type blamed struct {
+	error
+	service, image string
+}
+
+func (b blamed) Blames() (service, image string) { return b.service, b.image }
+
+func (w *world) Settle(ctx context.Context, p render.Project) (runs plan.Running, err error) {
 	exited := false
-	err := w.operation(ctx, "settle "+p.Name, p.Name, func() {
-		for _, c := range w.running[p.Name].Containers {
-			exited = exited || c.State == "exited"
+	err = w.operation(ctx, "settle "+p.Name, p.Name, func() {
+		runs = w.running[p.Name]
+		for i, c := range runs.Containers {
+			if w.bad[c.Hash] {
+				runs.Containers = slices.Clone(runs.Containers)
+				runs.Containers[i].State, runs.Containers[i].ExitCode = "exited", 1
+				w.running[p.Name] = runs
+			}
+			exited = exited || runs.Containers[i].State == "exited"
 		}
 	})
 	if exited {
-		return errors.New("app exited (1)")
+		return runs, blamed{errors.New("app exited (1)"), "app", runs.Containers[0].Image}
 	}
-	return err
+	return runs, err
 }
 
 func (w *world) Stop(ctx context.Context, _ render.Project, op plan.Op) error {
@@ -529,6 +624,18 @@ func (r *recorder) last() string {
 		return "no check"
 	}
 	return words(r.ended[len(r.ended)-1].Final)
+}
+
+// status is how a stack was at the end of the last check.
+func (r *recorder) status(stack string) report.Stack {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.ended[len(r.ended)-1].Final {
+		if s.Name == stack {
+			return s
+		}
+	}
+	return report.Stack{}
 }
 
 // looksSoFar are the looks that the recorder heard of.

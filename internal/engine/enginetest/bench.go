@@ -166,11 +166,18 @@ func (b *bench) up(p render.Project) plan.Running {
 	ctx := b.ctx()
 	b.ok(b.Pull(ctx, p))
 	b.ok(b.Up(ctx, p, b.ordered(p), nil))
-	b.ok(b.Settle(ctx, p))
+	b.ok(b.settled(p))
 	if ds := b.differences(p); len(ds) > 0 {
 		b.Fatalf("after Up there is still something to do: %v", ds)
 	}
 	return b.running()
+}
+
+// settled waits until a stack is up.
+func (b *bench) settled(p render.Project) error {
+	b.Helper()
+	_, err := b.Settle(b.ctx(), p)
+	return err
 }
 
 // ordered is the Up of a stack as a plan has it now.

@@ -51,6 +51,7 @@ func cases() map[string]func(*bench) {
 	maps.Copy(all, dataCases())
 	maps.Copy(all, nameCases())
 	maps.Copy(all, settleCases())
+	maps.Copy(all, backCases())
 	maps.Copy(all, observeCases())
 	maps.Copy(all, ownCases())
 	return all
@@ -430,7 +431,11 @@ func settleCases() map[string]func(*bench) {
 		b.ok(b.Up(b.ctx(), p, b.ordered(p), nil))
 		ctx, cancel := context.WithTimeoutCause(b.ctx(), limit, errors.New("time is over"))
 		defer cancel()
-		return b.Settle(ctx, p)
+		r, err := b.Settle(ctx, p)
+		if err == nil && len(r.Containers) != len(b.running().Containers) {
+			b.Errorf("it saw %+v", r.Containers)
+		}
+		return err
 	}
 	return map[string]func(*bench){
 		"Settle tells of a container that ended": func(b *bench) {
@@ -446,7 +451,7 @@ func settleCases() map[string]func(*bench) {
 			p := b.stack("services: {a: {SLEEP, restart: always, healthcheck: {test: [CMD, /bin/busybox, 'false'], interval: 100s}}}")
 			b.ok(b.Up(b.ctx(), p, b.ordered(p), nil))
 			b.Kill(b, b.id(b.running(), "a"))
-			b.fails(b.Settle(b.ctx(), p), "a", "137")
+			b.fails(b.settled(p), "a", "137")
 		},
 		"Settle ends with its context and says what it waited for": func(b *bench) {
 			b.fails(settle(b, "services: {slow: {SLEEP, healthcheck: {test: [CMD, /bin/busybox, 'false'], interval: 100s}}}", 2*time.Second), "slow", "healthy", "time is over")
@@ -455,13 +460,13 @@ func settleCases() map[string]func(*bench) {
 			b.ok(settle(b, "services: {job: {RUN, command: [/bin/busybox, 'true']}, none: {SLEEP, scale: 0}}", patience))
 		},
 		"Settle is not content with nothing": func(b *bench) {
-			b.fails(b.Settle(b.ctx(), b.stack("services: {a: {SLEEP}}")), "a has 0 of 1")
+			b.fails(b.settled(b.stack("services: {a: {SLEEP}}")), "a has 0 of 1")
 		},
 		"Settle does not wait for a container that was removed": func(b *bench) {
 			p := b.stack("services: {a: {SLEEP}, b: {SLEEP}}")
 			r := b.up(p)
 			b.Remove(b, b.id(r, "b"))
-			b.fails(b.Settle(b.ctx(), p), "b has 0 of 1", "removed")
+			b.fails(b.settled(p), "b has 0 of 1", "removed")
 		},
 	}
 }

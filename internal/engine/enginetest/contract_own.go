@@ -108,7 +108,7 @@ func ownCases() map[string]func(*bench) {
 		"LastLines gives the end of a log": func(b *bench) {
 			p := b.stack("services: {bad: {RUN, command: [/bin/busybox, sh, -c, 'echo my last words; exit 3']}}")
 			b.ok(b.Up(b.ctx(), p, plan.Op{}, nil))
-			b.fails(b.Settle(b.ctx(), p), "bad")
+			b.fails(b.settled(p), "bad")
 			if got := b.Within("").LastLines(b.ctx(), b.id(b.running(), "bad")); !strings.Contains(got, "my last words") {
 				b.Errorf("%q", got)
 			}

@@ -3,6 +3,7 @@ package enginetest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -44,6 +45,7 @@ type state struct {
 	made       int
 	containers []*fakeContainer
 	images     map[string]string   // ids, by reference
+	untagged   map[string]bool     // ids of images that had a name before
 	declared   map[string][]string // the volumes of images, by id
 	networks   map[string]fakeResource
 	volumes    map[string]fakeResource
@@ -81,7 +83,7 @@ type fakeResource struct {
 func NewFake(repository, root string) *Fake {
 	return &Fake{repository: repository, root: root, state: &state{
 		changed: make(chan struct{}),
-		images:  map[string]string{}, declared: map[string][]string{}, networks: map[string]fakeResource{}, volumes: map[string]fakeResource{}, content: map[string][]string{},
+		images:  map[string]string{}, untagged: map[string]bool{}, declared: map[string][]string{}, networks: map[string]fakeResource{}, volumes: map[string]fakeResource{}, content: map[string][]string{},
 	}}
 }
 
@@ -115,6 +117,9 @@ func (f *Fake) id() string {
 // AddImage makes an image be there, under a new id.
 func (f *Fake) AddImage(ref string) {
 	defer f.lock()()
+	if id := f.images[ref]; id != "" {
+		f.untagged[id] = true
+	}
 	f.images[ref] = "sha256:" + f.id()
 }
 
@@ -261,53 +266,92 @@ func (c *fakeContainer) run() {
 }
 
 // Settle implements Engine.
-func (f *Fake) Settle(ctx context.Context, p render.Project) error {
+func (f *Fake) Settle(ctx context.Context, p render.Project) (plan.Running, error) {
 	for {
 		f.mu.Lock()
 		changed := f.changed
-		pending, err := f.judge(p.Stack)
+		pending, of, err := f.judge(p.Stack)
+		runs := plan.Running{Project: p.Name}
+		for _, c := range f.of(p.Name, "") {
+			runs.Containers = append(runs.Containers, c.Container)
+		}
 		f.mu.Unlock()
 		if err != nil || pending == "" {
-			return err
+			return runs, err
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", pending, context.Cause(ctx))
+			err := fmt.Errorf("%s: %w", pending, context.Cause(ctx))
+			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				err = of.unwell(err)
+			}
+			return plan.Running{}, err
 		}
 	}
 }
 
-// failure is an error about a container, with what it said.
-func (c *fakeContainer) failure(format string, a ...any) error {
-	return &engine.Failure{Err: fmt.Errorf(format, a...), Said: c.Service + " says: " + c.said}
+// Keep implements Engine.
+func (f *Fake) Keep(_ context.Context, project string, images map[string]string) error {
+	defer f.lock()()
+	wanted := map[string]string{}
+	for service, id := range images {
+		if !f.here(id) {
+			return fmt.Errorf("keep image %s: no such image", id)
+		}
+		wanted[plan.KeptAs(project, service)] = id
+	}
+	for name, id := range f.images {
+		if strings.HasPrefix(name, plan.KeptRepository+":"+project+".") {
+			f.untagged[id] = true
+			delete(f.images, name)
+		}
+	}
+	maps.Copy(f.images, wanted)
+	return nil
 }
 
-func (f *Fake) judge(s plan.Stack) (pending string, err error) {
+// here says whether there is an image, with a name or without.
+func (f *Fake) here(id string) bool {
+	return f.untagged[id] || slices.Contains(slices.Collect(maps.Values(f.images)), id)
+}
+
+// failure is an error about a container, with what it said.
+func (c *fakeContainer) failure(format string, a ...any) error {
+	return &engine.Failure{Err: c.unwell(fmt.Errorf(format, a...)), Said: c.Service + " says: " + c.said}
+}
+
+// unwell is an error that the container is to blame for.
+func (c *fakeContainer) unwell(err error) error {
+	return engine.NewUnwell(err, c.Service, c.Image)
+}
+
+// judge gives what is not up yet, if nothing is wrong.
+func (f *Fake) judge(s plan.Stack) (pending string, by *fakeContainer, err error) {
 	for _, svc := range s.Services {
 		of := f.of(s.Name, svc.Name)
 		if len(of) < svc.Scale {
-			return "", fmt.Errorf("%s has %d of %d containers: some were removed while it came up", svc.Name, len(of), svc.Scale)
+			return "", nil, fmt.Errorf("%s has %d of %d containers: some were removed while it came up", svc.Name, len(of), svc.Scale)
 		}
 		for _, c := range of {
 			switch {
 			case c.State == "exited" && c.ExitCode == 0 && svc.Completes:
 			case c.State == "exited":
-				return "", c.failure("%s exited (%d)", svc.Name, c.ExitCode)
+				return "", c, c.failure("%s exited (%d)", svc.Name, c.ExitCode)
 			case c.State == "restarting":
-				return "", c.failure("%s keeps crashing (exit code %d)", svc.Name, c.ExitCode)
+				return "", c, c.failure("%s keeps crashing (exit code %d)", svc.Name, c.ExitCode)
 			case c.Health == "unhealthy":
 				_, said, _ := strings.Cut(strings.Join(c.probe.Test, " "), "echo ")
 				said, _, _ = strings.Cut(said, ";")
-				return "", &engine.Failure{Err: fmt.Errorf("%s is unhealthy", svc.Name), Said: fmt.Sprintf("the healthcheck of %s says: %s", svc.Name, said)}
+				return "", c, &engine.Failure{Err: c.unwell(fmt.Errorf("%s is unhealthy", svc.Name)), Said: fmt.Sprintf("the healthcheck of %s says: %s", svc.Name, said)}
 			case c.Health == "starting":
-				pending = svc.Name + " is not healthy yet"
+				pending, by = svc.Name+" is not healthy yet", c
 			case c.State != "running":
-				pending = svc.Name + " is " + c.State
+				pending, by = svc.Name+" is "+c.State, c
 			}
 		}
 	}
-	return pending, nil
+	return pending, by, nil
 }
 
 func sorted[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -3,6 +3,7 @@ package enginetest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -348,6 +349,9 @@ func (f *Fake) start(service, project string) error {
 				return fmt.Errorf("network %s not found", id)
 			}
 		}
+		if len(c.command) > 0 && strings.HasPrefix(c.command[0], "/no/such") {
+			return c.unwell(fmt.Errorf("exec: %s: no such file or directory", c.command[0]))
+		}
 		f.run(c)
 	}
 	return nil
@@ -368,10 +372,14 @@ func (f *Fake) await(ctx context.Context, on types.DependsOnConfig, project stri
 				case d.Condition == types.ServiceConditionCompletedSuccessfully:
 					met = met && c.State == "exited"
 				case d.Condition == types.ServiceConditionHealthy && c.Health == "unhealthy":
-					err = fmt.Errorf("dependency failed to start: container %s is unhealthy", c.Name)
+					err = c.unwell(fmt.Errorf("dependency failed to start: container %s is unhealthy", c.Name))
 				case d.Condition == types.ServiceConditionHealthy:
 					met = met && c.Health == "healthy"
 				}
+			}
+			var late *fakeContainer // to become what is waited for
+			if of := f.of(project, name); !met && len(of) > 0 {
+				late = of[0]
 			}
 			f.mu.Unlock()
 			if err != nil {
@@ -383,6 +391,9 @@ func (f *Fake) await(ctx context.Context, on types.DependsOnConfig, project stri
 			select {
 			case <-changed:
 			case <-ctx.Done():
+				if late != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+					return late.unwell(context.Cause(ctx))
+				}
 				return context.Cause(ctx)
 			}
 		}

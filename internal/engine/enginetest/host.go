@@ -16,7 +16,8 @@ type Engine interface {
 	Observe(ctx context.Context) (plan.Observed, error)
 	Pull(ctx context.Context, p render.Project) error
 	Up(ctx context.Context, p render.Project, op plan.Op, turn engine.Turn) error
-	Settle(ctx context.Context, p render.Project) error
+	Settle(ctx context.Context, p render.Project) (plan.Running, error)
+	Keep(ctx context.Context, project string, images map[string]string) error
 	Stop(ctx context.Context, p render.Project, op plan.Op) error
 }
 
