@@ -261,7 +261,7 @@ func open(ctx context.Context, o Options, readOnly bool, progress func(engine.Pr
 	})
 	tellKeys(keys(c), o.Logger)
 	p.loader = render.New(render.Options{
-		Root: root, HostRoot: place.HostRoot, HostHome: home, Files: c.StackFiles, Environment: c.StackEnvironment, Keys: keys(c), SecretsDir: c.SecretsDir, HostSecrets: hostClear,
+		Root: root, HostRoot: place.HostRoot, HostHome: home, Files: c.StackFiles, Environment: c.StackEnvironment, Keys: keys(c), SecretsDir: c.SecretsDir, HostSecrets: hostClear, Rollback: c.Rollback,
 		Repository: p.repo.Identity(), Hasher: engine.Hasher{}, Logger: o.Logger,
 	})
 	return p, nil

@@ -59,6 +59,7 @@ func (c Config) Banner() []slog.Attr {
 		{"PPROF_ADDRESS", c.PprofAddress},
 		{"MAX_PARALLEL_STACKS", c.MaxParallelStacks},
 		{"DEPLOY_TIMEOUT_IN_SECONDS", int64(c.DeployTimeout.Seconds())},
+		{"ROLLBACK", c.Rollback},
 		{"SELF_HEAL", c.SelfHeal},
 		{"CREATE_EXTERNAL_NETWORKS", c.CreateExternalNetworks},
 		{"ALLOW_EMPTY", c.AllowEmpty},

@@ -66,7 +66,9 @@ type Config struct {
 	MaxParallelStacks int
 	DeployTimeout     time.Duration
 	SelfHeal          bool
-	AllowEmpty        bool
+	// Rollback takes stacks back to their last good version when a new one fails.
+	Rollback   bool
+	AllowEmpty bool
 	// CreateExternalNetworks makes external networks that are not there.
 	CreateExternalNetworks bool
 	// PruneImages removes images that an update has replaced.
@@ -251,6 +253,7 @@ func (l *loader) config(raw environment) Config {
 		PprofAddress:           string(raw.PprofAddress),
 		MaxParallelStacks:      int(raw.MaxParallelStacks),
 		DeployTimeout:          time.Duration(raw.DeployTimeout),
+		Rollback:               bool(raw.Rollback),
 		SelfHeal:               bool(raw.SelfHeal),
 		AllowEmpty:             bool(raw.AllowEmpty),
 		CreateExternalNetworks: bool(raw.CreateNetworks),

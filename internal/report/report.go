@@ -98,6 +98,7 @@ type Stack struct {
 	//	empty       the commit has no stack at all
 	//	controller  the daemon's own stack, which a hand-over can't change
 	//	version     a version of the daemon failed
+	//	rollback    it was rolled back from the version that git wants
 	//
 	// Empty if the stack is not held.
 	Held string `json:"held,omitempty"`
