@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/events"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
@@ -277,9 +278,13 @@ func (e *Engine) judgeContainer(ctx context.Context, svc plan.Service, c plan.Co
 
 // life tells how often a container was restarted since somebody started it,
 // and for how long it has been running, or has been at its end; unknown counts
-// as long.
+// as long, and not at all if the container has gone since it was listed, or is about to
+// start.
 func (e *Engine) life(ctx context.Context, id string) (restarts int, age time.Duration) {
 	c, err := e.api.ContainerInspect(ctx, id)
+	if errdefs.IsNotFound(err) {
+		return 0, 0
+	}
 	if err != nil || c.ContainerJSONBase == nil || c.State == nil {
 		return 0, provenAge
 	}
@@ -290,6 +295,9 @@ func (e *Engine) life(ctx context.Context, id string) (restarts int, age time.Du
 	at, err := time.Parse(time.RFC3339Nano, since)
 	if err != nil {
 		return c.RestartCount, provenAge
+	}
+	if at.Year() == 1 { // the engine's word for never
+		return c.RestartCount, 0
 	}
 	return c.RestartCount, max(time.Since(at), 0)
 }
