@@ -23,6 +23,8 @@ import (
 //	is the controller, and differs              see own.go
 //	changes a volume's definition               hold: data
 //	does not differ, and is rolled back         hold: rollback
+//	does not differ, and a watched tag of it
+//	points to what is too young (age.go)        hold: age
 //	does not differ                             nothing
 //	has files that were changed by hand, and
 //	those are not to be kept                    hold: local
@@ -88,8 +90,9 @@ func Draft(st State, p Policy) (Plan, []Doubt) {
 }
 
 func newBuilder(st State, p Policy) *builder {
+	st = st.Ripen(p)
 	b := &builder{
-		ix: newIndex(st), state: st, policy: p, plan: Plan{From: st.Local, To: st.Remote},
+		ix: newIndex(st), ages: agesOf(st.Wanted, p), state: st, policy: p, plan: Plan{From: st.Local, To: st.Remote},
 		running: make(lookup[Running], len(st.Observed.Running)),
 		wanted:  make(lookup[Stack], len(st.Wanted)), diffs: make(map[string][]Difference, len(st.Wanted)),
 		held: map[string]Held{}, up: map[string]Op{}, stop: map[string]Op{}, makeRoom: map[string]Op{},
@@ -123,6 +126,7 @@ func (b *builder) build() {
 	b.stops()
 	b.settle()
 	b.follow()
+	b.holdYoung()
 	b.order()
 	for _, k := range sortedKeys(b.held) {
 		b.plan.Held = append(b.plan.Held, b.held[k])
@@ -158,7 +162,8 @@ func (b *builder) heirs() map[string]Heir {
 
 type builder struct {
 	ix       index
-	provide  map[Requirement]Stack // see providers
+	ages     map[string]time.Duration // see agesOf
+	provide  map[Requirement]Stack    // see providers
 	state    State
 	policy   Policy
 	plan     Plan

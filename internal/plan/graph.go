@@ -117,24 +117,34 @@ func pullOver(stack string) ID { return idOf(Pull, stack) + " to hand over" }
 func (b *builder) addPulls(g *graph) {
 	for _, name := range sortedKeys(b.up) {
 		op := b.up[name]
-		if s := b.wanted.at(name); needsPull(s, op.Services, b.state.Observed, op.Cause.Why) {
-			g.ops[idOf(Pull, name)] = &Op{ID: idOf(Pull, name), Kind: Pull, Stack: name, File: op.File, Cause: op.Cause, Services: op.Services}
+		if pull := b.pull(op); pull != nil {
+			g.ops[pull.ID] = pull
 		}
 	}
 	if b.over == nil {
 		return
 	}
-	if op := *b.over; needsPull(b.wanted.at(op.Stack), op.Services, b.state.Observed, op.Cause.Why) {
-		id := pullOver(op.Stack)
-		g.ops[id] = &Op{ID: id, Kind: Pull, Stack: op.Stack, File: op.File, Cause: op.Cause, Services: op.Services}
+	if pull := b.pull(*b.over); pull != nil {
+		pull.ID = pullOver(pull.Stack)
+		g.ops[pull.ID] = pull
 	}
+}
+
+// pull is the pull that an Up or a hand-over needs; nil if it needs none.
+func (b *builder) pull(op Op) *Op {
+	s := b.wanted.at(op.Stack)
+	digests := b.digests(s)
+	if !needsPull(s, op.Services, b.state.Observed, digests, op.Cause.Why) {
+		return nil
+	}
+	return &Op{ID: idOf(Pull, op.Stack), Kind: Pull, Stack: op.Stack, File: op.File, Cause: op.Cause, Services: op.Services, Digests: digests}
 }
 
 // needsPull says whether images have to come. A repair takes what is here: it
 // must work without the registry, and is not to bring another version.
-func needsPull(s Stack, only []string, o Observed, why Why) bool {
+func needsPull(s Stack, only []string, o Observed, digests map[string]string, why Why) bool {
 	return slices.ContainsFunc(s.Services, func(v Service) bool {
-		switch v = v.Due(o); {
+		switch v = v.Due(o, digests); {
 		case only != nil && !slices.Contains(only, v.Name):
 			return false
 		case slices.ContainsFunc(v.MountedImages, func(ref string) bool { return o.Images[ref] == "" }):

@@ -140,9 +140,11 @@ func underfoot(s Stack, r Running, self Container) string {
 // the cause is, if that is known already.
 func (b *builder) handOver(s Stack, svc Service, own Own, why Why, diffs []Difference) {
 	version := svc.Version(b.state.Observed)
-	config := slices.ContainsFunc(diffs, func(d Difference) bool { return d.Config || d.Moved })
-	switch {
+	config := slices.ContainsFunc(diffs, func(d Difference) bool { return d.Config })
+	switch moved := slices.ContainsFunc(diffs, func(d Difference) bool { return d.Moved }); {
 	case why != "":
+	case moved: // be it by hand, of which the version says nothing
+		why = Changed
 	case own.Applied == version, own.Applied == "" && !config:
 		why = Drifted
 	default:

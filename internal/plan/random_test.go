@@ -19,6 +19,9 @@ func TestApplyingAPlanLeavesNothingToDo(t *testing.T) {
 	for n := range uint64(1500) {
 		g := generator{rand.New(rand.NewPCG(seed, n))}
 		st, policy := g.state(), Policy{Heal: g.mostly(), AllowEmpty: g.rarely()}
+		if g.often() {
+			policy.MinAge = threeDays
+		}
 		answered(&st, policy)
 		before := fmt.Sprintf("%+v", st)
 		p := Build(st, policy)
@@ -26,6 +29,7 @@ func TestApplyingAPlanLeavesNothingToDo(t *testing.T) {
 			t.Fatalf("seed %d, round %d: Build changed its input", seed, n)
 		}
 		legal(t, st, p)
+		ripe(t, st, policy, p)
 		apply(&st, p)
 		again := answered(&st, policy)
 		// Who follows the daemon comes after it. And what only the clone's head told
@@ -127,6 +131,32 @@ func legal(t *testing.T, st State, p Plan) {
 	}
 }
 
+// ripe checks that a plan takes no image that is younger than it may be.
+func ripe(t *testing.T, st State, policy Policy, p Plan) {
+	t.Helper()
+	for _, op := range p.Ops {
+		for _, svc := range find1(append(slices.Clone(st.Wanted), Stack{Name: op.Stack}), op.Stack).Services {
+			if st.Observed.Images[svc.Image] == "" || svc.Every == 0 || op.Kind != Pull {
+				continue
+			}
+			old, gated := true, false
+			for _, s := range st.Wanted {
+				age := policy.MinAge
+				if s.MinAge != nil {
+					age = *s.MinAge
+				}
+				watches := s.Invalid == "" && s.Mode != Ignored && slices.ContainsFunc(s.Services, func(v Service) bool { return v.Every > 0 && v.Image == svc.Image })
+				if watches && age > 0 {
+					old, gated = old && !st.Now.Before(st.Observed.Seen[svc.Image].Add(age)), true
+				}
+			}
+			if due := svc.Due(st.Observed, op.Digests); due.Pull == PullAlways && (!old || gated && due.Digest == "") {
+				t.Errorf("%s brings %s, which is or may be too young: %q", op.ID, svc.Image, due.Digest)
+			}
+		}
+	}
+}
+
 func byProject(st State) map[string]Running {
 	m := map[string]Running{}
 	for _, r := range st.Observed.Running {
@@ -168,7 +198,12 @@ func apply(st *State, p Plan) {
 				if op.Services != nil && !slices.Contains(op.Services, svc.Name) {
 					continue
 				}
-				if svc.Pull != PullNever && st.Observed.Images[svc.Image] == "" { // the tags of the registry stay
+				switch latest := st.Observed.Latest[svc.Image]; {
+				case svc.Pull == PullNever:
+				case latest != "" && svc.Due(st.Observed, op.Digests).Pull == PullAlways:
+					st.Observed.Images[svc.Image] = "id of " + latest
+					st.Observed.Images[Repository(svc.Image)+"@"+latest] = "id of " + latest
+				case st.Observed.Images[svc.Image] == "": // the tags of the registry stay
 					st.Observed.Images[svc.Image] = "id of " + svc.Image
 				}
 			}
@@ -273,8 +308,12 @@ func (g generator) state() State {
 	refuseDoubles(wanted)
 	Cycles(wanted)
 	st := world(wanted, projects)
+	st.Observed.Latest, st.Observed.Seen = map[string]string{}, map[string]time.Time{}
 	for name := range strings.SplitSeq("abcdefg", "") {
-		st.Observed.Images[name+":1"] = "id of " + name + ":1"
+		ref := name + ":1"
+		st.Observed.Images[ref], st.Observed.Images[name+"@sha256:here"] = "id of "+ref, "id of "+ref
+		st.Observed.Latest[ref] = []string{"", "sha256:here", "sha256:new"}[g.IntN(3)]
+		st.Observed.Seen[ref] = noon().Add(-time.Duration(g.IntN(120)) * time.Hour)
 	}
 	if g.often() {
 		commit(&st)
@@ -306,6 +345,15 @@ func refuseDoubles(all []Stack) {
 
 func (g generator) stack(name string) Stack {
 	s := stack(name, app(func(v *Service) { v.Image = name + ":1" }))
+	switch g.IntN(4) {
+	case 0:
+		app(watched)(&s)
+	case 1:
+		app(always)(&s)
+	}
+	if g.rarely() {
+		age(time.Duration(g.IntN(3)) * 48 * time.Hour)(&s)
+	}
 	if g.often() {
 		with("db", func(v *Service) { v.Scale = g.IntN(3); v.Completes = g.often() })(&s)
 	}
@@ -332,7 +380,7 @@ func (g generator) change(s Stack) Stack {
 	case 0:
 		svc.Hash = "h2"
 	case 1:
-		svc.Hash, svc.Image, svc.Pull = "h2", s.Name+":2", []PullPolicy{PullMissing, PullAlways, PullNever, PullBuild}[g.IntN(4)]
+		svc.Hash, svc.Image, svc.Every, svc.Pull = "h2", s.Name+":2", 0, []PullPolicy{PullMissing, PullAlways, PullNever, PullBuild}[g.IntN(4)]
 	case 2:
 		s.Invalid = "no image"
 	case 3:

@@ -46,6 +46,9 @@ type Stack struct {
 	// Disabled are names of services that exist in the file, but are switched
 	// off by their profiles: containers of theirs are no orphans.
 	Disabled []string
+	// MinAge is the age that its watched images have to reach, see State.Ripen, as
+	// its label says; nil if it says nothing, and Policy.MinAge counts.
+	MinAge *time.Duration `json:",omitempty"`
 	// Profiles are the profiles that would switch some of those on, sorted; given
 	// only where no service is active.
 	Profiles []string `json:",omitempty"`
@@ -124,6 +127,9 @@ type Service struct {
 	// Every is how often the registry is asked whether the image's tag has
 	// moved; 0 for never.
 	Every time.Duration `json:",omitempty"`
+	// Digest is the one that a pull is to bring; empty for whatever the tag points
+	// to. A plan orders it, see Due.
+	Digest string `json:",omitempty"`
 	// Grace is how long a container of it has to end once it is asked to.
 	Grace time.Duration `json:",omitempty"`
 	// Scale is the number of containers.
@@ -369,7 +375,7 @@ func (c Container) PlainName(project string) string {
 
 // Observed is one snapshot of the engine.
 type Observed struct {
-	// Version is another one whenever anything below but Latest may be; two
+	// Version is another one whenever anything below but Latest and Seen may be; two
 	// snapshots with the same Version are the same. 0 says nothing.
 	Version uint64 `json:",omitempty"`
 	Running []Running
@@ -377,8 +383,9 @@ type Observed struct {
 	// by name and digest.
 	Images map[string]string
 	// Latest are the digests that tags pointed to when their registry was last
-	// asked, by reference.
+	// asked, by reference. Seen is when they were first seen to do so.
 	Latest map[string]string
+	Seen   map[string]time.Time `json:",omitempty"`
 	// Networks are the ids of all networks by name.
 	Networks map[string]string
 	// Volumes are the names of all volumes.
@@ -516,7 +523,10 @@ type State struct {
 	// the heads are the same.
 	Before   []Stack
 	Observed Observed
-	Memory   map[string]Record
+	// Young are watched tags that point to what is too young, by reference. They are
+	// given by Ripen, and Observed.Latest is then without them.
+	Young  map[string]Young `json:",omitempty"`
+	Memory map[string]Record
 	// Busy are stacks whose operations of an earlier check have not ended.
 	Busy map[string]bool
 	// Repair are stacks that are repaired whatever the policy is: what the first
@@ -537,6 +547,9 @@ type Policy struct {
 	// KeepEdits lets a stack be updated although tracked files of it were
 	// changed by hand.
 	KeepEdits bool
+	// MinAge is for how long a tag that is watched has to have pointed to a new digest
+	// before that is taken, in stacks that do not say otherwise; 0 for no time.
+	MinAge time.Duration
 }
 
 // Kind is what an operation does.
@@ -638,6 +651,10 @@ type Op struct {
 	Again bool `json:",omitempty"`
 	// Version of a HandOver is what is handed over to, see Service.Version.
 	Version string
+	// Digests are, of a Pull, what is to come of images that have to reach an age, by
+	// reference: that digest and no other, or if it is empty none, as what is here is
+	// taken, if anything is.
+	Digests map[string]string `json:",omitempty"`
 	// Orders are what else was decided about an Up.
 	Orders Orders `json:",omitzero"`
 	// Keep are the images, by service and as ids, of the last good version of a stack
@@ -715,6 +732,9 @@ const (
 	HeldOffline Reason = "offline"
 	// HeldRollback : it was rolled back from the version that git wants.
 	HeldRollback Reason = "rollback"
+	// HeldAge : it is as it is wanted, but for a watched tag that points to what is too
+	// young.
+	HeldAge Reason = "age"
 )
 
 // Held is a stack that is left as it is, with the reason.

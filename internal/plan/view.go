@@ -75,8 +75,8 @@ func (v View) Broken() bool {
 // Settled says whether all that should run does so.
 func (v View) Settled() bool { return len(v.Problems) == 0 && len(v.Differences) == 0 }
 
-// wake finds the earliest pause that ends. One that has ended is part of this
-// plan.
+// wake finds the earliest pause that ends, or image that reaches its age. What has
+// ended is part of this plan.
 func (b *builder) wake() {
 	add := func(at time.Time) {
 		if at.After(b.state.Now) && (b.plan.Wake.IsZero() || at.Before(b.plan.Wake)) {
@@ -88,5 +88,8 @@ func (b *builder) wake() {
 			add(rec.RetryAt)
 			add(rec.Own.RetryAt)
 		}
+	}
+	for _, y := range b.state.Young {
+		add(y.From)
 	}
 }

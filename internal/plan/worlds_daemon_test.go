@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -121,6 +122,8 @@ func (r *robot) state() State {
 			st.Busy[j.Stack] = true
 		}
 	}
+	st.Observed.Latest, st.Observed.Seen = maps.Clone(r.registry.said), maps.Clone(r.registry.seen)
+	st = st.Ripen(r.policy)
 	st.Losses = map[Doubt]bool{}
 	for _, d := range Doubts(st, r.policy) {
 		st.Losses[d] = r.has(r.commits[st.Local], d.Old) && !r.has(r.commits[st.Remote], d.New)
@@ -136,6 +139,7 @@ func (r *robot) look() *look {
 	if !r.offline {
 		r.known = r.remote
 	}
+	r.ask(!r.faults)
 	st := r.state()
 	l := &look{
 		state: st, plan: Build(st, r.policy), head: r.commits[st.Remote], pods: map[string]pod{}, content: copyOf(r.content), files: copyOf(r.files),
@@ -362,7 +366,7 @@ func (r *robot) run(j *job, do step) error {
 		r.local = j.look.state.Remote
 		return nil
 	case Pull:
-		return r.pull(j.stack, j.Op, do)
+		return r.pull(j.stack, j.Op, j.look.state.Observed, do)
 	case Up:
 		return r.up(j.stack, u, j.Op, do)
 	default:
@@ -386,8 +390,15 @@ func (r *robot) end(j *job) {
 	j.ended = true
 	r.tell("  end %s: %v", j.ID, j.err)
 	rec := r.memory[j.Stack]
+	if j.Kind == Pull && j.err == nil {
+		r.pulled(j)
+	}
+	var moved movedAgain
 	switch {
 	case j.Kind == Checkout:
+		return
+	case errors.As(j.err, &moved): // as if it had not been begun
+		r.registry.told(moved.ref, r.now)
 		return
 	case j.Kind == HandOver || j.Kind == Pull && strings.HasSuffix(string(j.ID), "to hand over"):
 		version := ""

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"path"
 	"slices"
+	"time"
 )
 
 // unit is a stack as its owner thinks of it, whatever it is called and wherever
@@ -105,6 +106,9 @@ func (p part) service(u unit) Service {
 	svc := Service{
 		Name: p.name, Image: fmt.Sprintf("%s:%d", p.key, p.image), Pull: p.pull, Scale: p.scale, Networks: []string{u.networkName()},
 		ContainerName: p.container, Mounts: p.mounts(u), NewData: p.newData, Own: p.own,
+	}
+	if p.pull == PullAlways {
+		svc.Every = 5 * time.Minute
 	}
 	switch {
 	case p.joins != "":
@@ -460,7 +464,7 @@ func (g generator) tidy(h head) head {
 // ownUnit is where the daemon runs.
 func ownUnit() unit {
 	return unit{key: "gitops", dir: "gitops", parts: []part{
-		{key: "gitops-daemon", name: "daemon", image: 1, scale: 1, own: true, pull: PullMissing},
+		{key: "gitops-daemon", name: "daemon", image: 1, scale: 1, own: true, pull: PullAlways},
 		{key: "gitops-proxy", name: "proxy", image: 1, scale: 1, pull: PullMissing},
 	}}
 }

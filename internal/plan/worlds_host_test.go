@@ -16,7 +16,9 @@ type host struct {
 	pods     []*pod
 	networks map[string]*network
 	volumes  map[string]volumeOf
-	images   map[string]bool
+	images   map[string]string // digests of what is here, by reference
+	digests  map[string]string // ids, by name and digest
+	registry *registry
 	// content are the volumes and the folders of the clone that something is in,
 	// but for what git tracks.
 	content map[string]bool
@@ -70,8 +72,9 @@ func (h *host) of(project string) []*pod {
 
 func (h *host) observe() Observed {
 	o := Observed{Images: map[string]string{}, Networks: map[string]string{}, Volumes: map[string]bool{}, Strangers: map[string][]string{}}
+	maps.Copy(o.Images, h.digests)
 	for image := range h.images {
-		o.Images[image] = "id of " + image
+		o.Images[image] = h.idOf(image)
 	}
 	by := map[string]*Running{}
 	at := func(project string) *Running {
@@ -202,19 +205,6 @@ func (h *host) stop(op Op, do step) error {
 	return do()
 }
 
-func (h *host) pull(s Stack, op Op, do step) error {
-	for _, svc := range s.Services {
-		if op.Services != nil && !slices.Contains(op.Services, svc.Name) {
-			continue
-		}
-		if err := do(); err != nil {
-			return err
-		}
-		h.images[svc.Image] = true
-	}
-	return nil
-}
-
 // up does what the orders say and what Compose would see by itself.
 func (h *host) up(s Stack, u unit, op Op, do step) error {
 	h.mend(s.Name)
@@ -302,7 +292,7 @@ func (h *host) converge(s Stack, u unit, svc Service, op Op, do step) error {
 		}
 	}
 	for n, p := range have {
-		differs := p.Hash != svc.Hash || p.Image != "id of "+svc.Image || slices.Contains(op.Orders.Recreate, svc.Name)
+		differs := p.Hash != svc.Hash || p.Image != h.idOf(svc.Image) || slices.Contains(op.Orders.Recreate, svc.Name)
 		for _, name := range svc.Networks {
 			differs = differs || p.up() && p.Networks[name] != h.networks[name].id
 		}
@@ -395,7 +385,7 @@ func (h *host) create(s Stack, u unit, svc Service, number int) (*pod, error) {
 }
 
 func (h *host) make(s Stack, u unit, svc Service, number int) (*pod, error) {
-	if !h.images[svc.Image] {
+	if h.images[svc.Image] == "" {
 		return nil, fmt.Errorf("no image %s", svc.Image)
 	}
 	name := fmt.Sprintf("%s-%s-%d", s.Name, svc.Name, number)
@@ -405,7 +395,7 @@ func (h *host) make(s Stack, u unit, svc Service, number int) (*pod, error) {
 	p := &pod{
 		Container: Container{
 			ID: h.next("pod"), Name: name, Service: svc.Name, Number: number, State: "created", Hash: svc.Hash,
-			Image: "id of " + svc.Image, Reference: svc.Image, Networks: map[string]string{}, Mounts: svc.Mounts, Ports: svc.Ports,
+			Image: h.idOf(svc.Image), Reference: svc.Image, Networks: map[string]string{}, Mounts: svc.Mounts, Ports: svc.Ports,
 		},
 		project: s.Name, file: s.File, ours: true, labelled: true, env: len(s.Untracked) > 0, unit: u.key,
 	}

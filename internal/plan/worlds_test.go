@@ -28,7 +28,7 @@ func TestWhateverMovesNothingOverlapsAndNothingIsLeftBehind(t *testing.T) {
 	t.Logf("PLAN_SEED=%d", seed)
 	looks := 0
 	for n := range number("PLAN_ROUNDS", 400) {
-		w := newStory(t, rand.New(rand.NewPCG(seed, n)))
+		w := newStory(t, rand.New(rand.NewPCG(seed, n)), newRegistry(rand.New(rand.NewPCG(seed, n+1<<32))))
 		w.live()
 		looks += w.looks
 		if t.Failed() {
@@ -51,16 +51,19 @@ type story struct {
 	t *testing.T
 }
 
-func newStory(t *testing.T, rng *rand.Rand) *story {
+func newStory(t *testing.T, rng *rand.Rand, images *registry) *story {
 	g := generator{rng}
-	h := &host{g: g, forgets: g.often(), networks: map[string]*network{}, volumes: map[string]volumeOf{}, images: map[string]bool{}, content: map[string]bool{}, files: map[string]bool{}}
+	h := &host{g: g, registry: images, forgets: g.often(), networks: map[string]*network{}, volumes: map[string]volumeOf{}, images: map[string]string{}, digests: map[string]string{}, content: map[string]bool{}, files: map[string]bool{}}
 	r := &robot{
 		host: h, now: noon(), policy: Policy{Heal: g.often(), AllowEmpty: g.rarely(), KeepEdits: g.often()}, faults: true,
 		commits: map[string]head{}, edited: map[string]bool{}, memory: map[string]Record{}, done: map[string]string{}, ups: map[string]*look{},
 	}
+	if images.rng.IntN(2) == 0 {
+		r.policy.MinAge = 5 * time.Minute
+	}
 	w := &story{r, t}
 	h.wrong = t.Errorf
-	h.starts, r.judge, r.begins = w.starts, w.judge, w.begins
+	h.starts, r.judge, r.begins, h.registry.free = w.starts, w.judge, w.begins, w.comes
 	var first head
 	if g.often() {
 		first = append(first, ownUnit())
@@ -73,7 +76,7 @@ func newStory(t *testing.T, rng *rand.Rand) *story {
 	for _, u := range first {
 		if u.parts[0].own {
 			s := u.stack(nil)
-			h.images[s.Services[0].Image] = true
+			h.have(s.Services[0].Image)
 			h.networks[s.Networks[0].Name] = &network{h.next("net"), s.Networks[0].Hash, s.Name, true}
 			p, _ := h.create(s, u, s.Services[0], 1)
 			p.Self, p.State = true, "running"
@@ -118,6 +121,7 @@ func (w *story) live() {
 		default:
 			w.proceed()
 		}
+		w.publish()
 		w.now = w.now.Add(time.Duration(w.g.IntN(40)) * time.Second)
 		if w.t.Failed() {
 			return
@@ -168,7 +172,7 @@ func (w *story) settled(l *look) {
 				w.t.Errorf("at rest, and nobody else has or wants that name: %s", h)
 			}
 			stuck = true
-		case HeldBusy, HeldRetry, HeldLocal, HeldOffline, HeldVersion:
+		case HeldBusy, HeldRetry, HeldLocal, HeldOffline, HeldVersion, HeldAge:
 			w.t.Errorf("at rest: %s", h)
 		default:
 			stuck = true
@@ -213,9 +217,12 @@ func (w *story) settled(l *look) {
 				if svc.ContainerName != "" && p.Service == svc.Name && p.Name != svc.ContainerName {
 					w.t.Errorf("at rest %s of %s is named %s, and not %s", svc.Name, s.Name, p.Name, svc.ContainerName)
 				}
-				if p.Service == svc.Name && p.Hash == svc.Hash && p.State == "running" && p.Image == "id of "+svc.Image {
+				if p.Service == svc.Name && p.Hash == svc.Hash && p.State == "running" && p.Image == w.idOf(svc.Image) {
 					n++
 				}
+			}
+			if svc.Every > 0 && svc.Scale > 0 && w.images[svc.Image] != w.registry.at(svc.Image) {
+				w.t.Errorf("at rest %s is %s, and not %s", svc.Image, w.images[svc.Image], w.registry.at(svc.Image))
 			}
 			if n != svc.Scale {
 				w.t.Errorf("at rest %s of %s runs %d times, not %d", svc.Name, s.Name, n, svc.Scale)
@@ -379,7 +386,7 @@ func (w *story) begins(j *job) {
 			continue
 		}
 		for _, svc := range s.Services {
-			if !w.images[svc.Image] {
+			if w.images[svc.Image] == "" {
 				w.t.Errorf("%s begins, and image %s of who takes its place is not here", j.ID, svc.Image)
 			}
 		}

@@ -124,7 +124,7 @@ func (e *executor) add(c *check) {
 	for _, op := range v.plan.Ops {
 		t := &task{Op: op, check: c, project: v.projects[op.Stack]}
 		t.retry = failedBefore(t, v.state.Memory[op.Stack])
-		t.project.Services = due(t.project.Services, v.state.Observed)
+		t.project.Services = due(t.project.Services, v.state.Observed, op.Digests)
 		if op.Services != nil && op.Kind != plan.Stop {
 			t.project = t.project.Only(op.Services)
 		}
@@ -146,10 +146,10 @@ func failedBefore(t *task, r plan.Record) bool {
 }
 
 // due decides for each service whether its image is pulled.
-func due(services []plan.Service, o plan.Observed) []plan.Service {
+func due(services []plan.Service, o plan.Observed, digests map[string]string) []plan.Service {
 	out := make([]plan.Service, len(services))
 	for i, s := range services {
-		out[i] = s.Due(o)
+		out[i] = s.Due(o, digests)
 	}
 	return out
 }
