@@ -53,8 +53,8 @@ type task struct {
 	// took is the doing, settled the waiting after it; see report.Operation.
 	took, settled time.Duration
 	err           error
-	// stale says that the clone has moved on since it was planned, or something
-	// else runs that must not: it was not begun, and is planned again.
+	// stale says that the clone, or a tag, has moved on since it was planned, or
+	// something else runs that must not: it was not begun, and is planned again.
 	stale bool
 	// cut says that the end of the daemon cut it short.
 	cut bool
@@ -261,7 +261,8 @@ func (e *executor) begin(ctx context.Context, t *task, release func()) {
 		err := e.run(ctx, t, release)
 		release()
 		t.took = time.Since(t.begun) - t.settled
-		t.stale = errors.Is(err, errStale)
+		var moved movedAgain
+		t.stale = errors.Is(err, errStale) || errors.As(err, &moved)
 		t.cut = err != nil && errors.Is(context.Cause(ctx), errShutdown)
 		t.err = t.project.Withhold(err)
 		e.results <- t

@@ -94,11 +94,17 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 		v.at, v.asked, v.same = at, asked, true
 		return v, nil
 	}
-	observed.Latest = r.journal.latest()
+	observed.Latest, observed.Seen = r.journal.latest()
 	v.state = plan.State{
 		Now: v.at, Local: heads.Local, Remote: heads.Remote, Offline: offline, Before: before, Observed: observed,
 		Busy: r.executor.busy(), Repair: maps.Clone(r.ledger.repair),
 	}
+	policy := plan.Policy{
+		Heal: r.o.Heal, AllowEmpty: r.o.AllowEmpty, MakeNetworks: r.o.MakeNetworks, KeepEdits: r.o.KeepEdits, MinAge: r.o.MinAge,
+	}
+	// All that goes by the state takes nothing that is too young, by what git says: a
+	// stack that was rolled back waits for the next image as well.
+	observed = v.ripen(wanted.Projects, policy)
 	running := byProject(observed)
 	for _, p := range wanted.Projects {
 		if p.Stack, err = p.ByHand(running[p.Name]); err != nil {
@@ -137,13 +143,23 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 		}
 	}
 	r.pendingOver(observed, v.state.Busy)
-	policy := plan.Policy{Heal: r.o.Heal, AllowEmpty: r.o.AllowEmpty, MakeNetworks: r.o.MakeNetworks, KeepEdits: r.o.KeepEdits}
 	var doubts []plan.Doubt
 	if v.plan, doubts = plan.Draft(v.state, policy); len(doubts) > 0 {
 		v.state.Losses, v.unsure = r.losses(ctx, doubts, tree, observed)
 		v.plan = plan.Build(v.state, policy)
 	}
 	return v, nil
+}
+
+// ripen sees to the age of images, and gives what is observed then.
+func (v *view) ripen(wanted []render.Project, p plan.Policy) plan.Observed {
+	st := v.state
+	for _, p := range wanted {
+		st.Wanted = append(st.Wanted, p.Stack)
+	}
+	st = st.Ripen(p)
+	v.state.Observed, v.state.Young = st.Observed, st.Young
+	return st.Observed
 }
 
 // byProject gives what runs under each project name.

@@ -2,7 +2,9 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +27,9 @@ type asked struct {
 	At time.Time
 	// Latest is what it said; empty if that has been pulled since.
 	Latest string `json:",omitempty"`
+	// First is when it said so first, of what it has said since: the age of an image
+	// is counted from then. Releases before did not write it.
+	First time.Time `json:",omitzero"`
 	// Failures counts those in a row.
 	Failures int `json:",omitempty"`
 	// Wait is for how long it wants not to be asked.
@@ -62,7 +67,23 @@ type answer struct {
 	err         error
 }
 
-func newWatch(registry Registry, log *slog.Logger) *watch {
+// movedAgain is the error of a pull that was to bring one digest of a tag and no
+// other, and has found that the tag points to another one by now.
+type movedAgain interface {
+	error
+	// MovedTo gives the image, and what its tag points to.
+	MovedTo() (ref, digest string)
+}
+
+// newWatch makes a watch. What a journal of a release before says of tags counts as
+// said now.
+func newWatch(registry Registry, log *slog.Logger, j *journal) *watch {
+	for ref, a := range j.Images {
+		if a.Latest != "" && a.First.IsZero() {
+			a.First = time.Now()
+			j.asked(ref, a)
+		}
+	}
 	return &watch{registry: registry, log: log, answers: make(chan []answer, 1)}
 }
 
@@ -87,7 +108,9 @@ func (w *watch) watch(v view, j *journal) {
 			}
 		}
 	}
-	j.forgetImages(func(ref string) bool { return w.every[ref] > 0 || w.registry == nil })
+	// Nobody knows what an invalid stack watches.
+	broken := slices.ContainsFunc(v.state.Wanted, func(s plan.Stack) bool { return s.Invalid != "" })
+	j.forgetImages(func(ref string) bool { return w.every[ref] > 0 || w.registry == nil || broken })
 }
 
 // next is when the next question is due, zero if none is.
@@ -142,10 +165,10 @@ func (w *watch) answered(answers []answer, j *journal) (moved bool) {
 	w.asking = false
 	news := map[string]bool{}
 	for _, a := range answers {
-		is := asked{At: time.Now(), Latest: a.latest}
 		was := j.Images[a.ref]
+		is := was.says(a.latest)
 		if a.err != nil {
-			is.Latest, is.Failures, is.Wait = was.Latest, was.Failures+1, retryAfter(a.err)
+			is = asked{At: is.At, Latest: was.Latest, First: was.First, Failures: was.Failures + 1, Wait: retryAfter(a.err)}
 			if is.Failures == 1 { // and no more until it works again
 				w.log.Warn("can't check the registry for a newer image", "image", a.ref, "err", a.err)
 			}
@@ -154,18 +177,40 @@ func (w *watch) answered(answers []answer, j *journal) (moved bool) {
 		j.asked(a.ref, is)
 	}
 	j.save()
-	w.observed.Latest = j.latest()
+	w.observed.Latest, w.observed.Seen = j.latest()
 	for _, s := range w.services {
 		moved = moved || news[s.Image] && (w.observed.Images[s.Image] == "" || plan.HasMoved(s, w.observed))
 	}
 	return moved
 }
 
-// pulled notes that what a registry had was pulled.
-func (w *watch) pulled(services []plan.Service, j *journal) {
+// says is what is remembered once the registry has said where the tag points now. A
+// digest that it points to again is as new as any.
+func (a asked) says(latest string) asked {
+	is := asked{At: time.Now(), Latest: latest, First: a.First}
+	if latest != a.Latest || is.First.IsZero() {
+		is.First = is.At
+	}
+	return is
+}
+
+// pulled notes that what a registry had was pulled, if it was not one digest of
+// all: of that it is known which it is. o is what was here before.
+func (w *watch) pulled(services []plan.Service, o plan.Observed, j *journal) {
 	for _, s := range services {
-		if s.Every > 0 && s.Pull == plan.PullAlways {
+		plain := s.Pull == plan.PullAlways && s.Digest == "" || o.Images[s.Image] == ""
+		if s.Every > 0 && plain {
 			j.asked(s.Image, asked{At: time.Now()})
 		}
+	}
+}
+
+// movedAgain notes where a tag was found to point by a pull that wanted another
+// digest.
+func (w *watch) movedAgain(err error, j *journal) {
+	var moved movedAgain
+	if errors.As(err, &moved) {
+		ref, digest := moved.MovedTo()
+		j.asked(ref, j.Images[ref].says(digest))
 	}
 }

@@ -66,17 +66,45 @@ func (w *tagged) Observe(ctx context.Context) (plan.Observed, error) {
 		o.Images[ref] = "id of " + digest
 		o.Images[plan.Repository(ref)+"@"+digest] = "id of " + digest
 	}
+	w.world.mu.Lock()
+	defer w.world.mu.Unlock()
+	o.Version = w.version(fmt.Sprint(o))
 	return o, err
 }
 
 func (w *tagged) Pull(ctx context.Context, p render.Project) error {
-	err := w.world.Pull(ctx, p)
+	s := p.Services[0]
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if s := p.Services[0]; err == nil && (s.Pull == plan.PullAlways || w.here[s.Image] == "") {
-		w.here[s.Image] = w.remote[s.Image]
+	latest, here := w.remote[s.Image], w.here[s.Image]
+	w.mu.Unlock()
+	if s.Digest != "" && s.Digest != latest {
+		return fmt.Errorf("pull: %w", movedTo{s.Image, latest})
+	}
+	err := w.world.Pull(ctx, p)
+	if err == nil && (s.Pull == plan.PullAlways || here == "") {
+		w.bring(s.Image, latest)
 	}
 	return err
+}
+
+// movedTo is the error of a pull that found another digest than it was to bring.
+type movedTo struct{ ref, digest string }
+
+func (m movedTo) Error() string             { return m.ref + " is " + m.digest }
+func (m movedTo) MovedTo() (string, string) { return m.ref, m.digest }
+
+// bring brings an image here, as docker pull does.
+func (w *tagged) bring(ref, digest string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.here[ref] = digest
+}
+
+// image is the one that a stack runs.
+func (w *tagged) image(stack string) string {
+	w.world.mu.Lock()
+	defer w.world.mu.Unlock()
+	return strings.TrimPrefix(w.running[stack].Containers[0].Image, "id of ")
 }
 
 func (w *tagged) Up(ctx context.Context, p render.Project, op plan.Op, turn Turn) error {

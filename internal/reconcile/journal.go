@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/atomicfile"
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
@@ -164,13 +165,14 @@ func (j *journal) forgetImages(keep func(ref string) bool) {
 	}
 }
 
-// latest gives what the registries said that has not been pulled since.
-func (j *journal) latest() map[string]string {
-	m := make(map[string]string, len(j.Images))
+// latest gives what the registries said that has not been pulled since, and since
+// when they do.
+func (j *journal) latest() (digests map[string]string, seen map[string]time.Time) {
+	digests, seen = make(map[string]string, len(j.Images)), make(map[string]time.Time, len(j.Images))
 	for ref, a := range j.Images {
-		m[ref] = a.Latest
+		digests[ref], seen[ref] = a.Latest, a.First
 	}
-	return m
+	return digests, seen
 }
 
 func (j *journal) memory() map[string]plan.Record {

@@ -150,7 +150,8 @@ func (l *ledger) remember(c *check) {
 		case e.Ignored:
 			l.journal.at(s.Name).Ignored = false
 		}
-		if len(w.Next) == 0 && w.Held == nil && !w.Starting && w.Settled() {
+		asWanted := w.Held == nil || w.Held.Reason == plan.HeldAge
+		if len(w.Next) == 0 && asWanted && !w.Starting && w.Settled() {
 			l.settled(*s, w.Running, c)
 		}
 		if v.state.Offline == "" { // or a version that failed is not what is wanted now
@@ -264,7 +265,11 @@ func (l *ledger) sayHolds(c *check) {
 		}
 		now[k] = h
 		if l.holds[k] != h {
-			l.log.Warn("stack held", "stack", h.Stack, "cause", string(h.Reason)+": "+h.Detail, "commit", short(c.To))
+			level := slog.LevelWarn
+			if h.Reason == plan.HeldAge { // as somebody wants it
+				level = slog.LevelInfo
+			}
+			l.log.Log(context.Background(), level, "stack held", "stack", h.Stack, "cause", string(h.Reason)+": "+h.Detail, "commit", short(c.To))
 		}
 	}
 	for k, h := range l.holds {

@@ -115,6 +115,9 @@ type Options struct {
 	AllowEmpty bool
 	// MakeNetworks makes external networks that are not there.
 	MakeNetworks bool
+	// MinAge is for how long a tag that is watched has to have pointed to a new digest
+	// before that is taken, in stacks that say nothing else.
+	MinAge time.Duration
 	// KeepEdits lets stacks go on whose files were changed by hand in the clone.
 	KeepEdits bool
 	// Parallel is how many stacks are applied at the same time. Half as many that
@@ -178,10 +181,11 @@ type alarms struct {
 func New(o Options) *Reconciler {
 	o.Parallel = max(o.Parallel, 1)
 	r := &Reconciler{
-		o: o, hooked: map[string]render.Project{}, remote: newRemote(o.Source), images: newWatch(o.Registry, o.Logger),
+		o: o, hooked: map[string]render.Project{}, remote: newRemote(o.Source),
 		alarms: alarms{tick: newAlarm(), wake: newAlarm(), remote: newAlarm(), event: newAlarm()},
 	}
 	r.journal = openJournal(o.Journal, o.Logger)
+	r.images = newWatch(o.Registry, o.Logger, r.journal)
 	r.ledger = newLedger(r.journal, o.Logger)
 	r.executor = newExecutor(&r.o)
 	return r
@@ -252,9 +256,12 @@ func (r *Reconciler) wait(ctx, operations context.Context) (trigger string) {
 			}
 			r.remote.ask("retry")
 		case <-wake:
-			if r.images.due(time.Now(), r.journal) {
+			now := time.Now()
+			if r.images.due(now, r.journal) {
 				r.images.ask(ctx, r.journal)
-				continue
+				if wake := r.ledger.wake; wake.IsZero() || wake.After(now) {
+					continue
+				}
 			}
 			return "retry"
 		case answers := <-r.images.answers:
@@ -431,8 +438,12 @@ func (r *Reconciler) finished(t *task) {
 		r.o.Reporter.Updated(s)
 	}
 	r.again, r.ledger.back = r.again || r.ledger.back, false
-	if t.Kind == plan.Pull && t.err == nil && !t.missed() {
-		r.images.pulled(t.project.Services, r.journal)
+	switch {
+	case t.Kind != plan.Pull:
+	case t.err == nil && !t.missed():
+		r.images.pulled(t.project.Services, c.view.state.Observed, r.journal)
+	case t.stale:
+		r.images.movedAgain(t.err, r.journal)
 	}
 	if c.open--; c.open == 0 {
 		r.ended(c)

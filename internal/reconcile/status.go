@@ -122,6 +122,9 @@ func (l *ledger) status(w plan.View, ops map[plan.ID]plan.Op, refs map[string][]
 		if hasRunning(w.Running) {
 			s.Status = report.Running
 		}
+	case held.Reason == plan.HeldAge: // nothing is wrong with what runs
+		asItRuns()
+		s.Sync, s.Reason = report.Deferred, cmp.Or(s.Reason, held.Detail)
 	case held.Reason == plan.HeldRetry:
 		s.Status, s.Sync, s.Reason = report.Failed, report.Waiting, held.Detail
 	case held.Reason != "":
