@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,7 +62,7 @@ func (e *Engine) Pull(ctx context.Context, p render.Project) error {
 		}
 		g.Go(func() error {
 			err := e.need(pullCtx, s, svc)
-			if err == nil || builder == "" || svc.Pull == plan.PullNever || pullCtx.Err() != nil {
+			if err == nil || builder == "" || svc.Pull == plan.PullNever || errors.As(err, &movedTo{}) || pullCtx.Err() != nil {
 				return err
 			}
 			e.o.Logger.Warn("an image can't be pulled, and is built", "stack", p.Name, "image", svc.Image, "err", err)
@@ -103,7 +104,7 @@ func builders(p render.Project, project *types.Project) map[string]string {
 func (e *Engine) need(ctx context.Context, s types.ServiceConfig, svc plan.Service) error {
 	switch svc.Pull {
 	case plan.PullAlways:
-		return e.pull(ctx, svc.Image, s.Platform)
+		return e.pull(ctx, svc.Image, s.Platform, svc.Digest)
 	case plan.PullNever:
 		here, err := e.here(ctx, svc.Image, "") // whatever it is for: it is the engine's to say
 		if err == nil && !here {
@@ -122,23 +123,94 @@ func (e *Engine) needMissing(ctx context.Context, ref, platform string) error {
 		if err != nil || here {
 			return err
 		}
-		return e.pull(ctx, ref, platform)
+		return e.pull(ctx, ref, platform, "")
 	})
 }
 
-// pull pulls an image when its registry's turn has come.
-func (e *Engine) pull(ctx context.Context, ref, platform string) error {
-	return e.pulls.once(ctx, "pull "+ref+" "+platform, func(ctx context.Context) error {
+// pull pulls an image when its registry's turn has come: the one of a digest, if that
+// is given, and no other.
+func (e *Engine) pull(ctx context.Context, ref, platform, digest string) error {
+	return e.pulls.once(ctx, "pull "+ref+" "+platform+" "+digest, func(ctx context.Context) error {
 		release, err := e.pulls.turn(ctx, ref)
 		if err != nil {
 			return err
 		}
 		defer release()
-		if err := e.pullImage(ctx, ref, platform); err != nil {
+		if digest == "" {
+			err = e.pullImage(ctx, ref, platform)
+		} else {
+			err = e.pullDigest(ctx, ref, platform, digest)
+		}
+		if err != nil {
 			return e.withRetryAfter(ctx, ref, fmt.Errorf("pull %s: %w", ref, err))
 		}
 		return nil
 	})
+}
+
+// movedTo is the error of a pull that was to bring another digest than the tag
+// points to, see reconcile.
+type movedTo struct{ ref, digest string }
+
+func (m movedTo) Error() string { return "its tag has moved again, to " + m.digest }
+
+// MovedTo gives the image, and the digest that its tag points to.
+func (m movedTo) MovedTo() (ref, digest string) { return m.ref, m.digest }
+
+// pullDigest pulls an image whose tag is to point to a digest. Where it points to
+// another one, nothing is changed, and the error says to which.
+//
+// It is pulled by its tag all the same. A pull by digest leaves the image under a
+// second name with an engine that has containerd's image store, which can't be
+// removed without the first: once a newer one has the tag, the image would not be
+// dangling, as others are, but stay for good. So the registry is asked before, and
+// if what came is another all the same, the tag is given back to what had it.
+func (e *Engine) pullDigest(ctx context.Context, ref, platform, digest string) error {
+	latest, err := e.Latest(ctx, ref)
+	if err != nil {
+		return fmt.Errorf("ask whether the tag has moved again: %w", err)
+	}
+	if latest != digest {
+		return movedTo{ref, latest}
+	}
+	before, there, err := e.inspect(ctx, ref)
+	if err != nil {
+		return err
+	}
+	if err := e.pullImage(ctx, ref, platform); err != nil {
+		return err
+	}
+	after, _, err := e.inspect(ctx, ref)
+	if err != nil {
+		return err
+	}
+	name := plan.Repository(ref) + "@"
+	if !there || slices.Contains(after.RepoDigests, name+digest) { // what is missing comes as it is
+		return nil
+	}
+	if err := e.api.ImageTag(ctx, before.ID, ref); err != nil {
+		return fmt.Errorf("what came is not %s, and the tag can't be given back to the image that had it: %w", digest, err)
+	}
+	for _, other := range after.RepoDigests {
+		if latest, ok := strings.CutPrefix(other, name); ok {
+			return movedTo{ref, latest}
+		}
+	}
+	return fmt.Errorf("what came is not %s", digest)
+}
+
+// inspect looks at an image; there is false if there is none.
+func (e *Engine) inspect(ctx context.Context, ref string) (found image.InspectResponse, there bool, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, inspectTimeout, fmt.Errorf("the engine said nothing for %s", inspectTimeout))
+	defer cancel()
+	found, err = e.api.ImageInspect(ctx, ref)
+	switch {
+	case err == nil:
+		return found, true, nil
+	case errdefs.IsNotFound(err):
+		return image.InspectResponse{}, false, nil
+	}
+	return found, false, fmt.Errorf("look for image %s: %w", ref, causeOr(ctx, err))
 }
 
 // here says whether the engine has an image, and for a platform if one is given.
@@ -148,22 +220,15 @@ func (e *Engine) here(ctx context.Context, ref, platform string) (bool, error) {
 		return false, err
 	}
 	defer release()
-	ctx, cancel := context.WithTimeoutCause(ctx, inspectTimeout, fmt.Errorf("the engine said nothing for %s", inspectTimeout))
-	defer cancel()
-	found, err := e.api.ImageInspect(ctx, ref)
-	switch {
-	case err == nil && platform == "":
-		return true, nil
-	case err == nil:
-		want, err := platforms.Parse(platform)
-		if err != nil {
-			return false, fmt.Errorf("platform of image %s: %w", ref, err)
-		}
-		return platforms.NewMatcher(want).Match(platforms.Platform{OS: found.Os, Architecture: found.Architecture, Variant: found.Variant}), nil
-	case errdefs.IsNotFound(err):
-		return false, nil
+	found, there, err := e.inspect(ctx, ref)
+	if err != nil || !there || platform == "" {
+		return there, err
 	}
-	return false, fmt.Errorf("look for image %s: %w", ref, causeOr(ctx, err))
+	want, err := platforms.Parse(platform)
+	if err != nil {
+		return false, fmt.Errorf("platform of image %s: %w", ref, err)
+	}
+	return platforms.NewMatcher(want).Match(platforms.Platform{OS: found.Os, Architecture: found.Architecture, Variant: found.Variant}), nil
 }
 
 func (e *Engine) pullImage(ctx context.Context, ref, platform string) error {

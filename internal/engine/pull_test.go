@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -65,6 +67,70 @@ func TestAnImageThatMayNotBePulledIsMissed(t *testing.T) {
 	err := New(api, Options{}).need(t.Context(), types.ServiceConfig{Name: "app", Image: "web"}, plan.Service{Image: "web:latest", Pull: plan.PullNever})
 	if err == nil || !strings.Contains(err.Error(), "pull_policy is never") {
 		t.Errorf("error %v", err)
+	}
+}
+
+// The registry is on the loopback of a container, so that the engine is asked.
+func TestOneDigestIsPulledAndNoOther(t *testing.T) {
+	configIs(t, "{}")
+	const ref, repository = "127.0.0.1:1/web:1", "127.0.0.1:1/web@"
+	for name, c := range map[string]struct {
+		latest, came string // at the registry before, and with the pull
+		missing      bool
+		want, err    string
+	}{
+		"the tag still points to it": {latest: "sha256:a", came: "sha256:a", want: "ask, look, pull"},
+		"it points to another one":   {latest: "sha256:b", want: "ask", err: "sha256:b"},
+		"it moves meanwhile":         {latest: "sha256:a", came: "sha256:b", want: "ask, look, pull, tag old", err: "sha256:b"},
+		"nothing was here":           {latest: "sha256:a", came: "sha256:b", missing: true, want: "ask, look, pull"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var asked seen
+			var pulled atomic.Bool
+			api := standIn(t, func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case strings.HasPrefix(r.URL.Path, "/distribution/"):
+					asked.add("ask")
+					_, _ = fmt.Fprintf(w, `{"Descriptor": {"digest": %q}}`, c.latest)
+				case r.URL.Path == "/images/create":
+					asked.add("pull")
+					if got := r.URL.Query().Get("tag"); got != "1" {
+						t.Errorf("pulled as %s", got)
+					}
+					pulled.Store(true)
+				case strings.HasSuffix(r.URL.Path, "/tag"):
+					asked.add("tag %s", strings.Split(r.URL.Path, "/")[2])
+					if got := r.URL.Query().Get("repo") + ":" + r.URL.Query().Get("tag"); got != ref {
+						t.Errorf("given back as %s", got)
+					}
+					w.WriteHeader(http.StatusCreated)
+				case pulled.Load():
+					_, _ = fmt.Fprintf(w, `{"Id": "new", "RepoDigests": ["other@sha256:a", %q]}`, repository+c.came)
+				case c.missing:
+					asked.add("look")
+					w.WriteHeader(http.StatusNotFound)
+				default:
+					asked.add("look")
+					_, _ = fmt.Fprintf(w, `{"Id": "old", "RepoDigests": [%q]}`, repository+"sha256:0")
+				}
+			})
+			svc := plan.Service{Image: ref, Pull: plan.PullAlways, Digest: "sha256:a"}
+			err := New(api, Options{Self: "us"}).need(t.Context(), types.ServiceConfig{Name: "app"}, svc)
+			var moved interface{ MovedTo() (string, string) }
+			got := ""
+			if errors.As(err, &moved) {
+				image, digest := moved.MovedTo()
+				if got = digest; image != ref {
+					t.Errorf("the image is %s", image)
+				}
+			}
+			if got != c.err || (err != nil) != (c.err != "") {
+				t.Errorf("error %v, want one of %q", err, c.err)
+			}
+			if got := strings.Join(asked.all(), ", "); got != c.want {
+				t.Errorf("asked %s, want %s", got, c.want)
+			}
+		})
 	}
 }
 
