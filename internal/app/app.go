@@ -317,7 +317,7 @@ func (p parts) options(o Options, more func(*reconcile.Options)) reconcile.Optio
 	r := reconcile.Options{
 		Loader: p.loader, Engine: p.engine, Logger: o.Logger, Journal: p.journal,
 		Interval: c.CheckInterval, Heal: c.SelfHeal, AllowEmpty: c.AllowEmpty, MakeNetworks: c.CreateExternalNetworks,
-		KeepEdits: c.KeepLocalChanges, Volumes: p.engine, Clone: p.clone.Path,
+		KeepEdits: c.KeepLocalChanges, MinAge: c.ImageMinAge, Volumes: p.engine, Clone: p.clone.Path,
 		Parallel: c.MaxParallelStacks, DeployTimeout: c.DeployTimeout,
 	}
 	more(&r)

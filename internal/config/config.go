@@ -71,6 +71,9 @@ type Config struct {
 	AllowEmpty bool
 	// CreateExternalNetworks makes external networks that are not there.
 	CreateExternalNetworks bool
+	// ImageMinAge is how long a watched tag has to have pointed to a new image before
+	// that is taken; 0 for no time.
+	ImageMinAge time.Duration
 	// PruneImages removes images that an update has replaced.
 	PruneImages bool
 
@@ -257,6 +260,7 @@ func (l *loader) config(raw environment) Config {
 		SelfHeal:               bool(raw.SelfHeal),
 		AllowEmpty:             bool(raw.AllowEmpty),
 		CreateExternalNetworks: bool(raw.CreateNetworks),
+		ImageMinAge:            time.Duration(raw.ImageMinAge),
 		PruneImages:            bool(raw.PruneImages),
 		LogLevel:               slog.Level(raw.LogLevel),
 		LogFormat:              string(raw.LogFormat),

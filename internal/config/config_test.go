@@ -42,7 +42,7 @@ func TestAnEmptyEnvironmentGivesTheDefaults(t *testing.T) {
 	const want = `CHECK_INTERVAL_IN_SECONDS=300 REPOSITORY_PATH=/repository REPOSITORY_BRANCH=main REPOSITORY_HISTORY=follow REPOSITORY_LOCAL_CHANGES=stop ` +
 		`STACK_FILES=compose.yaml,compose.yml,docker-compose.yml,docker-compose.yaml SECRETS_PATH=/secrets ` +
 		`DISABLE_WEBHOOK=false DISABLE_METRICS=false HTTP_ADDRESS=:2112 MAX_PARALLEL_STACKS=4 DEPLOY_TIMEOUT_IN_SECONDS=300 ROLLBACK=false ` +
-		`SELF_HEAL=true CREATE_EXTERNAL_NETWORKS=false ALLOW_EMPTY=false PRUNE_IMAGES=false LOG_LEVEL=info LOG_FORMAT=text`
+		`SELF_HEAL=true CREATE_EXTERNAL_NETWORKS=false ALLOW_EMPTY=false IMAGE_MIN_AGE=0s PRUNE_IMAGES=false LOG_LEVEL=info LOG_FORMAT=text`
 	if got := load(t).String(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -56,12 +56,12 @@ func TestValuesArriveWithTheirTypes(t *testing.T) {
 	c := load(t, "CHECK_INTERVAL_IN_SECONDS=-1", "REPOSITORY_PATH=/srv/clone", "REPOSITORY_URL=git@example.com:ops/host.git",
 		"REPOSITORY_BRANCH=feature/x", "REPOSITORY_USERNAME=alice", "REPOSITORY_PASSWORD=hunter2", "REPOSITORY_HISTORY=fast-forward-only", "REPOSITORY_LOCAL_CHANGES=keep",
 		"DISABLE_WEBHOOK=TRUE", "DISABLE_METRICS=1", "HTTP_ADDRESS=127.0.0.1:8080", "PPROF_ADDRESS=127.0.0.1:6060", "MAX_PARALLEL_STACKS=9",
-		"DEPLOY_TIMEOUT_IN_SECONDS= 60 ", "ROLLBACK=true", "SELF_HEAL=false", "ALLOW_EMPTY=true", "LOG_LEVEL=WARN", "LOG_FORMAT=json")
+		"DEPLOY_TIMEOUT_IN_SECONDS= 60 ", "ROLLBACK=true", "SELF_HEAL=false", "ALLOW_EMPTY=true", "IMAGE_MIN_AGE=3d12h", "LOG_LEVEL=WARN", "LOG_FORMAT=json")
 	switch {
 	case c.CheckInterval != 0, c.RepositoryPath != "/srv/clone", c.RepositoryURL != "git@example.com:ops/host.git",
 		c.RepositoryBranch != "feature/x", value(t, c.RepositoryUsername) != "alice", value(t, c.RepositoryPassword) != "hunter2",
 		!c.FastForwardOnly, !c.KeepLocalChanges, !c.DisableWebhook, !c.DisableMetrics, c.HTTPAddress != "127.0.0.1:8080", c.PprofAddress != "127.0.0.1:6060", c.MaxParallelStacks != 9,
-		c.DeployTimeout != time.Minute, !c.Rollback, c.SelfHeal, !c.AllowEmpty, c.LogLevel != slog.LevelWarn, c.LogFormat != "json":
+		c.DeployTimeout != time.Minute, !c.Rollback, c.SelfHeal, !c.AllowEmpty, c.ImageMinAge != 84*time.Hour, c.LogLevel != slog.LevelWarn, c.LogFormat != "json":
 		t.Errorf("got %s", c)
 	}
 }
@@ -99,6 +99,9 @@ func TestOneMistakeIsOneLine(t *testing.T) {
 		"CHECK_INTERVAL_IN_SECONDS=-2":    `configuration: CHECK_INTERVAL_IN_SECONDS="-2": want a whole number of seconds from 1 to 31536000, or -1 to switch it off`,
 		"CHECK_INTERVAL_IN_SECONDS=1e3":   `configuration: CHECK_INTERVAL_IN_SECONDS="1e3": want a whole number of seconds from 1 to 31536000, or -1 to switch it off`,
 		"MAX_PARALLEL_STACKS=0":           `configuration: MAX_PARALLEL_STACKS="0": want a whole number from 1 to 1000`,
+		"IMAGE_MIN_AGE=72":                `configuration: IMAGE_MIN_AGE="72": want a time of at most a year like 72h or 3d, or 0 to switch it off`,
+		"IMAGE_MIN_AGE=-72h":              `configuration: IMAGE_MIN_AGE="-72h": want a time of at most a year like 72h or 3d, or 0 to switch it off`,
+		"IMAGE_MIN_AGE=53w":               `configuration: IMAGE_MIN_AGE="53w": want a time of at most a year like 72h or 3d, or 0 to switch it off`,
 		"HTTP_ADDRESS=:http":              `configuration: HTTP_ADDRESS=":http": want host:port or :port, like :2112 or 127.0.0.1:2112`,
 		"REPOSITORY_SSH_KEY_PASSPHRASE=x": `configuration: REPOSITORY_SSH_KEY_PASSPHRASE is set and REPOSITORY_SSH_KEY_FILE is not: want the key that it is for`,
 		"REPOSITORY_CA_FILE=/":            `configuration: REPOSITORY_CA_FILE="/": want a file that can be read: it is a folder`,

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/xhit/go-str2duration/v2"
 )
 
 // The types of the variables' values. The error of an UnmarshalText is what is
@@ -46,6 +48,18 @@ func (s *seconds) UnmarshalText(text []byte) error {
 		return errors.New("a whole number of seconds from 1 to 31536000")
 	}
 	*s = seconds(time.Duration(n) * time.Second)
+	return nil
+}
+
+// age is a time in Compose's notation: Go's, and days and weeks.
+type age time.Duration
+
+func (a *age) UnmarshalText(text []byte) error {
+	d, err := str2duration.ParseDuration(trim(text))
+	if err != nil || d < 0 || d > longest*time.Second {
+		return errors.New("a time of at most a year like 72h or 3d, or 0 to switch it off")
+	}
+	*a = age(d)
 	return nil
 }
 

@@ -3,14 +3,17 @@ package render
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/xhit/go-str2duration/v2"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 )
@@ -27,6 +30,33 @@ func newData(s types.ServiceConfig) (bool, error) {
 		return false, fmt.Errorf("services.%s.labels: %s is %q, and can only be %q", s.Name, LabelData, value, dataNew)
 	}
 	return ok, nil
+}
+
+// longestAge keeps what is meant as seconds from being taken for years.
+const longestAge = 365 * 24 * time.Hour
+
+// minAge reads LabelAge, which counts for the whole stack, from whichever services
+// have it, and takes it out of them; nil if none has it. The labels must be a copy.
+func minAge(p *types.Project) (*time.Duration, error) {
+	var age *time.Duration
+	for _, services := range []types.Services{p.Services, p.DisabledServices} {
+		for _, name := range slices.Sorted(maps.Keys(services)) {
+			value, ok := services[name].Labels[LabelAge]
+			delete(services[name].Labels, LabelAge)
+			if !ok {
+				continue
+			}
+			d, err := str2duration.ParseDuration(value)
+			if err != nil || d < 0 || d > longestAge {
+				return nil, fmt.Errorf("services.%s.labels: %s is %q, and can only be a time of at most a year like 72h or 3d, or 0", name, LabelAge, value)
+			}
+			if age != nil && *age != d {
+				return nil, fmt.Errorf("services.%s.labels: %s is %s, and another service has another one: it counts for the whole stack", name, LabelAge, value)
+			}
+			age = &d
+		}
+	}
+	return age, nil
 }
 
 // mounts gives what a service mounts, by target. p has the paths of the engine.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
@@ -121,6 +122,49 @@ func TestNewDataIsSaidByALabelThatRecreatesNothing(t *testing.T) {
 	f.write("web/compose.yaml", strings.Replace(one, "LABELS", "gitops.data: old", 1))
 	if got, want := invalid(t, f), `web/compose.yaml: services.app.labels: gitops.data is "old", and can only be "new"`; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestTheAgeOfImagesIsSaidByALabelThatRecreatesNothing(t *testing.T) {
+	const one = "services: {app: {image: a, volumes: ['./conf:/c'], labels: {LABELS}}, db: {image: b}, debug: {image: c, profiles: [debug], labels: {MORE}}}"
+	f := newFolder(t).write("web/conf/x", "1")
+	write := func(labels, more string) *folder {
+		return f.write("web/compose.yaml", strings.NewReplacer("LABELS", labels, "MORE", more).Replace(one))
+	}
+	without := valid(t, write("x: y", ""))
+	if without.MinAge != nil {
+		t.Errorf("without the label it is %s", without.MinAge)
+	}
+	for label, want := range map[string]time.Duration{"72h": 72 * time.Hour, "3d": 72 * time.Hour, "1w12h": 180 * time.Hour, "'0'": 0, "90m": 90 * time.Minute} {
+		with := valid(t, write("x: y, gitops.image-age: "+label, ""))
+		if with.MinAge == nil || *with.MinAge != want {
+			t.Errorf("%s is %v", label, with.MinAge)
+		}
+		a, b := service(t, without, "app"), service(t, with, "app")
+		if a.Hash != b.Hash || a.Bare != b.Bare || without.Digest != with.Digest || len(a.Fields) != len(b.Fields) {
+			t.Errorf("hashes %s %s and %s %s, digests %s and %s", a.Hash, a.Bare, b.Hash, b.Bare, without.Digest, with.Digest)
+		}
+		if app := compose(t, with).Services["app"]; app.Labels[render.LabelAge] != "" || app.Labels["x"] != "y" {
+			t.Errorf("labels of the container: %v", app.Labels)
+		}
+	}
+	if off := valid(t, write("", "gitops.image-age: 1h")); off.MinAge == nil || *off.MinAge != time.Hour {
+		t.Errorf("on a service that is switched off it is %v", off.MinAge)
+	}
+	if both := valid(t, write("gitops.image-age: 24h", "gitops.image-age: 1d")); both.MinAge == nil || *both.MinAge != 24*time.Hour {
+		t.Errorf("on two it is %v", both.MinAge)
+	}
+	for _, c := range []struct{ app, debug, want string }{
+		{"gitops.image-age: soon", "", `services.app.labels: gitops.image-age is "soon", and can only be a time of at most a year like 72h or 3d, or 0`},
+		{"gitops.image-age: -1h", "", `services.app.labels: gitops.image-age is "-1h", and can only be a time of at most a year like 72h or 3d, or 0`},
+		{"gitops.image-age: 72", "", `services.app.labels: gitops.image-age is "72", and can only be a time of at most a year like 72h or 3d, or 0`},
+		{"gitops.image-age: 60w", "", `services.app.labels: gitops.image-age is "60w", and can only be a time of at most a year like 72h or 3d, or 0`},
+		{"", "gitops.image-age: ''", `services.debug.labels: gitops.image-age is "", and can only be a time of at most a year like 72h or 3d, or 0`},
+		{"gitops.image-age: 1h", "gitops.image-age: 2h", `services.debug.labels: gitops.image-age is 2h, and another service has another one: it counts for the whole stack`},
+	} {
+		if got := invalid(t, write(c.app, c.debug)); got != "web/compose.yaml: "+c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
 	}
 }
 

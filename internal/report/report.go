@@ -93,6 +93,7 @@ type Stack struct {
 	//	network     a network that others use would have to be replaced
 	//	retry       it failed, and the pause before the next try is not over
 	//	drift       it has drifted, and SELF_HEAL is off
+	//	age         a watched tag points to an image that is too young
 	//	needs       a stack that it needs, or whose place it takes, is not ready
 	//	busy        an operation of an earlier check still runs
 	//	empty       the commit has no stack at all

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
 )
 
@@ -105,6 +106,32 @@ func TestWhatNeedsAPersonIsFirst(t *testing.T) {
 	_, body := f.do("GET", "/", "")
 	if z, a, b := strings.Index(body, "<b>z</b>"), strings.Index(body, "<b>a</b>"), strings.Index(body, "<b>b</b>"); z > a || a > b {
 		t.Errorf("z is at %d, a at %d, b at %d", z, a, b)
+	}
+}
+
+func TestAStackThatWaitsForTheAgeOfAnImageIsAsGitWantsIt(t *testing.T) {
+	f := serve(t, nil)
+	waits := report.Stack{Name: "web", Status: report.Running, Sync: report.Deferred, Held: string(plan.HeldAge), Reason: "a newer image waits"}
+	look := func(s report.Stack) (page, status string) {
+		l := report.Look{At: time.Now(), Stacks: []report.Stack{s}}
+		f.history.Looked(l)
+		f.history.Ended(report.Check{Look: l, Ended: time.Now(), Final: l.Stacks})
+		_, page = f.do("GET", "/", "")
+		_, status = f.do("GET", "/api/v1/status", "")
+		return page, status
+	}
+	page, status := look(waits)
+	for _, want := range []string{"Everything is as git wants it", "a newer image waits", `<dd class="warn">age</dd>`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("no %q on the page", want)
+		}
+	}
+	if !strings.Contains(status, `"synced": true`) || !strings.Contains(status, `"held": "age"`) {
+		t.Errorf("the status is %s", status)
+	}
+	waits.Status = report.Failed // something else is wrong with it
+	if page, status = look(waits); !strings.Contains(page, "One stack is not as git wants it") || !strings.Contains(status, `"synced": false`) {
+		t.Errorf("one that failed counts as settled: %s", status)
 	}
 }
 

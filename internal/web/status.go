@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
 )
 
@@ -77,9 +78,11 @@ func (s *Server) overview(r *http.Request, detailed bool) Status {
 	return status
 }
 
-// settled says that there is nothing to be done about a stack.
+// settled says that there is nothing to be done about a stack. One that waits for the
+// age of an image is as git wants it.
 func settled(s report.Stack) bool {
-	return s.Status == report.Ignored || (s.Status == report.Running || s.Status == report.Idle) && (s.Sync == report.Synced || s.Sync == report.Unknown)
+	synced := s.Sync == report.Synced || s.Sync == report.Unknown || s.Held == string(plan.HeldAge)
+	return s.Status == report.Ignored || (s.Status == report.Running || s.Status == report.Idle) && synced
 }
 
 func sorted(stacks []report.Stack) []report.Stack {
