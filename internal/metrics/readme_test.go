@@ -63,6 +63,13 @@ func TestTheREADMESaysWhatToDoAboutEveryHold(t *testing.T) {
 			t.Errorf("%s: %q", reason, cells)
 		}
 	}
+	_, table, _ := strings.Cut(readme(t), "\n| reason | why | what to do |\n| --- | --- | --- |\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	for line := range strings.Lines(table) {
+		if reason, _, _ := strings.Cut(strings.TrimPrefix(line, "| `"), "`"); !slices.Contains(reasons(), reason) {
+			t.Errorf("it has %s, which is counted as %s", reason, other)
+		}
+	}
 }
 
 func TestNoLabelHasASpace(t *testing.T) {
