@@ -190,8 +190,10 @@ func TestWhatGitChangesIsDoneWithoutTheImageThatIsTooYoung(t *testing.T) {
 		d.expect("did", d.did(), "checkout c2, up web c2")
 		d.expect("image", w.image("web"), "d1")
 		d.expect("counts", d.counts(), "started web, updated web")
-		d.look()
 		d.expect("picture", d.last(), "web=running/held(age)")
+		if s := d.logs.String(); strings.Count(s, "stack held") != 1 || strings.Contains(s, "no longer held") {
+			t.Errorf("the log says %s", s)
+		}
 		w.crash("web")
 		pass(time.Hour)
 		d.look()
@@ -200,6 +202,9 @@ func TestWhatGitChangesIsDoneWithoutTheImageThatIsTooYoung(t *testing.T) {
 		pass(2 * time.Hour)
 		d.expect("at its age", d.did(), "pull web, up web c2")
 		d.expect("image", w.image("web"), "d2")
+		if s := d.logs.String(); strings.Count(s, "stack held") != 1 || strings.Count(s, "no longer held") != 1 {
+			t.Errorf("the log says %s", s)
+		}
 		w.move("app:1", "d3") // which nobody has asked for yet
 		w.push("c3", eager("3"))
 		d.look()

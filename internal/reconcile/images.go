@@ -194,6 +194,17 @@ func (a asked) says(latest string) asked {
 	return is
 }
 
+// waits says whether a stack has to wait for the age of an image, whatever else is
+// done to it.
+func (v view) waits(stack string) bool {
+	return slices.ContainsFunc(v.state.Wanted, func(s plan.Stack) bool {
+		return s.Name == stack && slices.ContainsFunc(s.Services, func(svc plan.Service) bool {
+			_, young := v.state.Young[svc.Image]
+			return young && svc.Every > 0
+		})
+	})
+}
+
 // pulled notes that what a registry had was pulled, if it was not one digest of
 // all: of that it is known which it is. o is what was here before.
 func (w *watch) pulled(services []plan.Service, o plan.Observed, j *journal) {

@@ -274,7 +274,11 @@ func (l *ledger) sayHolds(c *check) {
 	}
 	for k, h := range l.holds {
 		still := slices.ContainsFunc(c.view.plan.Held, func(n plan.Held) bool { return n.Stack == h.Stack && n.File == h.File })
-		if _, ok := now[k]; !ok && !still {
+		switch _, ok := now[k]; {
+		case ok:
+		case h.Reason == plan.HeldAge && c.view.waits(h.Stack): // whatever else is done to it
+			now[k] = h
+		case !still:
 			l.log.Info("stack no longer held", "stack", h.Stack)
 		}
 	}
@@ -322,7 +326,7 @@ func (l *ledger) began(t *task) (report.Stack, bool) {
 
 // changes says whether another plan would be made now that an operation has
 // ended: as the last one of its stack, if that is free now, and as the last one
-// at all.
+// at all. What was brought up without an image that is too young is held for that.
 func (l *ledger) changes(t *task, free, last bool) bool {
 	switch {
 	case t.cut:
@@ -331,6 +335,8 @@ func (l *ledger) changes(t *task, free, last bool) bool {
 		return t.stale || t.needs.Stack != "" && t.needs.Stack != t.Stack
 	case t.Kind == plan.HandOver:
 		return t.err == nil // the outcome is taken in at the beginning of a look
+	case t.Kind == plan.Up && t.err == nil && free && t.check.view.waits(t.Stack):
+		return true
 	default:
 		return free && l.busy[t.Stack] || last && len(l.busy) > 0
 	}
