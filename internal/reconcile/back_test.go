@@ -221,4 +221,30 @@ func TestAStackGoesBackWhenANewVersionFails(t *testing.T) {
 		d.expect("kept", w.keeps(), "")
 		d.stop()
 	})
+	bubble(t, "when a tag moves to an image that is bad, until the next one has its age", func(t *testing.T) {
+		w := newTagged(newWorld(t, rolling(watching("web", "app:1", time.Hour))))
+		w.move("app:1", "d1")
+		d := start(t, w.world, w.use, aged)
+		d.did()
+		w.on("settle web", func(context.Context) error {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if image := w.running["web"].Containers[0].Image; image == "id of d2" {
+				return blamed{errors.New("app exited (1)"), "app", image}
+			}
+			return nil
+		})
+		w.move("app:1", "d2")
+		pass(4*time.Hour + time.Second)
+		d.expect("did", d.did(), "pull web, up web c1, up web c1")
+		d.expect("held", d.status("web").Held, "rollback")
+		w.move("app:1", "d3")
+		pass(4*time.Hour - 2*time.Second)
+		d.expect("before", d.did(), "")
+		d.expect("held", d.status("web").Held, "rollback")
+		pass(2 * time.Second)
+		d.expect("did", d.did(), "pull web, up web c1")
+		d.expect("picture", d.last(), "web=running/synced")
+		d.stop()
+	})
 }

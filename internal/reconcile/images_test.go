@@ -21,16 +21,26 @@ type tagged struct {
 	here   map[string]string
 	asked  int
 	down   error
+	// pushed is when a digest was, minAge how old it has to be to be pulled.
+	pushed map[string]time.Time
+	minAge time.Duration
 }
 
 func newTagged(w *world) *tagged {
-	return &tagged{world: w, remote: map[string]string{}, here: map[string]string{}}
+	return &tagged{world: w, remote: map[string]string{}, here: map[string]string{}, pushed: map[string]time.Time{}}
 }
 
 func (w *tagged) move(ref, digest string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.remote[ref] = digest
+	w.remote[ref], w.pushed[digest] = digest, time.Now()
+}
+
+// latest is what a tag points to.
+func (w *tagged) latest(ref string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.remote[ref]
 }
 
 func (w *tagged) unreachable(down error) {
@@ -60,6 +70,9 @@ func (w *tagged) Latest(_ context.Context, ref string) (string, error) {
 
 func (w *tagged) Observe(ctx context.Context) (plan.Observed, error) {
 	o, err := w.world.Observe(ctx)
+	if err != nil {
+		return o, err
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for ref, digest := range w.here {
@@ -69,13 +82,18 @@ func (w *tagged) Observe(ctx context.Context) (plan.Observed, error) {
 	w.world.mu.Lock()
 	defer w.world.mu.Unlock()
 	o.Version = w.version(fmt.Sprint(o))
-	return o, err
+	return o, nil
 }
 
 func (w *tagged) Pull(ctx context.Context, p render.Project) error {
 	s := p.Services[0]
 	w.mu.Lock()
 	latest, here := w.remote[s.Image], w.here[s.Image]
+	if replaces := here != "" && s.Pull == plan.PullAlways && s.Every > 0; replaces && w.minAge > 0 {
+		if age := time.Since(w.pushed[latest]); s.Digest == "" || s.Digest == latest && age < w.minAge {
+			w.t.Errorf("%s of %s is pulled, %s old, and was to be %q", latest, s.Image, age, s.Digest)
+		}
+	}
 	w.mu.Unlock()
 	if s.Digest != "" && s.Digest != latest {
 		return fmt.Errorf("pull: %w", movedTo{s.Image, latest})

@@ -15,7 +15,7 @@ import (
 )
 
 // TestWhateverHappensTheHostConverges throws commits, moves, crashes, people,
-// faults, slowness, restarts, a remote that is away and files that are changed by
+// faults, slowness, restarts, a remote that is away, tags that move and files that are changed by
 // hand in the clone at the loop, with healing on and off, and with local changes
 // that stop all or are kept. When they end, the host is as git wants it, whatever was left half
 // done. The fakes watch for overlaps on the way.
@@ -36,6 +36,20 @@ func soak(t *testing.T, rng *rand.Rand, heal bool) {
 	w := newWorld(t, h.stacks()...)
 	keep := rng.IntN(2) == 0
 	w.ownImages, w.editsStop = true, !keep
+	images := newTagged(w)
+	images.minAge = time.Duration(rng.IntN(2)) * 15 * time.Minute
+	move := func(ref string) {
+		h.tags++
+		images.move(ref, fmt.Sprint("d", h.tags))
+	}
+	publish := func() {
+		for _, s := range h.stacks() {
+			if ref := s.Services[0].Image; images.latest(ref) == "" {
+				move(ref)
+			}
+		}
+	}
+	publish()
 	faults := rand.New(rand.NewPCG(rng.Uint64(), 1)) // under the world's lock
 	calm, away := false, false
 	trouble := func(what string) func(context.Context) error {
@@ -76,18 +90,20 @@ func soak(t *testing.T, rng *rand.Rand, heal bool) {
 	}
 	watched := rng.IntN(2) == 0
 	settings := func(o *Options) {
-		o.Interval, o.Parallel, o.Heal, o.KeepEdits = 5*time.Minute, 2, heal, keep
+		o.Interval, o.Parallel, o.Heal, o.KeepEdits, o.MinAge = 5*time.Minute, 2, heal, keep, images.minAge
+		images.use(o)
 		if watched {
 			o.Events = w.events
 		}
 	}
 	d := start(t, w, settings)
 	for step := range 60 {
-		switch rng.IntN(8) {
+		switch rng.IntN(9) {
 		case 0, 1:
 			for range 1 + rng.IntN(2) {
 				h.move()
 			}
+			publish()
 			w.pushAll(fmt.Sprint("n", step), &h)
 			d.r.Trigger("webhook")
 		case 2:
@@ -107,6 +123,10 @@ func soak(t *testing.T, rng *rand.Rand, heal bool) {
 			w.visit(rng.IntN(2) == 0)
 		case 6:
 			w.edit(rng)
+		case 7:
+			if all := h.stacks(); len(all) > 0 {
+				move(all[rng.IntN(len(all))].Services[0].Image)
+			}
 		}
 		pass(time.Duration(rng.IntN(90)) * time.Second)
 	}
@@ -148,6 +168,11 @@ func soak(t *testing.T, rng *rand.Rand, heal bool) {
 		pass(time.Hour)
 	}
 	d.expect("runs", d.runs(), strings.Join(want, " "))
+	for _, s := range h.stacks() {
+		if svc := s.Services[0]; svc.Every > 0 {
+			d.expect(s.Name, images.image(s.Name), images.latest(svc.Image))
+		}
+	}
 	if strings.Contains(d.last(), "failed") || strings.Contains(d.last(), "applying") {
 		t.Errorf("picture: %s", d.last())
 	}
@@ -212,6 +237,7 @@ var pool = []string{"a", "b", "c", "d", "e", "f", "g", "h"}
 type history struct {
 	rng    *rand.Rand
 	serial int
+	tags   int // how many digests there were
 	all    []kept
 }
 
@@ -225,13 +251,16 @@ type kept struct {
 	moves bool
 	// rolls says that it goes back when a new version fails, bad that its version does.
 	rolls, bad bool
+	// watches says that it wants to know when the tag of its image moves.
+	watches bool
 }
 
 func (h *history) add() {
 	h.serial++
 	image := fmt.Sprint("i", h.serial)
 	if name := h.free(); name != "" {
-		h.all = append(h.all, kept{image: image, name: name, dir: image, moves: h.rng.IntN(2) == 0, rolls: h.rng.IntN(2) == 0})
+		rolls := h.rng.IntN(2) == 0
+		h.all = append(h.all, kept{image: image, name: name, dir: image, moves: h.rng.IntN(2) == 0, rolls: rolls, watches: !rolls && h.rng.IntN(2) == 0})
 	}
 }
 
@@ -332,6 +361,9 @@ func (h *history) stacks() []plan.Stack {
 		s.File, s.Digest = k.dir+"/compose.yaml", fmt.Sprint(k.image, ":", k.version, needs)
 		s.Blob = fmt.Sprint(k.image, k.version, k.name, needs)
 		s.Services[0].Hash, s.Services[0].Image = s.Digest, fmt.Sprint(k.image, ":", k.version)
+		if k.watches {
+			s.Services[0].Pull, s.Services[0].Every = plan.PullAlways, 5*time.Minute
+		}
 		all = append(all, s)
 	}
 	return all
