@@ -74,6 +74,14 @@ func (e *Engine) up(ctx context.Context, p render.Project, orders plan.Orders, t
 			return err
 		}
 	}
+	if len(orders.Beside) > 0 {
+		if project, err = p.Compose(); err != nil {
+			return err
+		}
+		if err := e.beside(ctx, p, project, orders.Beside, turn); err != nil {
+			return err
+		}
+	}
 	e.removeSpare(ctx, project.Name, orders.Spare)
 	e.sweep(ctx, project.Name)
 	return nil
@@ -103,7 +111,7 @@ func (e *Engine) create(ctx context.Context, p render.Project, project *types.Pr
 	if r, err = e.makeWay(ctx, p.Stack, r, networks, orders); err != nil {
 		return nil, explain(ctx, err)
 	}
-	if p, project = without(p, project, r); len(p.Services) == 0 {
+	if p, project = without(p, project, r, orders.Beside); len(p.Services) == 0 {
 		return project, nil
 	}
 	return e.converge(ctx, project, orders)
@@ -227,13 +235,14 @@ func ready(s types.ServiceConfig) types.ServiceConfig {
 }
 
 // without takes out of a project what is not to be touched: services that are
-// not asked for, and the one that the daemon itself runs as. The SDK leaves the
+// not asked for, the one that the daemon itself runs as, and those that are replaced
+// later. The SDK leaves the
 // containers of a switched off service alone, and finds them when another one
 // shares their namespaces.
-func without(p render.Project, project *types.Project, r plan.Running) (render.Project, *types.Project) {
+func without(p render.Project, project *types.Project, r plan.Running, later []string) (render.Project, *types.Project) {
 	self := slices.IndexFunc(r.Containers, func(c plan.Container) bool { return c.Self })
 	p.Services = slices.DeleteFunc(slices.Clone(p.Services), func(s plan.Service) bool {
-		return self >= 0 && s.Name == r.Containers[self].Service
+		return self >= 0 && s.Name == r.Containers[self].Service || slices.Contains(later, s.Name)
 	})
 	var out []string
 	for name := range project.Services {

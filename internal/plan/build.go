@@ -29,6 +29,8 @@ import (
 //	has files that were changed by hand, and
 //	those are not to be kept                    hold: local
 //	would leave data behind (see data.go)       hold: data
+//	would stop a service that is to start
+//	first, and that is not wanted               hold: order
 //	only drifted, healing is off                hold: drift
 //	failed with this digest, pause not over     hold: retry
 //	redefines a network that others are on
@@ -271,6 +273,10 @@ func (b *builder) decide(s Stack) {
 		b.hold(s, reason, detail)
 		return
 	}
+	if detail := stopsFirst(s, diffs); detail != "" && b.policy.HoldOrder {
+		b.hold(s, HeldOrder, detail)
+		return
+	}
 	b.update(s, r, b.state.Memory[s.Name], diffs, nil)
 }
 
@@ -292,6 +298,17 @@ func (b *builder) endangers(s Stack, r Running) (Reason, string) {
 		return HeldLocal, fmt.Sprintf("%s changed by hand in the clone; commit that or undo it there (git checkout -- %s), or set REPOSITORY_LOCAL_CHANGES=keep", list(s.Edited), s.Edited[0])
 	}
 	return HeldDataLoss, b.loses(s, r)
+}
+
+// stopsFirst says which service that differs is to start before the old one stops, and
+// can't.
+func stopsFirst(s Stack, diffs []Difference) string {
+	for _, svc := range s.Services {
+		if svc.StopFirst != "" && slices.ContainsFunc(diffs, func(d Difference) bool { return d.Service == svc.Name && d.Config }) {
+			return fmt.Sprintf("service %s is to start before the old one stops (order: start-first), and can't: %s; change that, or set START_FIRST=warn", svc.Name, svc.StopFirst)
+		}
+	}
+	return ""
 }
 
 // update plans what brings a stack, or only some of its services, to what is

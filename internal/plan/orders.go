@@ -12,6 +12,7 @@ import (
 //
 //	of a service                                   order
 //	------------                                   -----
+//	is to start before the old one stops, and can  beside
 //	was made from another configuration            recreate
 //	has another name than container_name: says     recreate
 //	does not run, on a network that is gone, or
@@ -49,14 +50,17 @@ func OrdersFor(s Stack, r Running, o Observed, only []string) Orders {
 	}
 	orders := Orders{Networks: d.anew, Volumes: relabelled(s, r), Orphans: orphans(s, d.running, own), Spare: spare(s, r, o)}
 	for _, svc := range d.concerned {
-		if d.stale(svc) {
+		switch {
+		case d.beside(svc):
+			orders.Beside = append(orders.Beside, svc.Name)
+		case d.stale(svc):
 			orders.Recreate = append(orders.Recreate, svc.Name)
 		}
 	}
 	replaced := d.replaced(orders.Recreate)
 	started := func(name string) bool { return replaced[name] || d.started(name) }
 	for _, svc := range d.concerned {
-		if replaced[svc.Name] {
+		if replaced[svc.Name] || slices.Contains(orders.Beside, svc.Name) {
 			continue
 		}
 		if d.former(svc) {
@@ -148,6 +152,23 @@ func usedBesides(project, network string, o Observed) bool {
 func (d decider) stale(svc Service) bool {
 	return slices.ContainsFunc(d.running[svc.Name], func(c Container) bool {
 		return !svc.Made(c) || misnamed(svc, c) || formerLeader(svc, c, d.observed) != "" || !svc.Finished(c) && (d.onAnew(c) || !runs(c) && d.cutOff(svc, c)) || youngerLeader(svc, c, d.running) != ""
+	})
+}
+
+// beside says whether containers of a service may be replaced by others that start
+// first: if one runs and is otherwise as it should be. What an image has in volumes
+// without a name, a container that starts beside it would not have.
+func (d decider) beside(svc Service) bool {
+	of := d.running[svc.Name]
+	if !svc.StartFirst || !slices.ContainsFunc(of, runs) {
+		return false
+	}
+	if slices.ContainsFunc(d.stack.Services, func(other Service) bool { return slices.Contains(other.Follows, svc.Name) }) {
+		return false
+	}
+	return !slices.ContainsFunc(of, func(c Container) bool {
+		anonymous := slices.ContainsFunc(c.Mounts, func(m Mount) bool { return m.Type == MountAnonymous })
+		return anonymous || d.onAnew(c) || c.Replacing || formerLeader(svc, c, d.observed) != "" || runs(c) && offNetwork(svc, c, d.observed) != "" || !runs(c) && d.cutOff(svc, c)
 	})
 }
 

@@ -166,6 +166,12 @@ type Service struct {
 	// Rollback says that the stack is to go back to its last good version if a new
 	// version of this service fails.
 	Rollback bool `json:",omitempty"`
+	// StartFirst says that a new container of it starts before an old one is stopped,
+	// Parallelism how many at a time; 0 for all.
+	StartFirst  bool `json:",omitempty"`
+	Parallelism int  `json:",omitempty"`
+	// StopFirst says why that is wanted and can't be; empty if it can, or is not wanted.
+	StopFirst string `json:",omitempty"`
 	// Monitor is for how long a container of it has to run, from its start, to count
 	// as up; 0 for as long as others.
 	Monitor time.Duration `json:",omitempty"`
@@ -544,6 +550,9 @@ type Policy struct {
 	AllowEmpty bool
 	// MakeNetworks makes external networks that are not there and that no stack makes.
 	MakeNetworks bool
+	// HoldOrder holds stacks with a service that is to start before the old one stops,
+	// and can't; otherwise it is stopped first.
+	HoldOrder bool
 	// KeepEdits lets a stack be updated although tracked files of it were
 	// changed by hand.
 	KeepEdits bool
@@ -671,6 +680,9 @@ type Orders struct {
 	// Recreate are services whose containers are replaced although Compose sees
 	// no difference in them.
 	Recreate []string `json:",omitempty"`
+	// Beside are services whose new containers start before the old ones, those that
+	// are not what is wanted, are stopped: when they have become healthy.
+	Beside []string `json:",omitempty"`
 	// Former are services that are what is wanted, but made by a release that had
 	// the digest of their files in Compose's hash: they are not replaced for that.
 	Former []string `json:",omitempty"`
@@ -730,6 +742,8 @@ const (
 	HeldVersion Reason = "version"
 	// HeldOffline : it waits until the remote can be asked again.
 	HeldOffline Reason = "offline"
+	// HeldOrder : a service is to start before the old one stops, and can't.
+	HeldOrder Reason = "order"
 	// HeldRollback : it was rolled back from the version that git wants.
 	HeldRollback Reason = "rollback"
 	// HeldAge : it is as it is wanted, but for a watched tag that points to what is too

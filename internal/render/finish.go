@@ -141,6 +141,12 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs, back *ba
 		}
 		svc.Bare, svc.NewData = bare, fresh
 		svc.Rollback, svc.Monitor = rollback(s, rollbackLabel, l.o.Rollback)
+		if svc.StartFirst, svc.Parallelism, svc.StopFirst = startFirst(s); l.o.StopFirst {
+			svc.StartFirst, svc.Parallelism, svc.StopFirst = false, 0, ""
+		}
+		if svc.StopFirst != "" {
+			in.warnings[fmt.Sprintf("service %s is to start before the old one stops (order: start-first), and can't: %s; the old one is stopped first", name, svc.StopFirst)] = true
+		}
 		svc.ContainerName, svc.Ports, svc.Mounts = s.ContainerName, ports(s), l.mounts(p.compose, s)
 		svc.Fields = parts
 		if aged := content[name].aged; aged != nil {
@@ -403,7 +409,7 @@ func digestOf(s plan.Stack) string {
 		svc := &s.Services[i]
 		svc.ContainerName, svc.Ports, svc.Mounts, svc.NewData, svc.Shares, svc.NetworkOf = "", nil, nil, false, nil, ""
 		svc.Joins, svc.NetworkFrom, svc.Platform, svc.MountedImages, svc.Grace = nil, "", "", nil, 0
-		svc.Rollback, svc.Monitor = false, 0
+		svc.Rollback, svc.Monitor, svc.StartFirst, svc.Parallelism, svc.StopFirst = false, 0, false, 0, ""
 	}
 	b, err := json.Marshal(s)
 	if err != nil {

@@ -109,6 +109,9 @@ type Options struct {
 	// SecretsDir has variables in files of their names: for all stacks, above
 	// Environment, and in folders of their names for single ones. Empty: there is none.
 	SecretsDir string
+	// StopFirst says that no service starts before its old container has stopped,
+	// whatever it says itself.
+	StopFirst bool
 	// Rollback says that stacks go back to their last good version when a new one
 	// fails, if they don't say otherwise themselves.
 	Rollback bool

@@ -52,6 +52,7 @@ func cases() map[string]func(*bench) {
 	maps.Copy(all, nameCases())
 	maps.Copy(all, settleCases())
 	maps.Copy(all, backCases())
+	maps.Copy(all, besideCases())
 	maps.Copy(all, observeCases())
 	maps.Copy(all, ownCases())
 	return all

@@ -31,7 +31,11 @@ func (f *Fake) Up(ctx context.Context, p render.Project, op plan.Op, turn engine
 	if op.Services != nil {
 		p = p.Only(op.Services)
 	}
+	whole := p
 	p, project = f.without(p, project)
+	p.Services = slices.DeleteFunc(slices.Clone(p.Services), func(s plan.Service) bool { return slices.Contains(op.Orders.Beside, s.Name) })
+	later := project
+	project = project.WithServicesDisabled(op.Orders.Beside...)
 	if turn == nil {
 		turn = always{}
 	}
@@ -53,8 +57,97 @@ func (f *Fake) Up(ctx context.Context, p render.Project, op plan.Op, turn engine
 			return err
 		}
 	}
+	for _, name := range op.Orders.Beside {
+		if err := f.replaceBeside(ctx, later, name, whole, turn); err != nil {
+			return err
+		}
+	}
 	f.removeSpare(p.Name, op.Orders.Spare)
 	return nil
+}
+
+// replaceBeside replaces the containers of a service one by one by others that start first.
+func (f *Fake) replaceBeside(ctx context.Context, project *types.Project, service string, p render.Project, turn engine.Turn) error {
+	want := p.Services[slices.IndexFunc(p.Services, func(v plan.Service) bool { return v.Name == service })]
+	is := func(c *fakeContainer) bool { return want.Made(c.Container) && c.Image == f.images[want.Image] }
+	for {
+		var old, next *fakeContainer
+		done := false
+		err := turn.Touch(ctx, func() error {
+			defer f.lock()()
+			number, up := 0, 0
+			for _, c := range slices.Clone(f.of(p.Name, service)) {
+				number = max(number, c.Number)
+				switch {
+				case is(c) && c.State == "exited":
+					f.remove(c)
+				case is(c) && c.State == "created":
+					next = c
+				case is(c):
+					up++
+				case old == nil || old.State == "running":
+					old = c
+				}
+			}
+			if old == nil && up == want.Scale {
+				done = true
+				return nil
+			}
+			if next == nil && up < want.Scale {
+				next = f.make(project, want, p, number+1, "")
+			}
+			return nil
+		})
+		if err != nil || done {
+			return err
+		}
+		if next != nil {
+			turn.Starting()
+			err := turn.Touch(ctx, func() error { defer f.lock()(); return f.begin(next) })
+			turn.Rest()
+			if err == nil {
+				err = f.awaitUp(ctx, next)
+			}
+			if err != nil {
+				if old != nil && !errors.Is(ctx.Err(), context.Canceled) {
+					defer f.lock()()
+					f.remove(next)
+				}
+				return err
+			}
+		}
+		if old == nil {
+			continue
+		}
+		if err := turn.Touch(ctx, func() error { defer f.lock()(); f.remove(old); return nil }); err != nil {
+			return err
+		}
+	}
+}
+
+// awaitUp waits until a container is healthy.
+func (f *Fake) awaitUp(ctx context.Context, c *fakeContainer) error {
+	for {
+		f.mu.Lock()
+		changed, state, health, code := f.changed, c.State, c.Health, c.ExitCode
+		there := slices.Contains(f.containers, c)
+		f.mu.Unlock()
+		switch {
+		case !there:
+			return fmt.Errorf("%s was removed while it came up", c.Name)
+		case state == "exited" || state == "restarting":
+			return c.failure("%s exited (%d)", c.Service, code)
+		case health == "unhealthy":
+			return c.failure("%s is unhealthy", c.Service)
+		case state == "running" && health != "starting":
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return c.unwell(fmt.Errorf("%s is not healthy yet: %w", c.Service, context.Cause(ctx)))
+		}
+	}
 }
 
 // always is the turn of whoever is disturbed by nobody.
@@ -349,11 +442,19 @@ func (f *Fake) start(service, project string) error {
 				return fmt.Errorf("network %s not found", id)
 			}
 		}
-		if len(c.command) > 0 && strings.HasPrefix(c.command[0], "/no/such") {
-			return c.unwell(fmt.Errorf("exec: %s: no such file or directory", c.command[0]))
+		if err := f.begin(c); err != nil {
+			return err
 		}
-		f.run(c)
 	}
+	return nil
+}
+
+// begin starts a container, if its program is there.
+func (f *Fake) begin(c *fakeContainer) error {
+	if len(c.command) > 0 && strings.HasPrefix(c.command[0], "/no/such") {
+		return c.unwell(fmt.Errorf("exec: %s: no such file or directory", c.command[0]))
+	}
+	f.run(c)
 	return nil
 }
 
