@@ -65,7 +65,10 @@ type Config struct {
 
 	MaxParallelStacks int
 	DeployTimeout     time.Duration
-	SelfHeal          bool
+	// HoldOrder holds stacks with a service that is to start before its old container
+	// stops, and can't. StopFirst never starts one so.
+	HoldOrder, StopFirst bool
+	SelfHeal             bool
 	// Rollback takes stacks back to their last good version when a new one fails.
 	Rollback   bool
 	AllowEmpty bool
@@ -257,6 +260,8 @@ func (l *loader) config(raw environment) Config {
 		MaxParallelStacks:      int(raw.MaxParallelStacks),
 		DeployTimeout:          time.Duration(raw.DeployTimeout),
 		Rollback:               bool(raw.Rollback),
+		HoldOrder:              raw.StartFirst == startHold,
+		StopFirst:              raw.StartFirst == startIgnore,
 		SelfHeal:               bool(raw.SelfHeal),
 		AllowEmpty:             bool(raw.AllowEmpty),
 		CreateExternalNetworks: bool(raw.CreateNetworks),

@@ -41,7 +41,7 @@ func value(t *testing.T, s Secret) string {
 func TestAnEmptyEnvironmentGivesTheDefaults(t *testing.T) {
 	const want = `CHECK_INTERVAL_IN_SECONDS=300 REPOSITORY_PATH=/repository REPOSITORY_BRANCH=main REPOSITORY_HISTORY=follow REPOSITORY_LOCAL_CHANGES=stop ` +
 		`STACK_FILES=compose.yaml,compose.yml,docker-compose.yml,docker-compose.yaml SECRETS_PATH=/secrets ` +
-		`DISABLE_WEBHOOK=false DISABLE_METRICS=false HTTP_ADDRESS=:2112 MAX_PARALLEL_STACKS=4 DEPLOY_TIMEOUT_IN_SECONDS=300 ROLLBACK=false ` +
+		`DISABLE_WEBHOOK=false DISABLE_METRICS=false HTTP_ADDRESS=:2112 MAX_PARALLEL_STACKS=4 DEPLOY_TIMEOUT_IN_SECONDS=300 ROLLBACK=false START_FIRST=warn ` +
 		`SELF_HEAL=true CREATE_EXTERNAL_NETWORKS=false ALLOW_EMPTY=false IMAGE_MIN_AGE=0s PRUNE_IMAGES=false LOG_LEVEL=info LOG_FORMAT=text`
 	if got := load(t).String(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

@@ -47,14 +47,15 @@ type environment struct {
 	HTTPConfigFile string  `env:"HTTP_CONFIG_FILE" input:"true" doc:"TLS and basic auth in the Prometheus exporter-toolkit web configuration format; counts for everything but /webhook and /healthz"`
 	PprofAddress   address `env:"PPROF_ADDRESS" doc:"where /debug/pprof shows profiles of the running daemon, without any protection, like 127.0.0.1:6060; empty: nowhere"`
 
-	MaxParallelStacks count   `env:"MAX_PARALLEL_STACKS" envDefault:"4" doc:"stacks applied at the same time; beside them half as many that failed before are tried again"`
-	DeployTimeout     seconds `env:"DEPLOY_TIMEOUT_IN_SECONDS" envDefault:"300" doc:"how long a stack may take to become running and healthy"`
-	Rollback          boolean `env:"ROLLBACK" envDefault:"false" doc:"go back to the last good version of a stack when a new one fails; gitops.rollback on a service says it for one stack, see [above](#going-back)"`
-	SelfHeal          boolean `env:"SELF_HEAL" envDefault:"true" doc:"also repair what changed on the host without a change in git"`
-	CreateNetworks    boolean `env:"CREATE_EXTERNAL_NETWORKS" envDefault:"false" doc:"make external networks that are not there and that no stack makes, as docker network create does (otherwise their stacks are held)"`
-	AllowEmpty        boolean `env:"ALLOW_EMPTY" envDefault:"false" doc:"let a head without any stack remove every stack (otherwise held)"`
-	ImageMinAge       age     `env:"IMAGE_MIN_AGE" envDefault:"0" doc:"how long a new image behind a tag that is watched has to have been there before it is taken, like 72h or 3d; see [above](#the-age-of-images)"`
-	PruneImages       boolean `env:"PRUNE_IMAGES" envDefault:"false" doc:"after an update remove images that the stack used before and that nothing uses any more"`
+	MaxParallelStacks count      `env:"MAX_PARALLEL_STACKS" envDefault:"4" doc:"stacks applied at the same time; beside them half as many that failed before are tried again"`
+	DeployTimeout     seconds    `env:"DEPLOY_TIMEOUT_IN_SECONDS" envDefault:"300" doc:"how long a stack may take to become running and healthy"`
+	Rollback          boolean    `env:"ROLLBACK" envDefault:"false" doc:"go back to the last good version of a stack when a new one fails; gitops.rollback on a service says it for one stack, see [above](#going-back)"`
+	StartFirst        startFirst `env:"START_FIRST" envDefault:"warn" doc:"what a service does that says order: start-first and [can't](#no-gap): warn stops its old container first, with a warning; hold holds the stack; ignore stops the old one first wherever that is said"`
+	SelfHeal          boolean    `env:"SELF_HEAL" envDefault:"true" doc:"also repair what changed on the host without a change in git"`
+	CreateNetworks    boolean    `env:"CREATE_EXTERNAL_NETWORKS" envDefault:"false" doc:"make external networks that are not there and that no stack makes, as docker network create does (otherwise their stacks are held)"`
+	AllowEmpty        boolean    `env:"ALLOW_EMPTY" envDefault:"false" doc:"let a head without any stack remove every stack (otherwise held)"`
+	ImageMinAge       age        `env:"IMAGE_MIN_AGE" envDefault:"0" doc:"how long a new image behind a tag that is watched has to have been there before it is taken, like 72h or 3d; see [above](#the-age-of-images)"`
+	PruneImages       boolean    `env:"PRUNE_IMAGES" envDefault:"false" doc:"after an update remove images that the stack used before and that nothing uses any more"`
 
 	LogLevel  level  `env:"LOG_LEVEL" envDefault:"info" doc:"debug, info, warn or error"`
 	LogFormat format `env:"LOG_FORMAT" envDefault:"text" doc:"text or json"`

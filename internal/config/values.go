@@ -118,6 +118,24 @@ func (c *localChanges) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// startFirst is what a service does whose file says order: start-first.
+type startFirst string
+
+const (
+	startWarn   startFirst = "warn"
+	startHold   startFirst = "hold"
+	startIgnore startFirst = "ignore"
+)
+
+func (s *startFirst) UnmarshalText(text []byte) error {
+	switch *s = startFirst(trim(text)); *s {
+	case startWarn, startHold, startIgnore:
+		return nil
+	default:
+		return errors.New("warn, hold or ignore")
+	}
+}
+
 // level is a slog level, without slog's offsets ("info+2").
 type level slog.Level
 

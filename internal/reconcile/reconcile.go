@@ -120,6 +120,9 @@ type Options struct {
 	MinAge time.Duration
 	// KeepEdits lets stacks go on whose files were changed by hand in the clone.
 	KeepEdits bool
+	// HoldOrder holds stacks with a service that is to start before its old container
+	// stops, and can't.
+	HoldOrder bool
 	// Parallel is how many stacks are applied at the same time. Half as many that
 	// failed before are tried again beside them.
 	Parallel int

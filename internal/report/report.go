@@ -99,6 +99,7 @@ type Stack struct {
 	//	empty       the commit has no stack at all
 	//	controller  the daemon's own stack, which a hand-over can't change
 	//	version     a version of the daemon failed
+	//	order       a service is to start before its old container stops, and can't
 	//	rollback    it was rolled back from the version that git wants
 	//
 	// Empty if the stack is not held.
