@@ -160,7 +160,7 @@ func (d decider) stale(svc Service) bool {
 // without a name, a container that starts beside it would not have.
 func (d decider) beside(svc Service) bool {
 	of := d.running[svc.Name]
-	if !svc.StartFirst || !slices.ContainsFunc(of, runs) {
+	if !svc.StartFirst || !slices.ContainsFunc(of, runs) || !d.mayDiffer(svc) {
 		return false
 	}
 	if slices.ContainsFunc(d.stack.Services, func(other Service) bool { return slices.Contains(other.Follows, svc.Name) }) {
@@ -169,6 +169,15 @@ func (d decider) beside(svc Service) bool {
 	return !slices.ContainsFunc(of, func(c Container) bool {
 		anonymous := slices.ContainsFunc(c.Mounts, func(m Mount) bool { return m.Type == MountAnonymous })
 		return anonymous || d.onAnew(c) || c.Replacing || formerLeader(svc, c, d.observed) != "" || runs(c) && offNetwork(svc, c, d.observed) != "" || !runs(c) && d.cutOff(svc, c)
+	})
+}
+
+// mayDiffer says whether containers of a service are not what is wanted, or may not be
+// once images have come.
+func (d decider) mayDiffer(svc Service) bool {
+	image := d.observed.Images[svc.Image]
+	return HasMoved(svc, d.observed) || svc.Pull == PullAlways || svc.Pull == PullBuild || slices.ContainsFunc(d.running[svc.Name], func(c Container) bool {
+		return !svc.Made(c) || image != "" && c.Image != "" && c.Image != image
 	})
 }
 

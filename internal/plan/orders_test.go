@@ -14,6 +14,7 @@ func (o Orders) words() string {
 		names []string
 	}{
 		{"recreate", o.Recreate},
+		{"beside", o.Beside},
 		{"former", o.Former},
 		{"networks", o.Networks},
 		{"orphans", o.Orphans},
@@ -35,6 +36,7 @@ func TestOrders(t *testing.T) {
 	redefined := func(s *Stack) { s.Networks[0].Hash = "n2" }
 	inside := with("worker", func(s *Service) { s.Follows, s.Shares, s.Networks = []string{"app"}, []string{"app"}, nil })
 	borrows := with("worker", func(s *Service) { s.Follows = []string{"app"} })
+	begins := app(func(s *Service) { s.StartFirst, s.Parallelism = true, 1 })
 	lives := func(r *Running) { r.Containers[1].SharesNetworkOf = r.Containers[0].ID }
 	gone := first(func(c *Container) { c.Networks["web_default"] = "an id of before" })
 	in := func(state string) func(*Running) { return first(func(c *Container) { c.State = state }) }
@@ -132,6 +134,20 @@ func TestOrders(t *testing.T) {
 			world: func(o *Observed) {
 				o.Running = append(o.Running, Running{Project: "shop", Containers: []Container{{Networks: map[string]string{"web_old": "x"}}}})
 			},
+		},
+
+		{name: "to start first, and another configuration", stack: stack("web", changed, begins), runs: running(web), want: "beside app"},
+		{name: "to start first, and another image", stack: stack("web", begins), runs: running(web), world: func(o *Observed) { o.Images["app:1"] = "another" }, want: "beside app"},
+		{name: "to start first, and what a pull brings", stack: stack("web", begins, app(func(s *Service) { s.Pull = PullAlways })), runs: running(web), want: "beside app"},
+		{name: "to start first, and as it is wanted", stack: stack("web", begins), runs: running(web)},
+		{name: "to start first, and nothing runs", stack: stack("web", changed, begins), runs: running(web, exited(1)), want: "recreate app"},
+		{name: "to start first, with a volume of its image", stack: stack("web", changed, begins), runs: running(web, first(func(c *Container) { c.Mounts = []Mount{{Type: MountAnonymous}} })), want: "recreate app"},
+		{name: "to start first, on a network of another definition", stack: stack("web", changed, begins, redefined), runs: running(web), want: "recreate app; networks web_default"},
+		{name: "to start first, with one that lives in it", stack: stack("web", inside, changed, begins), runs: running(stack("web", inside), lives), want: "recreate app"},
+		{name: "to start first, half replaced in the plain way", stack: stack("web", changed, begins), runs: running(web, first(func(c *Container) { c.Replacing = true })), want: "recreate app"},
+		{
+			name: "to start first, and left beside the old one by a kill", stack: stack("web", begins),
+			runs: running(stack("web", app(func(s *Service) { s.Scale = 2 })), first(func(c *Container) { c.Hash = "h0" })), want: "beside app",
 		},
 
 		{name: "only what is asked for", stack: stack("web", changed, with("db", func(s *Service) { s.Hash = "h2" })), runs: running(two), only: []string{"db"}, want: "recreate db"},
