@@ -45,6 +45,7 @@ type part struct {
 	definition int // of its volume
 	newData    bool
 	own        bool
+	first      bool // it starts before the old one stops, if that can be
 }
 
 // dataKind is where a part has its data.
@@ -106,6 +107,9 @@ func (p part) service(u unit) Service {
 	svc := Service{
 		Name: p.name, Image: fmt.Sprintf("%s:%d", p.key, p.image), Pull: p.pull, Scale: p.scale, Networks: []string{u.networkName()},
 		ContainerName: p.container, Mounts: p.mounts(u), NewData: p.newData, Own: p.own,
+	}
+	if p.first && p.data == noData && p.port == 0 && p.container == "" && p.joins == "" && !p.own {
+		svc.StartFirst, svc.Parallelism = true, 1
 	}
 	if p.pull == PullAlways {
 		svc.Every = 5 * time.Minute
@@ -414,7 +418,7 @@ func (g generator) part(unit, name string, serial int) part {
 		key: fmt.Sprintf("%s-%s-%d", unit, name, serial), name: name, image: 1, scale: 1, data: dataKind(g.IntN(int(dataKinds))),
 		pull: []PullPolicy{PullMissing, PullMissing, PullMissing, PullAlways, PullBuild}[g.IntN(5)],
 	}
-	if g.IntN(3) == 0 {
+	if p.first = g.often(); g.IntN(3) == 0 {
 		p.port = 8000 + g.IntN(6)
 	}
 	if g.IntN(4) == 0 {

@@ -259,7 +259,7 @@ func (h *host) up(s Stack, u unit, op Op, do step) error {
 				return fmt.Errorf("network %s not found", name)
 			}
 		}
-		if concerned(svc.Name) {
+		if concerned(svc.Name) && !slices.Contains(op.Orders.Beside, svc.Name) {
 			if err := h.converge(s, u, svc, op, do); err != nil {
 				return err
 			}
@@ -267,10 +267,17 @@ func (h *host) up(s Stack, u unit, op Op, do step) error {
 	}
 	for _, svc := range s.Services {
 		for _, p := range h.of(s.Name) {
-			if p.Service != svc.Name || p.Self || !concerned(svc.Name) {
+			if p.Service != svc.Name || p.Self || !concerned(svc.Name) || slices.Contains(op.Orders.Beside, svc.Name) {
 				continue
 			}
 			if err := h.start(p, s, svc, do); err != nil {
+				return err
+			}
+		}
+	}
+	for _, svc := range s.Services {
+		if slices.Contains(op.Orders.Beside, svc.Name) {
+			if err := h.beside(s, u, svc, do); err != nil {
 				return err
 			}
 		}
@@ -308,16 +315,70 @@ func (h *host) converge(s Stack, u unit, svc Service, op Op, do step) error {
 			}
 		}
 	}
-	for n := range svc.Scale {
-		made := slices.ContainsFunc(h.pods, func(p *pod) bool { return p.project == s.Name && p.Service == svc.Name && p.Number == n+1 })
-		if made {
-			continue
-		}
-		if _, err := h.create(s, u, svc, n+1); err != nil {
+	for n := min(len(have), svc.Scale); n < svc.Scale; n++ {
+		if _, err := h.create(s, u, svc, h.number(s.Name, svc.Name)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// number is the next one of a service's containers.
+func (h *host) number(project, service string) int {
+	last := 0
+	for _, p := range h.of(project) {
+		if p.Service == service {
+			last = max(last, p.Number)
+		}
+	}
+	return last + 1
+}
+
+// beside replaces the containers of a service one by one by others that start first.
+func (h *host) beside(s Stack, u unit, svc Service, do step) error {
+	for {
+		var old, next *pod
+		up := 0
+		for _, p := range h.of(s.Name) {
+			switch is := p.Hash == svc.Hash && p.Image == h.idOf(svc.Image); {
+			case p.Service != svc.Name || p.OneOff:
+			case is && p.up():
+				up++
+			case is:
+				next = p
+			default:
+				old = p
+			}
+		}
+		switch {
+		case old == nil && next == nil && up >= svc.Scale:
+			return nil
+		case up < svc.Scale && next == nil:
+			var err error
+			if next, err = h.create(s, u, svc, h.number(s.Name, svc.Name)); err != nil {
+				return err
+			}
+		}
+		if next != nil {
+			if err := do(); err != nil {
+				return err
+			}
+			if err := h.start(next, s, svc, do); err != nil {
+				return err
+			}
+		}
+		if err := do(); err != nil {
+			return err
+		}
+		if old != nil {
+			if !slices.ContainsFunc(h.of(s.Name), func(p *pod) bool { return p != old && p.Service == svc.Name && p.up() }) && svc.Scale > 0 {
+				h.wrong("%s of %s stops before another one runs", old.Name, s.Name)
+			}
+			if err := h.remove(old, do); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 // replace does as Compose does: the new one is made under a temporary name, which it
