@@ -78,7 +78,7 @@ services:
     command: [/serve, app, "VERSION"]
     stop_grace_period: 5s
     healthcheck: {test: [CMD, /serve, check], interval: 200ms}
-    deploy: {update_config: {order: start-first, parallelism: 1}}
+    deploy: {update_config: {order: start-first, monitor: 3s}} # the time in which the network learns of it
     MORE
 `))
 }

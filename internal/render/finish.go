@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -143,6 +144,9 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs, back *ba
 		svc.Rollback, svc.Monitor = rollback(s, rollbackLabel, l.o.Rollback)
 		if svc.StartFirst, svc.Parallelism, svc.StopFirst = startFirst(s); l.o.StopFirst {
 			svc.StartFirst, svc.Parallelism, svc.StopFirst = false, 0, ""
+		}
+		if svc.StartFirst {
+			svc.Monitor = cmp.Or(svc.Monitor, time.Duration(s.Deploy.UpdateConfig.Monitor))
 		}
 		if svc.StopFirst != "" {
 			in.warnings[fmt.Sprintf("service %s is to start before the old one stops (order: start-first), and can't: %s; the old one is stopped first", name, svc.StopFirst)] = true

@@ -3,9 +3,17 @@ package render_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/render"
 )
+
+func TestHowLongTheOldOneAndTheNewOneRun(t *testing.T) {
+	p := valid(t, newFolder(t).write("web/compose.yaml", "services: {app: {image: a, deploy: {update_config: {order: start-first, monitor: 3s}}}, other: {image: a, deploy: {update_config: {monitor: 3s}}}}"))
+	if p.Services[0].Monitor != 3*time.Second || p.Services[1].Monitor != 0 {
+		t.Errorf("%s and %s", p.Services[0].Monitor, p.Services[1].Monitor)
+	}
+}
 
 func TestWhatStartsBeforeTheOldOneStops(t *testing.T) {
 	const first = "deploy: {update_config: {order: start-first}}"
@@ -43,6 +51,9 @@ func TestWhatStartsBeforeTheOldOneStops(t *testing.T) {
 			}
 			if warned := strings.Contains(strings.Join(p.Warnings, "\n"), "service app is to start before the old one stops"); warned != (c.why != "") {
 				t.Errorf("warnings are %v", p.Warnings)
+			}
+			if app.Monitor != 0 {
+				t.Errorf("it is watched for %s", app.Monitor)
 			}
 			never := valid(t, newFolder(t).write("web/compose.yaml", file), func(o *render.Options) { o.StopFirst = true })
 			if s := never.Services[0]; s.StartFirst || s.StopFirst != "" || strings.Contains(strings.Join(never.Warnings, " "), "start") || never.Digest != p.Digest {

@@ -63,13 +63,13 @@ func backCases() map[string]func(*bench) {
 			b.blames(comesUp(b, "services: {a: {SLEEP}, bad: {SLEEP, "+sick+"}}", patience), "bad")
 		},
 		"a container that is not healthy in time is to blame": func(b *bench) {
-			b.blames(comesUp(b, "services: {a: {SLEEP}, bad: {SLEEP, "+late+"}}", 3*time.Second), "bad")
+			b.blames(comesUp(b, "services: {a: {SLEEP}, bad: {SLEEP, "+late+"}}", 20*time.Second), "bad")
 		},
 		"a container that others wait for in vain is to blame": func(b *bench) {
 			b.blames(comesUp(b, "services: {a: {SLEEP, depends_on: {bad: {condition: service_healthy}}}, bad: {SLEEP, "+sick+"}}", patience), "bad")
 		},
 		"a container that others wait for for too long is to blame": func(b *bench) {
-			b.blames(comesUp(b, "services: {a: {SLEEP, depends_on: {bad: {condition: service_healthy}}}, bad: {SLEEP, "+late+"}}", 3*time.Second), "bad")
+			b.blames(comesUp(b, "services: {a: {SLEEP, depends_on: {bad: {condition: service_healthy}}}, bad: {SLEEP, "+late+"}}", 20*time.Second), "bad")
 		},
 		"a container whose program is not there is to blame": func(b *bench) {
 			b.blames(comesUp(b, "services: {a: {SLEEP}, bad: {RUN, command: [/no/such/program]}}", patience), "bad")

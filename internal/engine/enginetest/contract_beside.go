@@ -80,7 +80,7 @@ func besideCases() map[string]func(*bench) {
 			id := b.id(before, "a")
 			started := b.Started(b, id)
 			p := b.stack("services: {a: {" + bad + "}}")
-			ctx, cancel := context.WithTimeoutCause(b.ctx(), 5*time.Second, fmt.Errorf("time is over"))
+			ctx, cancel := context.WithTimeoutCause(b.ctx(), 20*time.Second, fmt.Errorf("time is over"))
 			defer cancel()
 			b.blames(b.Up(ctx, p, b.ordered(p), nil), "a")
 			r := b.running()

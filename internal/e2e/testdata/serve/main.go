@@ -67,13 +67,14 @@ func serve(h http.Handler) error {
 // proxy passes requests on to one of the containers behind a name. One that does not
 // answer was about to end: the next is asked, as reverse proxies do for a GET.
 func proxy(host string) http.Handler {
-	dialer := net.Dialer{Timeout: 300 * time.Millisecond}
+	dialer := net.Dialer{Timeout: time.Second}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialer.DialContext}}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		addresses, err := net.DefaultResolver.LookupHost(r.Context(), host)
+		addresses, failed := net.DefaultResolver.LookupHost(r.Context(), host)
 		for _, a := range addresses {
-			var answer *http.Response
-			if answer, err = client.Get("http://" + a + port); err != nil {
+			answer, err := client.Get("http://" + a + port)
+			if err != nil {
+				failed = errors.Join(failed, err)
 				continue
 			}
 			w.WriteHeader(answer.StatusCode)
@@ -81,6 +82,6 @@ func proxy(host string) http.Handler {
 			_ = answer.Body.Close()
 			return
 		}
-		http.Error(w, fmt.Sprintf("none of %v answers: %v", addresses, err), http.StatusBadGateway)
+		http.Error(w, fmt.Sprintf("none of %v answers: %v", addresses, failed), http.StatusBadGateway)
 	})
 }
