@@ -254,7 +254,7 @@ func (e *Engine) judgeContainer(ctx context.Context, svc plan.Service, c plan.Co
 		v.failed = fmt.Errorf("%s is unhealthy", svc.Name)
 		return v
 	}
-	restarts, age := e.life(ctx, c.ID)
+	restarts, age := e.life(ctx, c)
 	switch {
 	case restarts >= crashLoop && age < provenAge && c.State != "running": // only then there is an exit code
 		v.failed = fmt.Errorf("%s keeps crashing (exit code %d)", svc.Name, c.ExitCode)
@@ -278,15 +278,18 @@ func (e *Engine) judgeContainer(ctx context.Context, svc plan.Service, c plan.Co
 
 // life tells how often a container was restarted since somebody started it,
 // and for how long it has been running, or has been at its end; unknown counts
-// as long, and not at all if the container has gone since it was listed, or is about to
-// start.
-func (e *Engine) life(ctx context.Context, id string) (restarts int, age time.Duration) {
-	c, err := e.api.ContainerInspect(ctx, id)
+// as long, and not at all if the container has gone or ended since it was listed, or is
+// about to start. The engine lists one as running for a while after it has ended.
+func (e *Engine) life(ctx context.Context, listed plan.Container) (restarts int, age time.Duration) {
+	c, err := e.api.ContainerInspect(ctx, listed.ID)
 	if errdefs.IsNotFound(err) {
 		return 0, 0
 	}
 	if err != nil || c.ContainerJSONBase == nil || c.State == nil {
 		return 0, provenAge
+	}
+	if listed.State == "running" && (!c.State.Running || c.State.Restarting) {
+		return c.RestartCount, 0
 	}
 	since := c.State.StartedAt
 	if !c.State.Running {

@@ -26,14 +26,17 @@ func (i inspects) ContainerInspect(context.Context, string) (container.InspectRe
 }
 
 func TestWhenAContainerCountsAsUp(t *testing.T) {
-	const never = "0001-01-01T00:00:00Z"
+	const (
+		never = "0001-01-01T00:00:00Z"
+		ended = -2 // for age
+	)
 	running := plan.Container{Image: "id", State: "running"}
 	healthy := plan.Container{Image: "id", State: "running", Health: "healthy"}
 	exited := plan.Container{Image: "id", State: "exited", ExitCode: 137}
 	for name, c := range map[string]struct {
 		monitor   time.Duration
 		container plan.Container
-		age       time.Duration // since it started, or ended; -1 for never
+		age       time.Duration // since it started, or ended; -1 for never, -2 for long ago
 		restarts  int
 		err       error
 		want      string // what is pending, or has failed
@@ -47,6 +50,7 @@ func TestWhenAContainerCountsAsUp(t *testing.T) {
 		"watched for long":               {10 * time.Second, running, 10 * time.Second, 0, nil, "", true},
 		"restarted":                      {0, running, 9 * time.Second, 1, nil, "app has just been restarted", true},
 		"gone since it was listed":       {0, running, time.Hour, 0, errdefs.ErrNotFound, "app has just been started", true},
+		"listed as running, and ended":   {0, running, ended, 0, nil, "app has just been started", true},
 		"about to run":                   {0, running, -1, 0, nil, "app has just been started", true},
 		"not told of":                    {0, running, 0, 0, errdefs.ErrUnavailable, "", true},
 		"stopped by hand":                {0, exited, 5 * time.Second, 0, nil, "app was stopped while it came up (137)", false},
@@ -59,6 +63,10 @@ func TestWhenAContainerCountsAsUp(t *testing.T) {
 					at = never
 				}
 				state := &container.State{Running: c.container.State == "running", StartedAt: at, FinishedAt: at}
+				if c.age == ended {
+					state.Running = false
+					state.FinishedAt = time.Now().Add(-time.Hour).Format(time.RFC3339Nano)
+				}
 				e := New(inspects{state: state, restarts: c.restarts, err: c.err}, Options{})
 				v := e.judgeContainer(t.Context(), plan.Service{Name: "app", Scale: 1, Monitor: c.monitor}, c.container)
 				got := v.pending
