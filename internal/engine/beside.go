@@ -211,7 +211,7 @@ func (e *Engine) createBeside(ctx context.Context, project *types.Project, servi
 func (e *Engine) awaitBeside(ctx context.Context, p render.Project, svc plan.Service) error {
 	changes, stop := e.watch(ctx, p.Name)
 	defer stop()
-	for last := (verdict{again: lookAgain}); ; {
+	for {
 		of, err := e.pair(ctx, p, svc)
 		if err != nil {
 			return explain(ctx, err)
@@ -232,14 +232,13 @@ func (e *Engine) awaitBeside(ctx context.Context, p render.Project, svc plan.Ser
 		if v.pending == "" {
 			return nil
 		}
-		last = v
 		timer := time.NewTimer(v.again)
 		select {
 		case <-changes:
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return last.overdue(ctx)
+			return v.overdue(ctx)
 		}
 		timer.Stop()
 	}
