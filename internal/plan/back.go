@@ -37,15 +37,21 @@ func (r Record) RollsBack(s Stack, cause Cause, service, image string) bool {
 }
 
 // IsBad says whether what git wants of a stack is the version that it was rolled back
-// from. It is another one once a tag leads to another image than then.
+// from. It is another one once a tag leads to another image than then. A stack that is
+// not to go back any more is not held to it.
 func (r Record) IsBad(s Stack, o Observed) bool {
-	if r.Bad.Digest == "" || r.Bad.Digest != s.Digest || r.Bad.File != s.File || r.Good.Digest == "" {
+	if !s.rolls() || r.Bad.Digest == "" || r.Bad.Digest != s.Digest || r.Bad.File != s.File || r.Good.Digest == "" {
 		return false
 	}
 	return !slices.ContainsFunc(s.Services, func(v Service) bool {
 		here, was := o.Images[v.Image], r.Bad.Services[v.Name].Image
 		return HasMoved(v, o) || here != "" && was != "" && here != was
 	})
+}
+
+// rolls says whether a stack is to go back if a service of it fails.
+func (s Stack) rolls() bool {
+	return slices.ContainsFunc(s.Services, func(v Service) bool { return v.Rollback })
 }
 
 // VersionOf is what a stack is now: what git wants, and the images that this means here.
@@ -129,14 +135,12 @@ func KeptAs(project, service string) string {
 // unseen says whether a version was begun that could be rolled back, and nobody saw how
 // it went: the daemon ended while it came up. Brought up again, it is watched.
 func (r Record) unseen(s Stack) bool {
-	rolls := slices.ContainsFunc(s.Services, func(v Service) bool { return v.Rollback })
-	return rolls && s.Back == nil && r.Tried == s.Digest && r.Applied != s.Digest && r.Failed != s.Digest && r.Good.Digest != ""
+	return s.rolls() && s.Back == nil && r.Tried == s.Digest && r.Applied != s.Digest && r.Failed != s.Digest && r.Good.Digest != ""
 }
 
 // keeps are the images that have to stay until a stack is up, see Op.Keep.
 func (r Record) keeps(s Stack) map[string]string {
-	rolls := slices.ContainsFunc(s.Services, func(v Service) bool { return v.Rollback })
-	if s.Back == nil && (!rolls || s.Mode != Managed || r.Good.File != s.File) {
+	if s.Back == nil && (!s.rolls() || s.Mode != Managed || r.Good.File != s.File) {
 		return nil
 	}
 	if images := r.Good.Images(); len(images) > 0 {

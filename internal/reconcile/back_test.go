@@ -69,6 +69,17 @@ func TestAStackGoesBackWhenANewVersionFails(t *testing.T) {
 		d.expect("runs", d.runs(), "db=db1 web=web2")
 		d.stop()
 	})
+	bubble(t, "until it is not to go back any more", func(t *testing.T) {
+		w, d := failing(t, v(2))
+		d.did()
+		w.push("c3", version(2, stack("web")), stack("db"))
+		w.spoil("web2", false)
+		d.look()
+		d.expect("did", d.did(), "checkout c3, up web c3")
+		d.expect("picture", d.last(), "db=running/synced web=running/synced")
+		d.expect("kept", w.keeps(), "")
+		d.stop()
+	})
 	bubble(t, "and is repaired there", func(t *testing.T) {
 		w, d := failing(t, v(2))
 		d.did()

@@ -340,7 +340,7 @@ func (e *executor) up(ctx context.Context, t *task, release func()) error {
 		t.settled = time.Since(began)
 	}
 	if err == nil {
-		if t.Keep != nil && t.project.Back == nil {
+		if t.project.Back == nil && (t.Keep != nil || t.check.view.state.Observed.Keeps(t.Stack)) {
 			e.keepNone(ctx, t.Stack)
 		}
 		prune(ctx, e.o.Pruner, e.o.Logger, t)
