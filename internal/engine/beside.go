@@ -36,6 +36,24 @@ func (e *Engine) beside(ctx context.Context, p render.Project, project *types.Pr
 	return nil
 }
 
+// toReplace are those of some services that have an old container: whether one has may
+// only be known when images have come. The others are the SDK's to see to, as always.
+func (e *Engine) toReplace(ctx context.Context, p render.Project, names []string) (differ []string, err error) {
+	for _, svc := range p.Services {
+		if !slices.Contains(names, svc.Name) {
+			continue
+		}
+		of, err := e.pair(ctx, p, svc)
+		if err != nil {
+			return nil, err
+		}
+		if len(of.old) > 0 {
+			differ = append(differ, svc.Name)
+		}
+	}
+	return differ, nil
+}
+
 // besideOrder puts services after those that they depend on.
 func besideOrder(project *types.Project, names []string) []string {
 	var out []string

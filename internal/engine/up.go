@@ -63,6 +63,9 @@ func (e *Engine) up(ctx context.Context, p render.Project, orders plan.Orders, t
 		return err
 	}
 	err = turn.Touch(ctx, func() error {
+		if orders.Beside, err = e.toReplace(ctx, p, orders.Beside); err != nil {
+			return explain(ctx, err)
+		}
 		project, err = e.create(ctx, p, project, orders)
 		return err
 	})

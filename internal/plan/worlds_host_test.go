@@ -208,6 +208,12 @@ func (h *host) stop(op Op, do step) error {
 // up does what the orders say and what Compose would see by itself.
 func (h *host) up(s Stack, u unit, op Op, do step) error {
 	h.mend(s.Name)
+	op.Orders.Beside = slices.DeleteFunc(slices.Clone(op.Orders.Beside), func(name string) bool { // whatever it was before the pull
+		i := slices.IndexFunc(s.Services, func(svc Service) bool { return svc.Name == name })
+		return !slices.ContainsFunc(h.of(s.Name), func(p *pod) bool {
+			return p.Service == name && !p.OneOff && (p.Hash != s.Services[i].Hash || p.Image != h.idOf(s.Services[i].Image))
+		})
+	})
 	concerned := func(service string) bool { return op.Services == nil || slices.Contains(op.Services, service) }
 	for _, n := range s.Networks {
 		have := h.networks[n.Name]

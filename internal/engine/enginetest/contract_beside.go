@@ -47,6 +47,26 @@ func besideCases() map[string]func(*bench) {
 				b.Errorf("there are %v", got)
 			}
 		},
+		"what is as it is wanted is scaled and started as always": func(b *bench) {
+			up := func(scale int) plan.Running {
+				p := b.stack(fmt.Sprint("services: {a: {SLEEP, ", first, ", scale: ", scale, "}}"))
+				op := b.ordered(p)
+				op.Orders.Beside = []string{"a"} // as the plan has it before a pull has told
+				b.ok(b.Up(b.ctx(), p, op, nil))
+				b.ok(b.settled(p))
+				return b.running()
+			}
+			b.up(b.stack("services: {a: {SLEEP, " + first + "}}"))
+			r := up(1)
+			b.Kill(b, b.id(r, "a"))
+			if got := names(up(1), "a"); len(got) != 1 || got[0] != b.name+"-a-1 running" {
+				b.Errorf("there are %v", got)
+			}
+			b.Copy(b, b.id(r, "a"), b.name+"-a-2")
+			if got := names(up(1), "a"); len(got) != 1 || got[0] != b.name+"-a-1 running" {
+				b.Errorf("there are %v", got)
+			}
+		},
 		"what a kill has left is used, or goes": func(b *bench) {
 			r := b.up(b.stack("services: {a: {SLEEP, " + first + "}}"))
 			b.Copy(b, b.id(r, "a"), b.name+"-a-2")

@@ -32,6 +32,7 @@ func (f *Fake) Up(ctx context.Context, p render.Project, op plan.Op, turn engine
 		p = p.Only(op.Services)
 	}
 	whole := p
+	op.Orders.Beside = f.toReplace(p, op.Orders.Beside)
 	p, project = f.without(p, project)
 	p.Services = slices.DeleteFunc(slices.Clone(p.Services), func(s plan.Service) bool { return slices.Contains(op.Orders.Beside, s.Name) })
 	later := project
@@ -64,6 +65,18 @@ func (f *Fake) Up(ctx context.Context, p render.Project, op plan.Op, turn engine
 	}
 	f.removeSpare(p.Name, op.Orders.Spare)
 	return nil
+}
+
+// toReplace are those of some services that have an old container.
+func (f *Fake) toReplace(p render.Project, names []string) (differ []string) {
+	defer f.lock()()
+	for _, svc := range p.Services {
+		old := func(c *fakeContainer) bool { return !svc.Made(c.Container) || c.Image != f.images[svc.Image] }
+		if slices.Contains(names, svc.Name) && slices.ContainsFunc(f.of(p.Name, svc.Name), old) {
+			differ = append(differ, svc.Name)
+		}
+	}
+	return differ
 }
 
 // replaceBeside replaces the containers of a service one by one by others that start first.
