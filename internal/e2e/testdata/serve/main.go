@@ -65,23 +65,29 @@ func serve(h http.Handler) error {
 }
 
 // proxy passes requests on to one of the containers behind a name. One that does not
-// answer was about to end: the next is asked, as reverse proxies do for a GET.
+// answer was about to end: the next is asked, as reverse proxies do for a GET, and those
+// that there are by then. It never waits for one to come.
 func proxy(host string) http.Handler {
-	dialer := net.Dialer{Timeout: time.Second}
+	dialer := net.Dialer{Timeout: 2 * time.Second}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dialer.DialContext}}
+	const tries = 3
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		addresses, failed := net.DefaultResolver.LookupHost(r.Context(), host)
-		for _, a := range addresses {
-			answer, err := client.Get("http://" + a + port)
-			if err != nil {
-				failed = errors.Join(failed, err)
-				continue
+		var failed error
+		for range tries {
+			addresses, err := net.DefaultResolver.LookupHost(r.Context(), host)
+			failed = errors.Join(failed, err)
+			for _, a := range addresses {
+				answer, err := client.Get("http://" + a + port)
+				if err != nil {
+					failed = errors.Join(failed, err)
+					continue
+				}
+				w.WriteHeader(answer.StatusCode)
+				_, _ = io.Copy(w, answer.Body)
+				_ = answer.Body.Close()
+				return
 			}
-			w.WriteHeader(answer.StatusCode)
-			_, _ = io.Copy(w, answer.Body)
-			_ = answer.Body.Close()
-			return
 		}
-		http.Error(w, fmt.Sprintf("none of %v answers: %v", addresses, failed), http.StatusBadGateway)
+		http.Error(w, fmt.Sprintf("no container of %s answers: %v", host, failed), http.StatusBadGateway)
 	})
 }
