@@ -212,11 +212,11 @@ func (e *Engine) createBeside(ctx context.Context, project *types.Project, servi
 		s.Deploy = &deploy
 	}
 	only.Services[service] = s
-	cli, err := e.cli(e.api, io.Discard)
+	sdk, err := e.sdk(io.Discard)
 	if err != nil {
 		return err
 	}
-	err = sdkOf(cli, nil).Create(ctx, only, api.CreateOptions{
+	err = sdk.Create(ctx, only, api.CreateOptions{
 		Services: []string{service}, IgnoreOrphans: true, Recreate: api.RecreateNever, RecreateDependencies: api.RecreateNever, QuietPull: true,
 	})
 	if err != nil {
@@ -280,7 +280,7 @@ func (e *Engine) giveUpBeside(ctx context.Context, p render.Project, svc plan.Se
 // removeEach removes containers that are not up.
 func (e *Engine) removeEach(ctx context.Context, gone []plan.Container, turn Turn) error {
 	for _, c := range gone {
-		if err := turn.Touch(ctx, func() error { return e.removeOld(ctx, c.ID) }); err != nil {
+		if err := turn.Touch(ctx, func() error { return e.Remove(ctx, c.ID) }); err != nil {
 			return fmt.Errorf("remove %s, which did not come up: %w", c.Name, err)
 		}
 	}
@@ -300,15 +300,7 @@ func (e *Engine) endOld(ctx context.Context, s types.ServiceConfig, c plan.Conta
 	if err := e.api.ContainerStop(ctx, c.ID, container.StopOptions{}); err != nil && !errdefs.IsNotFound(err) {
 		return err
 	}
-	return e.removeOld(ctx, c.ID)
-}
-
-func (e *Engine) removeOld(ctx context.Context, id string) error {
-	err := e.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true})
-	if errdefs.IsNotFound(err) {
-		return nil
-	}
-	return err
+	return e.Remove(ctx, c.ID)
 }
 
 // runHook runs a pre_stop hook in a container.

@@ -40,18 +40,13 @@ func (e *Engine) Keep(ctx context.Context, project string, images map[string]str
 		}
 	}
 	for name, id := range kept {
-		if _, still := wanted[name]; !still && ofProject(name, project) {
+		if _, still := wanted[name]; !still && plan.IsKept(name, project) {
 			if err := e.unname(ctx, name, id, list); err != nil {
 				return fmt.Errorf("take the name %s from an image that is kept no longer: %w", name, err)
 			}
 		}
 	}
 	return nil
-}
-
-// ofProject says whether a name is one of KeptAs's for a project.
-func ofProject(name, project string) bool {
-	return strings.HasPrefix(name, plan.KeptRepository+":"+project+".")
 }
 
 // unname takes a name from an image, and leaves the image: an engine removes one with its

@@ -239,9 +239,8 @@ func ready(s types.ServiceConfig) types.ServiceConfig {
 
 // without takes out of a project what is not to be touched: services that are
 // not asked for, the one that the daemon itself runs as, and those that are replaced
-// later. The SDK leaves the
-// containers of a switched off service alone, and finds them when another one
-// shares their namespaces.
+// later. The SDK leaves the containers of a switched off service alone, and finds them
+// when another one shares their namespaces.
 func without(p render.Project, project *types.Project, r plan.Running, later []string) (render.Project, *types.Project) {
 	self := slices.IndexFunc(r.Containers, func(c plan.Container) bool { return c.Self })
 	p.Services = slices.DeleteFunc(slices.Clone(p.Services), func(s plan.Service) bool {

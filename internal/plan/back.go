@@ -56,18 +56,18 @@ func (s Stack) rolls() bool {
 
 // VersionOf is what a stack is now: what git wants, and the images that this means here.
 func VersionOf(s Stack, commit string, o Observed) Version {
-	v := Version{Commit: commit, File: s.File, Digest: s.Digest, Services: map[string]Variant{}}
-	for _, svc := range s.Services {
-		v.Services[svc.Name] = Variant{Hash: svc.Hash, Image: o.Images[svc.Image]}
-	}
-	return v
+	return versionOf(s, commit, func(svc *Service) Variant { return Variant{svc.Hash, o.Images[svc.Image]} })
 }
 
 // VersionRun is what runs of a stack, which is as it is wanted.
 func VersionRun(s Stack, commit string, r Running) Version {
-	v := Version{Commit: commit, File: s.File, Digest: s.Digest, Services: map[string]Variant{}}
+	return versionOf(s, commit, func(svc *Service) Variant { return variantOf(svc, r) })
+}
+
+func versionOf(s Stack, commit string, of func(*Service) Variant) Version {
+	v := Version{Commit: commit, File: s.File, Digest: s.Digest, Services: make(map[string]Variant, len(s.Services))}
 	for i := range s.Services {
-		v.Services[s.Services[i].Name] = variantOf(&s.Services[i], r)
+		v.Services[s.Services[i].Name] = of(&s.Services[i])
 	}
 	return v
 }
@@ -99,7 +99,7 @@ func variantOf(s *Service, r Running) Variant {
 // Keeps says whether there are images that are kept for a project.
 func (o Observed) Keeps(project string) bool {
 	for ref := range o.Images {
-		if strings.HasPrefix(ref, KeptRepository+":"+project+".") {
+		if IsKept(ref, project) {
 			return true
 		}
 	}
@@ -130,6 +130,11 @@ func KeptAs(project, service string) string {
 		tag = tag[:longest-33] + "." + hex.EncodeToString(sum[:16])
 	}
 	return KeptRepository + ":" + tag
+}
+
+// IsKept says whether a reference is what KeptAs calls an image of a project.
+func IsKept(ref, project string) bool {
+	return strings.HasPrefix(ref, KeptRepository+":"+project+".")
 }
 
 // unseen says whether a version was begun that could be rolled back, and nobody saw how

@@ -302,7 +302,7 @@ func (f *Fake) Keep(_ context.Context, project string, images map[string]string)
 		wanted[plan.KeptAs(project, service)] = id
 	}
 	for name, id := range f.images {
-		if strings.HasPrefix(name, plan.KeptRepository+":"+project+".") {
+		if plan.IsKept(name, project) {
 			f.untagged[id] = true
 			delete(f.images, name)
 		}
