@@ -261,7 +261,7 @@ func open(ctx context.Context, o Options, readOnly bool, progress func(engine.Pr
 	})
 	tellKeys(keys(c), o.Logger)
 	p.loader = render.New(render.Options{
-		Root: root, HostRoot: place.HostRoot, HostHome: home, Files: c.StackFiles, Environment: c.StackEnvironment, Keys: keys(c), SecretsDir: c.SecretsDir, HostSecrets: hostClear, Rollback: c.Rollback, StopFirst: c.StopFirst,
+		Root: root, HostRoot: place.HostRoot, HostHome: home, Files: c.StackFiles, Environment: c.StackEnvironment, Keys: keys(c), SecretsDir: c.SecretsDir, HostSecrets: hostClear, Rollback: c.Rollback, StopFirst: c.StartFirst == config.StartIgnore,
 		Repository: p.repo.Identity(), Hasher: engine.Hasher{}, Logger: o.Logger,
 	})
 	return p, nil
@@ -317,7 +317,7 @@ func (p parts) options(o Options, more func(*reconcile.Options)) reconcile.Optio
 	r := reconcile.Options{
 		Loader: p.loader, Engine: p.engine, Logger: o.Logger, Journal: p.journal,
 		Interval: c.CheckInterval, Heal: c.SelfHeal, AllowEmpty: c.AllowEmpty, MakeNetworks: c.CreateExternalNetworks,
-		KeepEdits: c.KeepLocalChanges, HoldOrder: c.HoldOrder, MinAge: c.ImageMinAge, Volumes: p.engine, Clone: p.clone.Path,
+		KeepEdits: c.KeepLocalChanges, HoldOrder: c.StartFirst == config.StartHold, MinAge: c.ImageMinAge, Volumes: p.engine, Clone: p.clone.Path,
 		Parallel: c.MaxParallelStacks, DeployTimeout: c.DeployTimeout,
 	}
 	more(&r)

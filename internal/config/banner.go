@@ -60,7 +60,7 @@ func (c Config) Banner() []slog.Attr {
 		{"MAX_PARALLEL_STACKS", c.MaxParallelStacks},
 		{"DEPLOY_TIMEOUT_IN_SECONDS", int64(c.DeployTimeout.Seconds())},
 		{"ROLLBACK", c.Rollback},
-		{"START_FIRST", c.startFirst()},
+		{"START_FIRST", c.StartFirst},
 		{"SELF_HEAL", c.SelfHeal},
 		{"CREATE_EXTERNAL_NETWORKS", c.CreateExternalNetworks},
 		{"ALLOW_EMPTY", c.AllowEmpty},
@@ -101,15 +101,4 @@ func (c Config) String() string {
 		b.WriteString(a.String())
 	}
 	return b.String()
-}
-
-func (c Config) startFirst() startFirst {
-	switch {
-	case c.HoldOrder:
-		return startHold
-	case c.StopFirst:
-		return startIgnore
-	default:
-		return startWarn
-	}
 }

@@ -65,10 +65,9 @@ type Config struct {
 
 	MaxParallelStacks int
 	DeployTimeout     time.Duration
-	// HoldOrder holds stacks with a service that is to start before its old container
-	// stops, and can't. StopFirst never starts one so.
-	HoldOrder, StopFirst bool
-	SelfHeal             bool
+	// StartFirst is for services that are to start before their old container stops.
+	StartFirst StartFirst
+	SelfHeal   bool
 	// Rollback takes stacks back to their last good version when a new one fails.
 	Rollback   bool
 	AllowEmpty bool
@@ -260,8 +259,7 @@ func (l *loader) config(raw environment) Config {
 		MaxParallelStacks:      int(raw.MaxParallelStacks),
 		DeployTimeout:          time.Duration(raw.DeployTimeout),
 		Rollback:               bool(raw.Rollback),
-		HoldOrder:              raw.StartFirst == startHold,
-		StopFirst:              raw.StartFirst == startIgnore,
+		StartFirst:             raw.StartFirst,
 		SelfHeal:               bool(raw.SelfHeal),
 		AllowEmpty:             bool(raw.AllowEmpty),
 		CreateExternalNetworks: bool(raw.CreateNetworks),

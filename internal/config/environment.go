@@ -50,7 +50,7 @@ type environment struct {
 	MaxParallelStacks count      `env:"MAX_PARALLEL_STACKS" envDefault:"4" doc:"stacks applied at the same time; beside them half as many that failed before are tried again"`
 	DeployTimeout     seconds    `env:"DEPLOY_TIMEOUT_IN_SECONDS" envDefault:"300" doc:"how long a stack may take to become running and healthy"`
 	Rollback          boolean    `env:"ROLLBACK" envDefault:"false" doc:"go back to the last good version of a stack when a new one fails; gitops.rollback on a service says it for one stack, see [above](#going-back)"`
-	StartFirst        startFirst `env:"START_FIRST" envDefault:"warn" doc:"what a service does that says order: start-first and [can't](#no-gap): warn stops its old container first, with a warning; hold holds the stack; ignore stops the old one first wherever that is said"`
+	StartFirst        StartFirst `env:"START_FIRST" envDefault:"warn" doc:"what a service does that says order: start-first and [can't](#no-gap): warn stops its old container first, with a warning; hold holds the stack; ignore stops the old one first wherever that is said"`
 	SelfHeal          boolean    `env:"SELF_HEAL" envDefault:"true" doc:"also repair what changed on the host without a change in git"`
 	CreateNetworks    boolean    `env:"CREATE_EXTERNAL_NETWORKS" envDefault:"false" doc:"make external networks that are not there and that no stack makes, as docker network create does (otherwise their stacks are held)"`
 	AllowEmpty        boolean    `env:"ALLOW_EMPTY" envDefault:"false" doc:"let a head without any stack remove every stack (otherwise held)"`

@@ -118,18 +118,21 @@ func (c *localChanges) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// startFirst is what a service does whose file says order: start-first.
-type startFirst string
+// StartFirst is what a service does whose file says order: start-first.
+type StartFirst string
 
+// The values of StartFirst: where it can't be the old container stops first, with a
+// warning; or the stack is held; or it stops first everywhere.
 const (
-	startWarn   startFirst = "warn"
-	startHold   startFirst = "hold"
-	startIgnore startFirst = "ignore"
+	StartWarn   StartFirst = "warn"
+	StartHold   StartFirst = "hold"
+	StartIgnore StartFirst = "ignore"
 )
 
-func (s *startFirst) UnmarshalText(text []byte) error {
-	switch *s = startFirst(trim(text)); *s {
-	case startWarn, startHold, startIgnore:
+// UnmarshalText reads one of them.
+func (s *StartFirst) UnmarshalText(text []byte) error {
+	switch *s = StartFirst(trim(text)); *s {
+	case StartWarn, StartHold, StartIgnore:
 		return nil
 	default:
 		return errors.New("warn, hold or ignore")

@@ -27,7 +27,7 @@ const monitor = 10 * time.Second
 // version, and for how long it is watched for that. The label counts for the whole
 // stack, and more than the service's own failure_action, which counts more than what is
 // configured for all stacks.
-func rollback(s types.ServiceConfig, label string, all bool) (bool, time.Duration) {
+func rollback(s types.ServiceConfig, label *bool, all bool) (bool, time.Duration) {
 	on := all
 	var update types.UpdateConfig
 	if s.Deploy != nil && s.Deploy.UpdateConfig != nil {
@@ -36,8 +36,8 @@ func rollback(s types.ServiceConfig, label string, all bool) (bool, time.Duratio
 	if update.FailureAction != "" {
 		on = update.FailureAction == "rollback"
 	}
-	if label != "" {
-		on = label == "true"
+	if label != nil {
+		on = *label
 	}
 	if !on {
 		return false, 0
@@ -48,30 +48,12 @@ func rollback(s types.ServiceConfig, label string, all bool) (bool, time.Duratio
 	return true, monitor
 }
 
-// stackLabel reads a label that counts for the whole stack, true or false, from
-// whichever services have it, and takes it out of them: it is no part of what they are.
-// The labels must be a copy. "" means that none has it.
-func stackLabel(p *types.Project, label string) (string, error) {
-	found := ""
-	for _, services := range []types.Services{p.Services, p.DisabledServices} {
-		for _, name := range slices.Sorted(maps.Keys(services)) {
-			value, ok := services[name].Labels[label]
-			delete(services[name].Labels, label)
-			if !ok {
-				continue
-			}
-			yes, err := strconv.ParseBool(value)
-			if err != nil {
-				return "", fmt.Errorf("services.%s.labels: %s is %q, and can only be true or false", name, label, value)
-			}
-			value = strconv.FormatBool(yes)
-			if found != "" && found != value {
-				return "", fmt.Errorf("services.%s.labels: %s is %s, and another service has the opposite: it counts for the whole stack", name, label, value)
-			}
-			found = value
-		}
-	}
-	return found, nil
+// rollbackLabel reads LabelRollback; nil if no service has it.
+func rollbackLabel(p *types.Project) (*bool, error) {
+	return stackLabel(p, LabelRollback, "true or false", "the opposite", func(value string) (bool, bool) {
+		yes, err := strconv.ParseBool(value)
+		return yes, err == nil
+	})
 }
 
 // Past is a version of a stack that ran before.

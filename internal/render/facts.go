@@ -35,28 +35,38 @@ func newData(s types.ServiceConfig) (bool, error) {
 // longestAge keeps what is meant as seconds from being taken for years.
 const longestAge = 365 * 24 * time.Hour
 
-// minAge reads LabelAge, which counts for the whole stack, from whichever services
-// have it, and takes it out of them; nil if none has it. The labels must be a copy.
+// minAge reads LabelAge; nil if no service has it.
 func minAge(p *types.Project) (*time.Duration, error) {
-	var age *time.Duration
+	return stackLabel(p, LabelAge, "a time of at most a year like 72h or 3d, or 0", "another one", func(value string) (time.Duration, bool) {
+		d, err := str2duration.ParseDuration(value)
+		return d, err == nil && d >= 0 && d <= longestAge
+	})
+}
+
+// stackLabel reads a label that counts for the whole stack, from whichever services have
+// it, and takes it out of them: it is no part of what they are. The labels must be a copy.
+// nil means that none has it. want and other are for errors: what it can be, and what
+// another service has that says something else.
+func stackLabel[T comparable](p *types.Project, label, want, other string, read func(string) (T, bool)) (*T, error) {
+	var found *T
 	for _, services := range []types.Services{p.Services, p.DisabledServices} {
 		for _, name := range slices.Sorted(maps.Keys(services)) {
-			value, ok := services[name].Labels[LabelAge]
-			delete(services[name].Labels, LabelAge)
+			text, ok := services[name].Labels[label]
+			delete(services[name].Labels, label)
 			if !ok {
 				continue
 			}
-			d, err := str2duration.ParseDuration(value)
-			if err != nil || d < 0 || d > longestAge {
-				return nil, fmt.Errorf("services.%s.labels: %s is %q, and can only be a time of at most a year like 72h or 3d, or 0", name, LabelAge, value)
+			value, ok := read(text)
+			if !ok {
+				return nil, fmt.Errorf("services.%s.labels: %s is %q, and can only be %s", name, label, text, want)
 			}
-			if age != nil && *age != d {
-				return nil, fmt.Errorf("services.%s.labels: %s is %s, and another service has another one: it counts for the whole stack", name, LabelAge, value)
+			if found != nil && *found != value {
+				return nil, fmt.Errorf("services.%s.labels: %s is %s, and another service has %s: it counts for the whole stack", name, label, text, other)
 			}
-			age = &d
+			found = &value
 		}
 	}
-	return age, nil
+	return found, nil
 }
 
 // mounts gives what a service mounts, by target. p has the paths of the engine.

@@ -37,7 +37,7 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs, back *ba
 	if err := refuseBlanks(project); err != nil {
 		return err
 	}
-	rollbackLabel, err := stackLabel(project, LabelRollback)
+	rollsBack, err := rollbackLabel(project)
 	if err != nil {
 		return err
 	}
@@ -141,7 +141,7 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs, back *ba
 			return fmt.Errorf("services.%s: %w", name, noValue(in.blanks.images[s.Image], err))
 		}
 		svc.Bare, svc.NewData = bare, fresh
-		svc.Rollback, svc.Monitor = rollback(s, rollbackLabel, l.o.Rollback)
+		svc.Rollback, svc.Monitor = rollback(s, rollsBack, l.o.Rollback)
 		if svc.StartFirst, svc.Parallelism, svc.StopFirst = startFirst(s); l.o.StopFirst {
 			svc.StartFirst, svc.Parallelism, svc.StopFirst = false, 0, ""
 		}
