@@ -65,3 +65,25 @@ func TestTheNamesOfKeptImages(t *testing.T) {
 		t.Error("whose image it is can't be told")
 	}
 }
+
+func TestAServiceThatIsToStartFirstAndCantHoldsItsStackIfThatIsWanted(t *testing.T) {
+	cant := app(func(s *Service) { s.StopFirst = "it publishes port 80 of the host" })
+	for name, c := range map[string]struct {
+		wanted Stack
+		hold   bool
+		held   bool
+	}{
+		"it changes":                         {stack("web", changed, cant), true, true},
+		"it changes, and is stopped first":   {stack("web", changed, cant), false, false},
+		"it is as it is wanted":              {stack("web", cant), true, false},
+		"only another service is to be made": {stack("web", with("db"), cant), true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := Build(world(stacks(c.wanted), projects(running(stack("web"))), remember("web", applied(stack("web")))), Policy{Heal: true, HoldOrder: c.hold})
+			held := len(p.Held) == 1 && p.Held[0].Reason == HeldOrder && strings.Contains(p.Held[0].Detail, "it publishes port 80 of the host")
+			if held != c.held || len(p.Held) > 0 != c.held {
+				t.Errorf("held %v\n%s", held, p)
+			}
+		})
+	}
+}
