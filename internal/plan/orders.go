@@ -6,8 +6,8 @@ import (
 )
 
 // OrdersFor decides what an Up does to what runs of a stack, beyond what Compose
-// sees by itself: Compose compares configurations, images and, of running
-// containers, networks. only are the services that the Up concerns; nil for all.
+// sees by itself: Compose compares configurations, images and, of containers that run
+// by then, networks. only are the services that the Up concerns; nil for all.
 // Nothing of the service that the daemon itself runs as is ever in an order.
 //
 //	of a service                                   order
@@ -15,8 +15,8 @@ import (
 //	is to start before the old one stops, and can  beside
 //	was made from another configuration            recreate
 //	has another name than container_name: says     recreate
-//	does not run, on a network that is gone, or
-//	not on one of its networks                     recreate
+//	is on a network that is gone, or not on one
+//	of its networks                                recreate
 //	is on a network that is made anew              recreate
 //	follows a younger container                    recreate
 //	joins a container that was replaced            recreate
@@ -151,7 +151,7 @@ func usedBesides(project, network string, o Observed) bool {
 // Compose may not see it.
 func (d decider) stale(svc Service) bool {
 	return slices.ContainsFunc(d.running[svc.Name], func(c Container) bool {
-		return !svc.Made(c) || misnamed(svc, c) || formerLeader(svc, c, d.observed) != "" || !svc.Finished(c) && (d.onAnew(c) || !runs(c) && d.cutOff(svc, c)) || youngerLeader(svc, c, d.running) != ""
+		return !svc.Made(c) || misnamed(svc, c) || formerLeader(svc, c, d.observed) != "" || !svc.Finished(c) && (d.onAnew(c) || d.cutOff(svc, c)) || youngerLeader(svc, c, d.running) != ""
 	})
 }
 
@@ -166,9 +166,23 @@ func (d decider) beside(svc Service) bool {
 	if slices.ContainsFunc(d.stack.Services, func(other Service) bool { return slices.Contains(other.Follows, svc.Name) }) {
 		return false
 	}
+	if slices.ContainsFunc(of, func(c Container) bool { return d.givesUp(svc, c) }) {
+		return false
+	}
 	return !slices.ContainsFunc(of, func(c Container) bool {
 		anonymous := slices.ContainsFunc(c.Mounts, func(m Mount) bool { return m.Type == MountAnonymous })
 		return anonymous || d.onAnew(c) || c.Replacing || formerLeader(svc, c, d.observed) != "" || runs(c) && offNetwork(svc, c, d.observed) != "" || !runs(c) && d.cutOff(svc, c)
+	})
+}
+
+// givesUp says whether a container has what its service no longer wants and another one
+// of the stack does, which would start while it still has that.
+func (d decider) givesUp(svc Service, c Container) bool {
+	wants := keysOf(svc)
+	return slices.ContainsFunc(keysOf(Service{ContainerName: c.Name, Ports: c.Ports, Mounts: c.Mounts}), func(k key) bool {
+		return !slices.Contains(wants, k) && slices.ContainsFunc(d.stack.Services, func(other Service) bool {
+			return other.Name != svc.Name && slices.Contains(keysOf(other), k)
+		})
 	})
 }
 
@@ -224,7 +238,7 @@ func (d decider) replaced(recreate []string) map[string]bool {
 func (d decider) differs(svc Service) bool {
 	image := d.observed.Images[svc.Image]
 	return slices.ContainsFunc(d.running[svc.Name], func(c Container) bool {
-		return image != "" && c.Image != "" && c.Image != image || runs(c) && offNetwork(svc, c, d.observed) != ""
+		return image != "" && c.Image != "" && c.Image != image
 	})
 }
 

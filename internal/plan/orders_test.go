@@ -65,8 +65,8 @@ func TestOrders(t *testing.T) {
 		{name: "another image, which Compose sees itself", stack: web, runs: running(web), world: func(o *Observed) { o.Images["app:1"] = "another" }},
 		{name: "stopped on a network that is gone", stack: two, runs: running(two, gone, in("exited")), want: "recreate app"},
 		{name: "created on no network yet", stack: web, runs: running(web, in("created"), first(func(c *Container) { c.Networks["web_default"] = "" }))},
-		{name: "running off its network, which Compose sees itself", stack: web, runs: running(web, gone)},
-		{name: "paused off its network, which goes on before", stack: web, runs: running(web, gone, in("paused"))},
+		{name: "running off its network", stack: web, runs: running(web, gone), want: "recreate app"},
+		{name: "paused off its network", stack: web, runs: running(web, gone, in("paused")), want: "recreate app"},
 		{name: "done on a network that is gone", stack: stack("web", job), runs: running(web, gone, exited(0)), want: "done app"},
 		{name: "failed on a network that is gone", stack: stack("web", job), runs: running(web, gone, exited(1)), want: "recreate app"},
 		{
@@ -112,7 +112,7 @@ func TestOrders(t *testing.T) {
 
 		{name: "a job that is done", stack: stack("web", job), runs: running(web, exited(0)), want: "done app"},
 		{name: "a job that may be done by then", stack: stack("web", job), runs: running(web), want: "done app"},
-		{name: "a job that Compose replaces, for it is off its network", stack: stack("web", job), runs: running(web, gone)},
+		{name: "a job that runs off its network", stack: stack("web", job), runs: running(web, gone), want: "recreate app"},
 		{name: "a job that failed", stack: stack("web", job), runs: running(web, exited(3))},
 		{name: "a job that is done and changed", stack: stack("web", job, changed), runs: running(web, exited(0)), want: "recreate app"},
 		{name: "a job that is done, with another image", stack: stack("web", job), runs: running(web, exited(0)), world: func(o *Observed) { o.Images["app:1"] = "another" }},
@@ -128,7 +128,7 @@ func TestOrders(t *testing.T) {
 
 		{name: "a network that is no more", stack: web, runs: running(web, spareNetwork(true)), want: "spare web_old"},
 		{name: "a network that somebody else made", stack: web, runs: running(web, spareNetwork(false))},
-		{name: "a network that is external now", stack: stack("web", needs("web_old")), runs: running(web, spareNetwork(true))},
+		{name: "a network that is external now", stack: stack("web", needs("web_old")), runs: running(web, spareNetwork(true)), want: "recreate app"},
 		{
 			name: "a network that is no more and that another project is on", stack: web, runs: running(web, spareNetwork(true)),
 			world: func(o *Observed) {
@@ -140,6 +140,10 @@ func TestOrders(t *testing.T) {
 		{name: "to start first, and another image", stack: stack("web", begins), runs: running(web), world: func(o *Observed) { o.Images["app:1"] = "another" }, want: "beside app"},
 		{name: "to start first, and what a pull brings", stack: stack("web", begins, app(func(s *Service) { s.Pull = PullAlways })), runs: running(web), want: "beside app"},
 		{name: "to start first, and as it is wanted", stack: stack("web", begins), runs: running(web)},
+		{
+			name: "to start first, and another service is to have its port", stack: stack("web", changed, begins, with("db", func(s *Service) { s.StartFirst = false; s.Ports = []Port{{Protocol: "tcp", First: 80, Last: 80}} })),
+			runs: running(two, first(func(c *Container) { c.Ports = []Port{{Protocol: "tcp", First: 80, Last: 80}} })), want: "recreate app db",
+		},
 		{name: "to start first, and nothing runs", stack: stack("web", changed, begins), runs: running(web, exited(1)), want: "recreate app"},
 		{name: "to start first, with a volume of its image", stack: stack("web", changed, begins), runs: running(web, first(func(c *Container) { c.Mounts = []Mount{{Type: MountAnonymous}} })), want: "recreate app"},
 		{name: "to start first, on a network of another definition", stack: stack("web", changed, begins, redefined), runs: running(web), want: "recreate app; networks web_default"},
