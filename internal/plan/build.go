@@ -97,7 +97,7 @@ func newBuilder(st State, p Policy) *builder {
 		ix: newIndex(st), ages: agesOf(st.Wanted, p), state: st, policy: p, plan: Plan{From: st.Local, To: st.Remote},
 		running: make(lookup[Running], len(st.Observed.Running)),
 		wanted:  make(lookup[Stack], len(st.Wanted)), diffs: make(map[string][]Difference, len(st.Wanted)),
-		held: map[string]Held{}, up: map[string]Op{}, stop: map[string]Op{}, makeRoom: map[string]Op{},
+		held: map[string]Held{}, up: map[string]Op{}, hooked: map[string][]string{}, stop: map[string]Op{}, makeRoom: map[string]Op{},
 		heir: map[string]string{}, heirFile: map[string]string{}, handsOff: map[string]bool{}, displaced: map[string]bool{}, deps: map[string][]dep{}, stays: map[string]map[string]bool{},
 	}
 	for i, r := range st.Observed.Running {
@@ -172,11 +172,12 @@ type builder struct {
 	running  lookup[Running]
 	wanted   lookup[Stack] // by name; of two with one name, the valid one
 	diffs    map[string][]Difference
-	held     map[string]Held // by file; of removed projects, see holdRemoved
-	up       map[string]Op   // by stack
-	over     *Op             // the hand-over, if there is one
-	stop     map[string]Op   // whole projects, by name
-	makeRoom map[string]Op   // Stops of some services of stacks that come up again
+	held     map[string]Held     // by file; of removed projects, see holdRemoved
+	up       map[string]Op       // by stack
+	hooked   map[string][]string // the before hooks of those Ups that have some
+	over     *Op                 // the hand-over, if there is one
+	stop     map[string]Op       // whole projects, by name
+	makeRoom map[string]Op       // Stops of some services of stacks that come up again
 	doubts   []Doubt
 
 	// heir is the stack that takes the place of a project of ours, heirFile the file
@@ -219,6 +220,9 @@ func (b *builder) differences(s Stack) []Difference {
 	ds, ok := b.diffs[s.File]
 	if !ok {
 		ds = Differences(s, b.of(s), b.state.Observed)
+		if len(ds) == 0 && b.state.Memory[s.Name].unpassed(s) {
+			ds = append(ds, Difference{Config: true, Text: "its after hook has not succeeded", unpassed: true})
+		}
 		if len(ds) == 0 && b.state.Memory[s.Name].unseen(s) {
 			ds = append(ds, Difference{Config: true, Text: "it came up when the daemon ended, and was not seen to run well"})
 		}
@@ -328,13 +332,15 @@ func (b *builder) update(s Stack, r Running, rec Record, diffs []Difference, ser
 	}
 	orders := OrdersFor(s, r, b.state.Observed, services)
 	orders.Make = b.made(s)
-	b.up[s.Name] = Op{
+	op := Op{
 		Kind: Up, Stack: s.Name, File: s.File, Cause: cause, Fresh: !hasContainers(r), Services: services,
 		Orders:  orders,
 		Crashed: slices.ContainsFunc(diffs, func(d Difference) bool { return d.Crashed }),
 		Again:   cause.Why == Drifted && b.policy.Heal && rec.flaps(s.Digest, b.state.Now),
 		Keep:    rec.keeps(s),
 	}
+	b.runHooks(s, &op, diffs)
+	b.up[s.Name] = op
 }
 
 // flapping is the time after a success within which a new drift of the same
@@ -414,6 +420,8 @@ func (b *builder) lacks(req Requirement, of Stack) string {
 		is = "does not run"
 	}
 	switch {
+	case req.Kind == "stack":
+		return b.lacksStack(req.Name, of)
 	case of.Name == "" && req.Kind == "container":
 		return fmt.Sprintf("it needs container %s, which %s and which no stack makes", req.Name, is)
 	case of.Name == "":
@@ -425,6 +433,7 @@ func (b *builder) lacks(req Requirement, of Stack) string {
 // withdraw takes a stack's Up, or hand-over, out of the plan.
 func (b *builder) withdraw(stack string) {
 	delete(b.up, stack)
+	delete(b.hooked, stack)
 	if b.over != nil && b.over.Stack == stack {
 		b.over = nil
 	}
@@ -444,6 +453,8 @@ func (b *builder) there(req Requirement) bool {
 	case "container":
 		c, there := b.state.Observed.container(req.Name)
 		return there && runs(c)
+	case "stack":
+		return b.thereStack(req.Name)
 	default:
 		return b.state.Observed.hasNetwork(req.Name)
 	}
@@ -475,6 +486,9 @@ func (s Stack) needs() []Requirement {
 			all = append(slices.Clip(all), Requirement{Kind: "container", Name: name})
 		}
 	}
+	for _, name := range s.DependsOn {
+		all = append(slices.Clip(all), Requirement{Kind: "stack", Name: name})
+	}
 	return all
 }
 
@@ -486,6 +500,17 @@ func providers(stacks []Stack) map[Requirement]Stack {
 		}
 		for _, v := range s.Volumes {
 			m[Requirement{Kind: "volume", Name: v.Name}] = s
+		}
+	}
+	wantedBy := map[string]bool{}
+	for _, s := range stacks {
+		for _, name := range s.DependsOn {
+			wantedBy[name] = true
+		}
+	}
+	for _, s := range stacks {
+		if req := (Requirement{Kind: "stack", Name: s.Name}); wantedBy[s.Name] && (m[req].Name == "" || m[req].Invalid != "") {
+			m[req] = s
 		}
 	}
 	joins := func(s Stack) bool {

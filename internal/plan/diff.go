@@ -19,6 +19,8 @@ type Difference struct {
 	// as if git had changed.
 	Moved bool
 	Text  string
+	// unpassed says that nothing differs, but the after hooks have not succeeded.
+	unpassed bool
 }
 
 // Differences compares a stack with what runs of it. An empty result means

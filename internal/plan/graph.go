@@ -22,13 +22,18 @@ const StopPatience = 10 * time.Second
 //
 //	operation        comes after
 //	---------        -----------
-//	stop             the stops of projects on its networks, however they end
-//	                 the pulls of the stacks that take its place
+//	stop             the stops of projects on its networks, and of stacks that depended
+//	                 on it, however they end
+//	                 the pulls and before hooks of the stacks that take its place
 //	checkout         the stops of what uses files of the clone, however they end,
-//	                 each for at most ten seconds, unless they wait for a pull
+//	                 each for at most ten seconds, unless they wait for a pull or a
+//	                 before hook
 //	pull             the checkout, if no stop waits for it, or if it builds
-//	up               the checkout, its pull
-//	                 the pulls of the stacks that take something over from it
+//	before hook      the checkout, its pull
+//	                 the ups of the stacks that it needs, if they don't come after it
+//	up               the checkout, its pull and its before hook
+//	                 the pulls and before hooks of the stacks that take something over
+//	                 from it
 //	                 the ups of the stacks that it needs
 //	                 the stop, or the up, of what it takes the place of
 //	                 the stop that made room, and the up that this was for
@@ -39,8 +44,10 @@ func (b *builder) order() {
 	b.breakCircles()
 	g := &graph{ops: map[ID]*Op{}}
 	b.addPulls(g)
+	b.addBefore(g)
 	b.addStops(g)
 	b.addUps(g)
+	b.orderBefore(g)
 	b.addCheckout(g)
 	b.addHandOver(g)
 	b.plan.Ops = g.sorted()
@@ -134,6 +141,9 @@ func (b *builder) addPulls(g *graph) {
 func (b *builder) pull(op Op) *Op {
 	s := b.wanted.at(op.Stack)
 	digests := b.digests(s)
+	if _, before := b.hooked[op.Stack]; before || len(op.Hooks) > 0 {
+		s.Services = append(slices.Clip(s.Services), s.Hooks.All()...)
+	}
 	if !needsPull(s, op.Services, b.state.Observed, digests, op.Cause.Why) {
 		return nil
 	}
@@ -181,19 +191,19 @@ func (b *builder) addStops(g *graph) {
 		if kept := b.kept(b.running.at(name), op.Leave); kept != "" {
 			op.Cause.Detail = strings.TrimPrefix(op.Cause.Detail+"; "+kept, "; ")
 		}
-		for _, user := range b.projectsOn(b.running.at(name)) {
+		for _, user := range append(b.projectsOn(b.running.at(name)), b.dependants(name)...) {
 			g.after(op, After{ID: idOf(Stop, user), Ended: true})
 		}
 	}
 	for _, name := range b.comes() {
 		for _, d := range b.deps[name] {
-			if op := g.ops[idOf(Stop, d.project)]; op != nil && d.images && (d.whole || d.room) {
-				g.after(op, After{ID: idOf(Pull, name)})
+			if op := g.ops[idOf(Stop, d.project)]; op != nil && b.awaited(name, d) && (d.whole || d.room) {
+				g.after(op, After{ID: b.ready(name)})
 			}
 		}
 	}
 	for name := range b.makeRoom {
-		g.after(g.ops[idOf(Stop, name)], After{ID: idOf(Pull, name)})
+		g.after(g.ops[idOf(Stop, name)], After{ID: b.ready(name)})
 	}
 }
 
@@ -241,17 +251,18 @@ func (b *builder) addCheckout(g *graph) {
 			if !first[id] || builds(b.wanted.at(op.Stack)) {
 				g.after(op, After{ID: checkout.ID})
 			}
-		case Up:
+		case Up, Before:
 			g.after(op, After{ID: checkout.ID})
 		}
 	}
 }
 
-// awaitsPull says whether an operation comes after a pull, through others too.
+// awaitsPull says whether an operation comes after a pull, or after a before hook, which
+// comes after the checkout; through others too.
 func (g *graph) awaitsPull(id ID, seen map[ID]bool) bool {
 	seen[id] = true
 	return slices.ContainsFunc(g.ops[id].After, func(a After) bool {
-		return g.ops[a.ID].Kind == Pull || !seen[a.ID] && g.awaitsPull(a.ID, seen)
+		return g.ops[a.ID].Kind == Pull || g.ops[a.ID].Kind == Before || !seen[a.ID] && g.awaitsPull(a.ID, seen)
 	})
 }
 
@@ -271,19 +282,21 @@ func (b *builder) addUps(g *graph) {
 		if _, ok := g.ops[idOf(Pull, name)]; ok {
 			g.ids = append(g.ids, idOf(Pull, name))
 		}
+		b.showBefore(g, name)
 		g.add(b.up[name])
 	}
 	for _, name := range sortedKeys(b.up) {
 		op := g.ops[idOf(Up, name)]
 		g.after(op, After{ID: idOf(Pull, name)})
+		g.after(op, After{ID: idOf(Before, name)})
 		for _, up := range b.waitsFor(name, rooms) {
 			g.after(op, After{ID: idOf(Up, up)})
 		}
 		for _, d := range b.deps[name] {
 			if d.whole || d.room {
 				g.after(op, After{ID: idOf(Stop, d.project)})
-			} else if up := g.ops[idOf(Up, d.project)]; up != nil && d.images {
-				g.after(up, After{ID: idOf(Pull, name)})
+			} else if up := g.ops[idOf(Up, d.project)]; up != nil && b.awaited(name, d) {
+				g.after(up, After{ID: b.ready(name)})
 			}
 		}
 		if _, ok := b.makeRoom[name]; ok {

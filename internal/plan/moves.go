@@ -672,6 +672,7 @@ func (b *builder) keepMoved() (changed bool) {
 func (b *builder) redo(s Stack) {
 	op := b.up[s.Name]
 	delete(b.up, s.Name)
+	delete(b.hooked, s.Name)
 	diffs := slices.DeleteFunc(slices.Clone(b.differences(s)), func(d Difference) bool {
 		return b.stays[s.Name][d.Service] && !has(s, d.Service)
 	})

@@ -216,6 +216,7 @@ func (b *builder) keepNetworks() (changed bool) {
 		}
 		delete(b.makeRoom, u)
 		delete(b.up, u)
+		delete(b.hooked, u)
 		if s := b.wanted.at(u); !waits && comes { // what it has to do for itself remains
 			b.update(s, b.of(s), b.state.Memory[u], b.differences(s), nil)
 		}

@@ -97,6 +97,17 @@ func legal(t *testing.T, st State, p Plan) {
 				bad("must not be stopped")
 			}
 			done[op.Stack] = !isWanted
+		case Before:
+			up := slices.IndexFunc(p.Ops, func(later Op) bool { return later.Kind == Up && later.Stack == op.Stack })
+			if up < n || !slices.ContainsFunc(p.Ops[up].After, func(a After) bool { return a.ID == op.ID && !a.Ended }) {
+				bad("has no up after it")
+			}
+			if len(op.Hooks) == 0 || s.Mode != Managed || op.Cause.Why == Drifted {
+				bad("must not run")
+			}
+			if st.Local != st.Remote && !checkout {
+				bad("comes before the checkout")
+			}
 		case HandOver:
 			if !own || n != len(p.Ops)-1 || len(op.Services) != 1 || op.Version == "" {
 				bad("is no hand-over that can be")

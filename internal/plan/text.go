@@ -40,7 +40,13 @@ func (o Op) text(to string) string {
 	if o.Kind == Stop && o.Services != nil {
 		text += " (" + strings.Join(o.Services, ", ") + ")"
 	}
+	if o.Kind == Before {
+		text += " (" + strings.Join(o.Hooks, ", ") + ")"
+	}
 	text += ": " + o.Cause.String()
+	if o.Kind == Up && len(o.Hooks) > 0 {
+		text += " (then the after hook: " + strings.Join(o.Hooks, ", ") + ")"
+	}
 	if after := o.special(); len(after) > 0 {
 		text += " (after " + strings.Join(after, ", ") + ")"
 	}
@@ -53,7 +59,7 @@ func (o Op) special() []string {
 	var out []string
 	for _, a := range o.After {
 		kind, stack, _ := strings.Cut(string(a.ID), " ")
-		usual := o.Kind == Checkout || o.Kind == HandOver || o.ID == pullOver(o.Stack) || a.ID == idOf(Checkout, "") ||
+		usual := o.Kind == Checkout || o.Kind == HandOver || o.ID == pullOver(o.Stack) || a.ID == idOf(Checkout, "") || a.ID == idOf(Before, o.Stack) ||
 			stack == o.Stack && Kind(kind) == Pull || Kind(kind) == Stop && o.Kind == Stop
 		if !usual {
 			out = append(out, string(a.ID))

@@ -72,6 +72,11 @@ type Stack struct {
 	// Warnings are about what works and may not be meant, sorted: "variable TOKEN is
 	// not set". They decide nothing.
 	Warnings []string `json:",omitempty"`
+	// Hooks are the services that run around an update, and are no part of what runs
+	// otherwise. They are among Disabled as well.
+	Hooks Hooks `json:",omitzero"`
+	// DependsOn are stacks, by name, that come up before this one, sorted.
+	DependsOn []string `json:",omitempty"`
 	// Back says that this is an earlier version of what git wants, to which the stack
 	// is rolled back; nil if it is not.
 	Back *Back `json:",omitempty"`
@@ -302,10 +307,10 @@ func VolumeMade(driver string, options map[string]string) string {
 	return text
 }
 
-// Requirement is a network, a volume or a container that a stack needs and does
-// not make.
+// Requirement is a network, a volume, a container or another stack that a stack
+// needs and does not make.
 type Requirement struct {
-	Kind string // "network", "volume" or "container"
+	Kind string // "network", "volume", "container" or "stack"
 	Name string // the engine's name
 }
 
@@ -359,6 +364,8 @@ type Container struct {
 	Networks map[string]string
 	// SharesNetworkOf is the id of the container whose network it uses.
 	SharesNetworkOf string
+	// Hook is which hook the container is a run of; empty for all others.
+	Hook HookKind `json:",omitempty"`
 	// Replacing is true for a container that a broken replacement left behind
 	// under a temporary name.
 	Replacing bool
@@ -571,6 +578,9 @@ const (
 	Checkout Kind = "checkout"
 	// Pull brings the images of a stack here, or builds them.
 	Pull Kind = "pull"
+	// Before runs the services that have to succeed before anything of a stack is
+	// stopped or replaced, see Hooks.
+	Before Kind = "before hook"
 	// Up creates, replaces and starts containers.
 	Up Kind = "up"
 	// HandOver replaces the container that the daemon runs in. It is the last
@@ -658,6 +668,9 @@ type Op struct {
 	// Again says of an Up that it repairs what was brought up only a while ago, or
 	// did not last before.
 	Again bool `json:",omitempty"`
+	// Hooks are the services that are run, in this order: by a Before as all that it
+	// does, by an Up once the stack is up.
+	Hooks []string `json:",omitempty"`
 	// Version of a HandOver is what is handed over to, see Service.Version.
 	Version string
 	// Digests are, of a Pull, what is to come of images that have to reach an age, by
@@ -730,7 +743,8 @@ const (
 	HeldRetry Reason = "retry"
 	// HeldDrift : it has drifted and SELF_HEAL is off.
 	HeldDrift Reason = "drift"
-	// HeldNeeds : a stack that it needs, or whose place it takes, is not ready.
+	// HeldNeeds : something that it needs is not there, or a stack that it needs or
+	// whose place it takes is not ready.
 	HeldNeeds Reason = "needs"
 	// HeldBusy : an operation of an earlier check still runs.
 	HeldBusy Reason = "busy"

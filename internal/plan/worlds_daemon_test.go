@@ -157,7 +157,7 @@ func (r *robot) look() *look {
 		j.look.overtaken = true
 	}
 	for _, op := range l.plan.Ops {
-		j := &job{Op: op, look: l, touches: op.Kind == Up || op.Kind == Stop}
+		j := &job{Op: op, look: l, touches: op.Kind == Up || op.Kind == Stop || op.Kind == Before}
 		for _, s := range st.Wanted {
 			if s.Name == op.Stack && s.Invalid == "" {
 				j.stack = s
@@ -292,7 +292,7 @@ func (r *robot) proceed() bool {
 // inTheWay says whether a checkout moves files that an Up uses.
 func (r *robot) inTheWay(checkout *look) bool {
 	return slices.ContainsFunc(r.jobs, func(j *job) bool {
-		return j.Kind == Up && !j.begun.IsZero() && j.stack.UsesFiles() && !slices.ContainsFunc(checkout.state.Wanted, func(s Stack) bool {
+		return (j.Kind == Up || j.Kind == Before) && !j.begun.IsZero() && j.stack.UsesFiles() && !slices.ContainsFunc(checkout.state.Wanted, func(s Stack) bool {
 			return s.Name == j.Stack && s.File == j.File && s.Invalid == "" && s.Digest == j.stack.Digest
 		})
 	})
@@ -367,11 +367,26 @@ func (r *robot) run(j *job, do step) error {
 		return nil
 	case Pull:
 		return r.pull(j.stack, j.Op, j.look.state.Observed, do)
+	case Before:
+		return r.hook(j.Op, do)
 	case Up:
-		return r.up(j.stack, u, j.Op, do)
+		if err := r.up(j.stack, u, j.Op, do); err != nil {
+			return err
+		}
+		return r.hook(j.Op, do)
 	default:
 		return r.handOver(j.stack, u, j.Op)
 	}
+}
+
+// hook runs the hooks of an operation, each of which may fail.
+func (r *robot) hook(op Op, do step) error {
+	for range op.Hooks {
+		if err := do(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (h *host) handOver(s Stack, u unit, op Op) error {

@@ -172,8 +172,34 @@ func (u unit) stack(files map[string]bool) Stack {
 			s.Services[i].Hash += " with .env"
 		}
 	}
-	s.Digest = fmt.Sprint(s.Name, s.File, s.Mode, s.Networks, s.Volumes, s.Services, s.Requires)
+	if s.Mode == Managed {
+		s.Hooks = u.hooks(s)
+	}
+	s.Digest = fmt.Sprint(s.Name, s.File, s.Mode, s.Networks, s.Volumes, s.Services, s.Requires, s.Hooks)
 	return s
+}
+
+// kind is one number of n, the same one for a unit in whatever history.
+func (u unit) kind(n int) int {
+	sum := len(u.key)
+	for _, c := range u.key {
+		sum += int(c)
+	}
+	return sum % n
+}
+
+// hooks are those of some units: with an image of their own, and with one that a
+// service has as well.
+func (u unit) hooks(s Stack) (h Hooks) {
+	hook := Service{Name: "hook", Image: u.key + "-hook:1", Pull: PullMissing, Scale: 1, Networks: []string{u.networkName()}}
+	if u.kind(2) == 0 {
+		h.Before = []Service{hook}
+	}
+	if u.kind(3) == 0 && len(s.Services) > 0 {
+		hook.Name, hook.Image = "smoke", s.Services[0].Image
+		h.After = []Service{hook}
+	}
+	return h
 }
 
 func compare(a, b string) int {
@@ -214,6 +240,12 @@ func (h head) stacks(files map[string]bool) []Stack {
 			all[i].Name = s.File
 		case s.Invalid == "" && names[s.Name] > 1:
 			all[i].Invalid = "the name is taken"
+		}
+	}
+	for i, u := range h {
+		if i > 0 && u.kind(4) == 1 && !u.parts[0].own {
+			all[i].DependsOn = []string{all[i-1].Name}
+			all[i].Digest += " after " + all[i-1].Name
 		}
 	}
 	Cycles(all)

@@ -71,7 +71,7 @@ func (h *host) idOf(ref string) string {
 }
 
 func (h *host) pull(s Stack, op Op, o Observed, do step) error {
-	for _, svc := range s.Services {
+	for _, svc := range append(slices.Clip(s.Services), s.Hooks.All()...) {
 		if op.Services != nil && !slices.Contains(op.Services, svc.Name) {
 			continue
 		}

@@ -200,6 +200,9 @@ func (w *story) settled(l *look) {
 	}
 	for _, s := range l.state.Wanted {
 		h, is := held[s.File]
+		if rec := w.memory[s.Name]; !is && len(s.Hooks.After) > 0 && s.Invalid == "" && rec.Applied != s.Digest {
+			w.t.Errorf("at rest the after hooks of %s have not succeeded", s.Name)
+		}
 		switch {
 		case h.Reason == HeldNeeds && !stuck:
 			w.t.Errorf("at rest, and nothing else is held: %s", h)
@@ -359,6 +362,13 @@ func (w *story) begins(j *job) {
 	if j.Kind == Up {
 		w.ups[j.Stack] = j.look
 	}
+	if j.Kind == Before {
+		for _, svc := range j.stack.Hooks.Before {
+			if w.images[svc.Image] == "" {
+				w.t.Errorf("%s begins, and image %s is not here", j.ID, svc.Image)
+			}
+		}
+	}
 	if j.Kind != Stop {
 		return
 	}
@@ -384,6 +394,9 @@ func (w *story) begins(j *job) {
 		}
 		if j.look.jobs[idOf(Up, s.Name)] == nil {
 			continue
+		}
+		if hook := j.look.jobs[idOf(Before, s.Name)]; hook != nil && (!hook.ended || hook.err != nil) {
+			w.t.Errorf("%s begins, and the before hook of who takes its place has not succeeded", j.ID)
 		}
 		for _, svc := range s.Services {
 			if w.images[svc.Image] == "" {
