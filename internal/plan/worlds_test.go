@@ -241,7 +241,7 @@ func (w *story) clashes(l *look, h Held) bool {
 			p := w.named(svc.ContainerName)
 			switch {
 			case svc.ContainerName == "" || s.File != h.File:
-			case p != nil && p.project != s.Name, p != nil && !has(s, p.Service):
+			case p != nil && (p.project != s.Name || p.file != s.File), p != nil && !has(s, p.Service):
 				return true
 			case slices.ContainsFunc(l.state.Wanted, func(other Stack) bool {
 				return other.File != s.File && slices.ContainsFunc(other.Services, func(v Service) bool { return v.ContainerName == svc.ContainerName })

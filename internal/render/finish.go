@@ -37,6 +37,14 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs, back *ba
 	if err := refuseBlanks(project); err != nil {
 		return err
 	}
+	x, err := extensionOf(project)
+	if err != nil {
+		return err
+	}
+	if back != nil { // what was good has run its hooks
+		project = project.WithServicesDisabled(x.hooks()...)
+		x.before, x.after = nil, nil
+	}
 	rollsBack, err := rollbackLabel(project)
 	if err != nil {
 		return err
@@ -98,6 +106,7 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs, back *ba
 	p.compose.ComposeFiles = files
 	// The SDK reads what lies relative to these by itself (seccomp profiles).
 	p.compose.WorkingDir = p.build.WorkingDir
+	hooks := map[string]plan.Service{}
 	for name, s := range p.compose.Services {
 		fresh, err := newData(s)
 		if err != nil {
@@ -117,7 +126,8 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs, back *ba
 		if err != nil {
 			return fmt.Errorf("services.%s: %w", name, err)
 		}
-		p.hooks = p.hooks || len(s.PreStop) > 0
+		isHook := slices.Contains(x.hooks(), name)
+		p.preStop = p.preStop || len(s.PreStop) > 0 && !isHook
 		s.CustomLabels = types.Labels{
 			"com.docker.compose.project":              project.Name,
 			"com.docker.compose.service":              name,
@@ -141,6 +151,11 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs, back *ba
 			return fmt.Errorf("services.%s: %w", name, noValue(in.blanks.images[s.Image], err))
 		}
 		svc.Bare, svc.NewData = bare, fresh
+		if isHook {
+			svc.Mounts, svc.Fields = l.mounts(p.compose, s), parts
+			hooks[name] = svc
+			continue
+		}
 		svc.Rollback, svc.Monitor = rollback(s, rollsBack, l.o.Rollback)
 		if svc.StartFirst, svc.Parallelism, svc.StopFirst = startFirst(s); l.o.StopFirst {
 			svc.StartFirst, svc.Parallelism, svc.StopFirst = false, 0, ""
@@ -162,7 +177,8 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs, back *ba
 		p.Services = append(p.Services, svc)
 	}
 	slices.SortFunc(p.Services, func(a, b plan.Service) int { return strings.Compare(a.Name, b.Name) })
-	p.Disabled = project.DisabledServiceNames()
+	x.take(p, hooks)
+	p.Disabled = append(project.DisabledServiceNames(), x.hooks()...)
 	slices.Sort(p.Disabled)
 	if len(p.Services) == 0 {
 		p.Profiles = profilesOf(project.DisabledServices)
@@ -405,20 +421,29 @@ func (l *Loader) resources(p *Project) error {
 // already is left out, so that the digests in journals of before stay true.
 func digestOf(s plan.Stack) string {
 	s.Invalid, s.Digest, s.Blob, s.Untracked, s.Edited, s.Warnings, s.MinAge, s.Back = "", "", "", nil, nil, nil, nil, nil
-	s.Services, s.Volumes = slices.Clone(s.Services), slices.Clone(s.Volumes)
+	s.Volumes = slices.Clone(s.Volumes)
 	for i := range s.Volumes {
 		s.Volumes[i].Made = ""
 	}
-	for i := range s.Services {
-		svc := &s.Services[i]
-		svc.ContainerName, svc.Ports, svc.Mounts, svc.NewData, svc.Shares, svc.NetworkOf = "", nil, nil, false, nil, ""
-		svc.Joins, svc.NetworkFrom, svc.Platform, svc.MountedImages, svc.Grace = nil, "", "", nil, 0
-		svc.Rollback, svc.Monitor, svc.StartFirst, svc.Parallelism, svc.StopFirst = false, 0, false, 0, ""
-	}
+	s.Services = digestible(s.Services)
+	s.Hooks.Before, s.Hooks.After = digestible(s.Hooks.Before), digestible(s.Hooks.After)
 	b, err := json.Marshal(s)
 	if err != nil {
 		panic(err) // strings, numbers and lists of them
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:16])
+}
+
+// digestible are services without what is in their hashes already, and without what
+// decides nothing about what runs.
+func digestible(services []plan.Service) []plan.Service {
+	services = slices.Clone(services)
+	for i := range services {
+		svc := &services[i]
+		svc.ContainerName, svc.Ports, svc.Mounts, svc.NewData, svc.Shares, svc.NetworkOf = "", nil, nil, false, nil, ""
+		svc.Joins, svc.NetworkFrom, svc.Platform, svc.MountedImages, svc.Grace = nil, "", "", nil, 0
+		svc.Rollback, svc.Monitor, svc.StartFirst, svc.Parallelism, svc.StopFirst = false, 0, false, 0, ""
+	}
+	return services
 }

@@ -151,6 +151,9 @@ func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in
 	if err != nil {
 		return nil, err
 	}
+	if err := enableHooks(project); err != nil && modeOf(project) != plan.Ignored {
+		return nil, err
+	}
 	in.addProject(project)
 	if modeOf(project) != plan.Ignored {
 		if err := l.missing(tree, project, in); err != nil {

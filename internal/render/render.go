@@ -140,13 +140,15 @@ type Project struct {
 	files []VolumeFile
 	// words are what is secret in it, the longest first.
 	words []string
-	// hooks says that a service has pre_stop hooks.
-	hooks bool
+	// preStop says that a service has pre_stop hooks.
+	preStop bool
+	// withHooks says that the services that run as hooks are among the others.
+	withHooks bool
 }
 
 // HasPreStop says whether a service has pre_stop hooks, which run before its
 // containers are stopped when the stack goes.
-func (p Project) HasPreStop() bool { return p.hooks }
+func (p Project) HasPreStop() bool { return p.preStop }
 
 // Compose gives a copy of the project as the engine is to get it; the SDK
 // changes what it is given.
@@ -162,6 +164,13 @@ func (p Project) handOut(of *types.Project) (*types.Project, error) {
 	c, err := copyOf(of)
 	if err != nil {
 		return nil, err
+	}
+	if hooks := p.Hooks.All(); !p.withHooks && len(hooks) > 0 {
+		var names []string
+		for _, hook := range hooks {
+			names = append(names, hook.Name)
+		}
+		c = c.WithServicesDisabled(names...)
 	}
 	for _, s := range c.Services {
 		s.CustomLabels[LabelCommit] = p.Commit
@@ -380,7 +389,9 @@ func refuseDoubles(ps []Project) {
 
 func refuseCycles(ps []Project) []Project {
 	joins := func(s plan.Service) bool { return len(s.Joins) > 0 }
-	if !slices.ContainsFunc(ps, func(p Project) bool { return len(p.Requires) > 0 || slices.ContainsFunc(p.Services, joins) }) {
+	if !slices.ContainsFunc(ps, func(p Project) bool {
+		return len(p.Requires)+len(p.DependsOn) > 0 || slices.ContainsFunc(p.Services, joins)
+	}) {
 		return ps // as in most repositories
 	}
 	stacks := make([]plan.Stack, len(ps))
