@@ -18,7 +18,8 @@ import (
 // can't be what anybody wants.
 
 // mend clears what a killed or a person's action left and the SDK stumbles
-// over: containers half-way through being replaced, paused or dead ones. It gives
+// over: containers half-way through being replaced, paused or dead ones, and those of
+// hooks that have ended. It gives
 // the project as it is then.
 func (e *Engine) mend(ctx context.Context, name string) (plan.Running, error) {
 	r, err := e.project(ctx, name)
@@ -37,6 +38,8 @@ func (e *Engine) mend(ctx context.Context, name string) (plan.Running, error) {
 			err = e.mendReplacing(ctx, name, taken, c)
 		case c.State == "paused" && !c.OneOff:
 			err = e.api.ContainerUnpause(ctx, c.ID)
+		case isLeft(c):
+			err = e.dropHook(ctx, c.ID)
 		case c.State == "dead":
 			err = e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true})
 		default:

@@ -125,8 +125,8 @@ func (e *Engine) read(c container.Summary, at time.Time) sighted {
 	}
 	con := plan.Container{
 		ID: c.ID, Name: containerName(c), Service: labels[api.ServiceLabel],
-		OneOff: labels[api.OneoffLabel] == "True",
-		State:  string(c.State), Hash: labels[render.LabelHash], Image: labels[api.ImageDigestLabel], Reference: c.Image,
+		OneOff: labels[api.OneoffLabel] == "True", Hook: plan.HookKind(labels[render.LabelHook]),
+		State: string(c.State), Hash: labels[render.LabelHash], Image: labels[api.ImageDigestLabel], Reference: c.Image,
 		Created: time.Unix(c.Created, 0), Since: c.Status, Said: at,
 		Networks: map[string]string{}, Mounts: e.mounts(c.Mounts), Ports: ports(c.Ports),
 	}

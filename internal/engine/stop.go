@@ -54,6 +54,9 @@ func (e *Engine) down(ctx context.Context, p render.Project, name string, leave 
 	if slices.ContainsFunc(r.Containers, isSelf) {
 		return notSelf(name)
 	}
+	if r.Containers, err = e.endHooks(ctx, r.Containers); err != nil {
+		return explain(ctx, err)
+	}
 	if len(r.Containers) > 0 { // with none, the SDK's Down has a data race
 		sdk, err := e.sdk(io.Discard)
 		if err != nil {

@@ -220,8 +220,9 @@ func (b *builder) differences(s Stack) []Difference {
 	ds, ok := b.diffs[s.File]
 	if !ok {
 		ds = Differences(s, b.of(s), b.state.Observed)
-		if len(ds) == 0 && b.state.Memory[s.Name].unpassed(s) {
-			ds = append(ds, Difference{Config: true, Text: "its after hook has not succeeded", unpassed: true})
+		same := !slices.ContainsFunc(ds, func(d Difference) bool { return !d.aside })
+		if same && b.state.Memory[s.Name].unpassed(s) {
+			ds = append(ds, Difference{Config: true, Text: "its after hook has not succeeded", aside: true})
 		}
 		if len(ds) == 0 && b.state.Memory[s.Name].unseen(s) {
 			ds = append(ds, Difference{Config: true, Text: "it came up when the daemon ended, and was not seen to run well"})

@@ -19,8 +19,8 @@ type Difference struct {
 	// as if git had changed.
 	Moved bool
 	Text  string
-	// unpassed says that nothing differs, but the after hooks have not succeeded.
-	unpassed bool
+	// aside says that no service differs, and that it is about hooks.
+	aside bool
 }
 
 // Differences compares a stack with what runs of it. An empty result means
@@ -44,6 +44,7 @@ type Difference struct {
 //	running              follows a younger container, or
 //	                     joins one that was replaced       follows
 //	service not in file                                    orphan
+//	run of a hook, ended                                   left
 //
 // A stack whose services are all switched off misses neither network nor volume.
 func Differences(s Stack, r Running, o Observed) []Difference {
@@ -76,6 +77,11 @@ func Differences(s Stack, r Running, o Observed) []Difference {
 	}
 	for _, svc := range s.Services {
 		ds = append(ds, serviceDifferences(svc, byService, o)...)
+	}
+	for _, c := range r.Containers {
+		if c.Hook != "" && c.State != "running" && c.State != "removing" {
+			ds = append(ds, Difference{Text: c.Name + " is left of a hook", aside: true})
+		}
 	}
 	for _, name := range sortedKeys(byService) {
 		if !slices.Contains(s.Disabled, name) && !slices.ContainsFunc(s.Services, func(v Service) bool { return v.Name == name }) {

@@ -55,7 +55,7 @@ func (b *builder) runHooks(s Stack, op *Op, diffs []Difference) {
 		return
 	}
 	op.Hooks = hookNames(s.Hooks.After)
-	if !slices.ContainsFunc(diffs, func(d Difference) bool { return !d.unpassed }) {
+	if !slices.ContainsFunc(diffs, func(d Difference) bool { return !d.aside }) {
 		return
 	}
 	if names := hookNames(s.Hooks.Before); names != nil {

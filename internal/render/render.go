@@ -52,6 +52,9 @@ const (
 	LabelStack      = "gitops.stack"
 	// LabelCommit is the commit that a container was created at.
 	LabelCommit = "gitops.commit"
+	// LabelHook says of a container that it is a run of a hook, and of which kind, see
+	// plan.HookKind.
+	LabelHook = "gitops.hook"
 	// LabelHash is the hash that a container was created from, see
 	// plan.Service.Hash.
 	LabelHash = "gitops.hash"

@@ -53,6 +53,7 @@ func cases() map[string]func(*bench) {
 	maps.Copy(all, settleCases())
 	maps.Copy(all, backCases())
 	maps.Copy(all, besideCases())
+	maps.Copy(all, hookCases())
 	maps.Copy(all, observeCases())
 	maps.Copy(all, ownCases())
 	return all

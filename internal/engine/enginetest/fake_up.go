@@ -245,6 +245,10 @@ func (f *Fake) labels(p render.Project) map[string]string {
 // mend ends replacements and wakes what is paused.
 func (f *Fake) mend(project string) {
 	for _, c := range slices.Clone(f.of(project, "")) {
+		if c.Hook != "" && c.State != "running" {
+			f.remove(c)
+			continue
+		}
 		if c.State == "paused" {
 			c.State = "running"
 		}

@@ -17,6 +17,7 @@ type Engine interface {
 	Pull(ctx context.Context, p render.Project) error
 	Up(ctx context.Context, p render.Project, op plan.Op, turn engine.Turn) error
 	Settle(ctx context.Context, p render.Project) (plan.Running, error)
+	RunHook(ctx context.Context, p render.Project, kind plan.HookKind, service string) error
 	Keep(ctx context.Context, project string, images map[string]string) error
 	Stop(ctx context.Context, p render.Project, op plan.Op) error
 }
