@@ -236,6 +236,10 @@ func (e *memoryEngine) Pull(context.Context, render.Project) error { return nil 
 func (e *memoryEngine) Settle(context.Context, render.Project) (plan.Running, error) {
 	return plan.Running{}, nil
 }
+func (e *memoryEngine) RunHook(context.Context, render.Project, plan.HookKind, string) error {
+	return nil
+}
+
 func (e *memoryEngine) Keep(context.Context, string, map[string]string) error { return nil }
 
 func (e *memoryEngine) Stop(_ context.Context, _ render.Project, op plan.Op) error {

@@ -371,6 +371,14 @@ services:
 volumes: {vGEN: {}}
 `))
 	c.want[young] = map[string]string{"app": gen}
+	// One whose updates have hooks around them, and leave no gap.
+	c.stack("shop", strings.NewReplacer("BASE", c.image, "GEN", gen).Replace(`
+services:
+  app: {image: BASE, command: RUN, stop_grace_period: 0s, labels: {gen: 'GEN'}, deploy: {update_config: {order: start-first}}}
+  job: {image: BASE, command: ['true'], labels: {gen: 'GEN'}}
+x-gitops: {before: job, after: job}
+`))
+	c.want["shop"] = map[string]string{"app": gen}
 	c.head = c.push("generation " + gen)
 }
 
@@ -393,6 +401,9 @@ func (c *churn) precious() map[string]string {
 	return out
 }
 
+// numbered is the end of a container's name.
+func numbered() *regexp.Regexp { return regexp.MustCompile(`-\d+$`) }
+
 // differs says in what the engine is not as wanted: no container, network or
 // name too many, none too few.
 func (h *host) differs(w want) error {
@@ -409,6 +420,9 @@ func (h *host) differs(w want) error {
 	}
 	for _, c := range list {
 		if name, ok := strings.CutPrefix(c.Labels["com.docker.compose.project"], h.prefix+"-"); ok {
+			if name == "shop" { // what starts first has a number that grows
+				leaders[c.ID] = numbered().ReplaceAllString(leaders[c.ID], "-1")
+			}
 			line := fmt.Sprintf("%s %s %s gen %s", leaders[c.ID], name, c.State, c.Labels["gen"])
 			if id, ok := strings.CutPrefix(c.HostConfig.NetworkMode, "container:"); ok {
 				line += " in " + leaders[id]

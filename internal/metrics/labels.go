@@ -15,7 +15,7 @@ const other = "other"
 // bounded by the number of stacks.
 
 func kinds() []string {
-	return []string{string(plan.Stop), string(plan.Checkout), string(plan.Pull), string(plan.Up), label(string(plan.HandOver))}
+	return []string{string(plan.Stop), string(plan.Checkout), string(plan.Pull), label(string(plan.Before)), string(plan.Up), label(string(plan.HandOver))}
 }
 
 func triggers() []string {

@@ -141,6 +141,7 @@ gitops_handovers_total{result="error"} 0
 gitops_handovers_total{result="success"} 1
 # HELP gitops_operation_errors_total Operations that failed.
 # TYPE gitops_operation_errors_total counter
+gitops_operation_errors_total{operation="before_hook"} 0
 gitops_operation_errors_total{operation="checkout"} 0
 gitops_operation_errors_total{operation="hand_over"} 0
 gitops_operation_errors_total{operation="pull"} 0

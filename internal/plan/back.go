@@ -21,19 +21,19 @@ import (
 //	a bad version                 another one, or a tag of   that
 //	                              it has moved since
 
-// RollsBack says whether a stack goes back to its last good version, as a container of a
-// service failed that was made from an image: if the service wants that, and is not what
-// it was in the good version. The update has to come from git or from a tag that has moved.
-func (r Record) RollsBack(s Stack, cause Cause, service, image string) bool {
+// RollsBack says whether a stack goes back to its last good version, as containers of some
+// services failed, with the ids of the images that they were made from: if one of these
+// wants that, and is not what it was in the good version. The update has to come from git
+// or from a tag that has moved.
+func (r Record) RollsBack(s Stack, cause Cause, failed map[string]string) bool {
 	if cause.Why != Changed || s.Back != nil || s.Mode != Managed || len(r.Good.Services) == 0 || r.Good.Digest == "" || r.Good.File != s.File {
 		return false
 	}
-	i := slices.IndexFunc(s.Services, func(v Service) bool { return v.Name == service })
-	if i < 0 || !s.Services[i].Rollback {
-		return false
-	}
-	was, had := r.Good.Services[service]
-	return !had || was.Hash != s.Services[i].Hash || image != "" && was.Image != "" && was.Image != image
+	return slices.ContainsFunc(s.Services, func(v Service) bool {
+		image, has := failed[v.Name]
+		was, had := r.Good.Services[v.Name]
+		return has && v.Rollback && (!had || was.Hash != v.Hash || image != "" && was.Image != "" && was.Image != image)
+	})
 }
 
 // IsBad says whether what git wants of a stack is the version that it was rolled back

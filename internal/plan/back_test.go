@@ -42,7 +42,7 @@ func TestWhatTakesAStackBack(t *testing.T) {
 			if c.change != nil {
 				c.change(&r, &s)
 			}
-			if got := r.RollsBack(s, Cause{Why: c.why}, c.service, c.image); got != c.want {
+			if got := r.RollsBack(s, Cause{Why: c.why}, map[string]string{c.service: c.image}); got != c.want {
 				t.Errorf("%v, want %v", got, c.want)
 			}
 		})

@@ -141,13 +141,15 @@ func (b *builder) addPulls(g *graph) {
 func (b *builder) pull(op Op) *Op {
 	s := b.wanted.at(op.Stack)
 	digests := b.digests(s)
+	var hooks []string
 	if _, before := b.hooked[op.Stack]; before || len(op.Hooks) > 0 {
 		s.Services = append(slices.Clip(s.Services), s.Hooks.All()...)
+		hooks = hookNames(s.Hooks.All())
 	}
 	if !needsPull(s, op.Services, b.state.Observed, digests, op.Cause.Why) {
 		return nil
 	}
-	return &Op{ID: idOf(Pull, op.Stack), Kind: Pull, Stack: op.Stack, File: op.File, Cause: op.Cause, Services: op.Services, Digests: digests}
+	return &Op{ID: idOf(Pull, op.Stack), Kind: Pull, Stack: op.Stack, File: op.File, Cause: op.Cause, Services: op.Services, Hooks: hooks, Digests: digests}
 }
 
 // needsPull says whether images have to come. A repair takes what is here: it

@@ -668,8 +668,8 @@ type Op struct {
 	// Again says of an Up that it repairs what was brought up only a while ago, or
 	// did not last before.
 	Again bool `json:",omitempty"`
-	// Hooks are the services that are run, in this order: by a Before as all that it
-	// does, by an Up once the stack is up.
+	// Hooks are services that run as hooks, in this order: by a Before as all that it
+	// does, by an Up once the stack is up. A Pull brings their images as well.
 	Hooks []string `json:",omitempty"`
 	// Version of a HandOver is what is handed over to, see Service.Version.
 	Version string

@@ -72,9 +72,8 @@ func blames(err error) (service, image string) {
 // rollsBack notes that a stack goes back to its last good version, if its failure is a
 // reason for that.
 func (l *ledger) rollsBack(t *task, reason string) bool {
-	service, image := blames(t.err)
 	e := l.journal.at(t.Stack)
-	if t.Kind != plan.Up || service == "" || !e.RollsBack(t.project.Stack, t.Cause, service, image) {
+	if t.Kind != plan.Up || !e.RollsBack(t.project.Stack, t.Cause, t.blamed()) {
 		return false
 	}
 	e.Bad = plan.Version{Commit: t.check.To, File: t.File, Digest: t.project.Digest}

@@ -124,6 +124,9 @@ func (e *executor) add(c *check) {
 	for _, op := range v.plan.Ops {
 		t := &task{Op: op, check: c, project: v.projects[op.Stack]}
 		t.retry = failedBefore(t, v.state.Memory[op.Stack])
+		if op.Kind == plan.Pull && op.Hooks != nil {
+			t.project = t.project.WithHooks()
+		}
 		t.project.Services = due(t.project.Services, v.state.Observed, op.Digests)
 		if op.Services != nil && op.Kind != plan.Stop {
 			t.project = t.project.Only(op.Services)
@@ -209,7 +212,7 @@ func (e *executor) turn(t *task) bool {
 		// A daemon that is replaced leaves nothing half done, so it waits for others'
 		// operations, too: it is planned again when they have ended.
 		t.stale = len(e.tasks) > 1 || t.check.overtaken
-	case plan.Stop, plan.Up:
+	case plan.Stop, plan.Before, plan.Up:
 		// It is planned again at once, however long the others take that it would
 		// wait for.
 		t.stale = !e.gate.fits(t)
@@ -221,7 +224,7 @@ func (e *executor) turn(t *task) bool {
 func (e *executor) slot(t *task) (release func(), free bool) {
 	slots := e.slots
 	switch {
-	case t.Kind != plan.Stop && t.Kind != plan.Up:
+	case t.Kind != plan.Stop && t.Kind != plan.Up && t.Kind != plan.Before:
 		return func() {}, true
 	case t.Kind == plan.Stop:
 		slots = e.stops
@@ -304,6 +307,8 @@ func (e *executor) run(ctx context.Context, t *task, release func()) error {
 		// It takes no slot, so that slow pulls keep no stack from coming up whose
 		// images are here. The engine limits what is pulled at once.
 		return e.o.Engine.Pull(ctx, t.project)
+	case plan.Before:
+		return e.before(ctx, t, release)
 	case plan.Up:
 		return e.up(ctx, t, release)
 	case plan.HandOver:
@@ -320,23 +325,28 @@ func (e *executor) up(ctx context.Context, t *task, release func()) error {
 	within := newLimit(ctx, e.o.DeployTimeout+stopping,
 		fmt.Errorf("its containers are not made within %s (DEPLOY_TIMEOUT_IN_SECONDS) and the %s that those which they replace have to stop", e.o.DeployTimeout, stopping))
 	defer within.end()
+	daemon := ctx
 	ctx = within
 	starting := func() {
 		within.restart(e.o.DeployTimeout+monitored(t.project.Stack), fmt.Errorf("not up within %s (DEPLOY_TIMEOUT_IN_SECONDS)", e.o.DeployTimeout))
 	}
+	u := &turn{gate: e.gate, task: t, rest: release, starting: starting}
 	err := e.keep(ctx, t)
 	if err == nil {
 		err = e.gate.enter(ctx, t, false)
 	}
 	if err == nil {
-		u := &turn{gate: e.gate, task: t, rest: release, starting: starting}
 		err = e.o.Engine.Up(ctx, t.project, t.Op, u)
 		u.Rest()   // waiting for health costs nothing and may last
 		starting() // if nothing was to be
 	}
 	if err == nil {
 		began := time.Now()
-		t.runs, err = e.settle(ctx, t)
+		if t.runs, err = e.settle(ctx, t); err == nil {
+			within.end()
+			ctx = daemon
+			err = e.after(ctx, t, u)
+		}
 		t.settled = time.Since(began)
 	}
 	if err == nil {

@@ -18,7 +18,8 @@ import (
 //	has not begun                      waits until it is over, and begins if it
 //	                                   still fits the commit
 //	brings a stack up that uses files  is waited for, as far as patience goes
-//	and that the commit changes
+//	and that the commit changes, or
+//	runs a hook of it
 //	brings another stack up            goes on: its files stay
 //	stops something                    goes on: it needs no files
 //	waits within an Up                 goes on waiting, and starts nothing more if
@@ -141,7 +142,7 @@ func (g *gate) inTheWay(wants []plan.Stack) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for t := range g.inside {
-		if t.Kind == plan.Up && t.project.UsesFiles() && !same(wants, t) {
+		if (t.Kind == plan.Up || t.Kind == plan.Before) && t.project.UsesFiles() && !same(wants, t) {
 			return true
 		}
 	}

@@ -37,7 +37,7 @@ func images(v view, stack string) []old {
 func names(v view) []string {
 	var refs []string
 	of := func(s plan.Stack) {
-		for _, svc := range s.Services {
+		for _, svc := range append(slices.Clip(s.Services), s.Hooks.All()...) {
 			refs = append(append(refs, svc.Image), svc.MountedImages...)
 		}
 	}

@@ -7,6 +7,7 @@
 //	same.go        looks that find nothing new
 //	executor.go    the operations of plans, each in its turn
 //	gate.go        what keeps them and a checkout apart
+//	hooks.go       what runs around updates
 //	ledger.go      what is remembered, counted, said and shown
 //	self.go        the daemon's own hand-over
 //	images.go      tags that are watched at their registries
@@ -43,6 +44,11 @@ type Engine interface {
 	// what runs then. An error for which a container is to blame says so with the method
 	// Blames, see blames; so does one of Up.
 	Settle(ctx context.Context, p render.Project) (plan.Running, error)
+	// RunHook runs a service as one of its stack's hooks, to its end, beside what runs. It
+	// needs Pull before. An error is that it failed, could not be run, or has not ended when
+	// the context's time was over; then it is stopped. When the context ends otherwise it
+	// goes on, and the next call for the same waits for it.
+	RunHook(ctx context.Context, p render.Project, kind plan.HookKind, service string) error
 	// Keep gives images of a project, by service and as ids, names of their own, by which
 	// nobody removes them and plan.KeptAs finds them. Others of it lose theirs.
 	Keep(ctx context.Context, project string, images map[string]string) error

@@ -92,6 +92,15 @@ func rolling(s plan.Stack) plan.Stack {
 	return s
 }
 
+// hooked is a stack with a before hook, migrate, and an after hook, smoke.
+func hooked(s plan.Stack) plan.Stack {
+	hook := plan.Service{Name: "migrate", Hash: "h", Image: s.Services[0].Image, Pull: plan.PullMissing, Scale: 1}
+	s.Hooks.Before = []plan.Service{hook}
+	hook.Name = "smoke"
+	s.Hooks.After = []plan.Service{hook}
+	return s
+}
+
 // files is a stack that uses files of the clone.
 func files(s plan.Stack) plan.Stack {
 	s.Services = slices.Clone(s.Services)
@@ -351,6 +360,16 @@ func (w *world) Back(ctx context.Context, then, _ render.Tree, past render.Past)
 }
 
 // Keep remembers the names.
+// RunHook has "before web" and "after web" as hooks of the test.
+func (w *world) RunHook(ctx context.Context, p render.Project, kind plan.HookKind, service string) error {
+	w.mu.Lock()
+	if p.Commit != w.local {
+		w.t.Errorf("the hook %s of %s runs at %s from a clone at %s", service, p.Name, p.Commit, w.local)
+	}
+	w.mu.Unlock()
+	return w.operation(ctx, string(kind)+" "+p.Name, p.Name, func() { w.note("%s %s", service, p.Name) })
+}
+
 func (w *world) Keep(ctx context.Context, project string, images map[string]string) error {
 	return w.operation(ctx, "keep "+project, "", func() {
 		maps.DeleteFunc(w.kept, func(name, _ string) bool { return strings.HasPrefix(name, plan.KeptRepository+":"+project+".") })

@@ -153,7 +153,7 @@ type Outcome struct {
 
 // Operation is one operation of a check, after it has ended.
 type Operation struct {
-	Kind    string    `json:"kind"` // stop, checkout, pull, up, hand over
+	Kind    string    `json:"kind"` // stop, checkout, pull, before hook, up, hand over
 	Stack   string    `json:"stack,omitempty"`
 	Cause   string    `json:"cause"`
 	Started time.Time `json:"started"`
