@@ -375,7 +375,7 @@ volumes: {vGEN: {}}
 	c.stack("shop", strings.NewReplacer("BASE", c.image, "GEN", gen).Replace(`
 services:
   app: {image: BASE, command: RUN, stop_grace_period: 0s, labels: {gen: 'GEN'}, deploy: {update_config: {order: start-first}}}
-  job: {image: BASE, command: ['true'], labels: {gen: 'GEN'}}
+  job: {image: BASE, command: [busybox, 'true'], labels: {gen: 'GEN'}}
 x-gitops: {before: job, after: job}
 `))
 	c.want["shop"] = map[string]string{"app": gen}

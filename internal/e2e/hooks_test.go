@@ -25,23 +25,23 @@ func (h *host) hooked(version int, migrate, smoke, labels string) {
 services:
   app:
     image: BASE
-    command: [httpd, -f, -p, "80", -h, /srv]
+    command: [busybox, httpd, -f, -p, "80", -h, /srv]
     configs: [{source: version, target: /srv/version}]
-    environment: {VERSION: "VERSION"}
+    environment: {WHICH: "VERSION"}
     labels: {LABELS}
     stop_grace_period: 0s
     depends_on: [db]
   db: {image: BASE, command: RUN, stop_grace_period: 0s, volumes: ['log:/log:ro']}
   migrate:
     image: BASE
-    command: [sh, -c, 'echo before VERSION: $$(wget -q -O - http://app/version 2>&1) >> /log/log; MIGRATE']
+    command: [sh, -c, 'echo before VERSION: $$(busybox wget -q -O - http://app/version 2>&1) >> /log/log; MIGRATE']
     stop_grace_period: 0s
     depends_on: [db]
     volumes: ['log:/log']
     profiles: [hooks]
   smoke:
     image: BASE
-    command: [sh, -c, 'echo after VERSION: $$(wget -q -O - http://app/version 2>&1) >> /log/log; SMOKE']
+    command: [sh, -c, 'echo after VERSION: $$(busybox wget -q -O - http://app/version 2>&1) >> /log/log; SMOKE']
     stop_grace_period: 0s
     volumes: ['log:/log']
     profiles: [hooks]
@@ -75,6 +75,7 @@ func (h *host) hookRuns() []container.Summary {
 func TestHooksRunAroundAnUpdate(t *testing.T) {
 	t.Parallel()
 	h := newHost(t)
+	h.asksForPasswords()
 	h.hooked(1, "exit 0", "exit 0", "")
 	h.first()
 	h.wrote("before 1: ", "after 1: v1")

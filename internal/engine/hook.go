@@ -103,7 +103,11 @@ func (h hook) left(ctx context.Context) (id string, err error) {
 				return "", fmt.Errorf("%s of another version still runs: %w", c.Name, err)
 			}
 		}
-		if err := h.drop(ctx, c.ID); err != nil {
+		err := h.drop(ctx, c.ID)
+		if errdefs.IsConflict(err) { // the engine has just started it, for a daemon that is no more
+			return h.left(ctx)
+		}
+		if err != nil {
 			return "", err
 		}
 	}

@@ -39,7 +39,9 @@ func (e *Engine) mend(ctx context.Context, name string) (plan.Running, error) {
 		case c.State == "paused" && !c.OneOff:
 			err = e.api.ContainerUnpause(ctx, c.ID)
 		case isLeft(c):
-			err = e.dropHook(ctx, c.ID)
+			if err = e.dropHook(ctx, c.ID); errdefs.IsConflict(err) {
+				err = nil // the engine has just started it, for a daemon that is no more
+			}
 		case c.State == "dead":
 			err = e.api.ContainerRemove(ctx, c.ID, container.RemoveOptions{Force: true})
 		default:
