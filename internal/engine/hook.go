@@ -98,7 +98,7 @@ func (h hook) left(ctx context.Context) (id string, err error) {
 			id = c.ID
 			continue
 		case c.State == "running":
-			h.o.Logger.Info("a hook of another version still runs and is waited for", "stack", h.project.Name, "container", c.Name)
+			h.o.Logger.Info("a hook of another version still runs and is waited for", "stack", h.project.Name, "cause", c.Name)
 			if _, err := h.await(ctx, c.ID); err != nil {
 				return "", fmt.Errorf("%s of another version still runs: %w", c.Name, err)
 			}

@@ -36,7 +36,7 @@ func (e *executor) hooks(ctx context.Context, t *task, kind plan.HookKind) error
 		if err := e.hook(ctx, t, kind, service); err != nil {
 			return err
 		}
-		e.o.Logger.Info("hook done", "stack", t.Stack, "hook", string(kind), "service", service)
+		e.o.Logger.Info("hook done", "stack", t.Stack, "cause", string(kind)+": "+service)
 	}
 	return nil
 }
