@@ -20,6 +20,7 @@ import (
 //	file in git, which is invalid, or that may
 //	be what an invalid file is now              hold: invalid
 //	is busy with an earlier check               hold: busy
+//	is suspended (suspend.go)                   hold: suspended
 //	is the controller, and differs              see own.go
 //	changes a volume's definition               hold: data
 //	does not differ, and is rolled back         hold: rollback
@@ -61,6 +62,7 @@ import (
 //	never had                                   nothing
 //	the remote can't be asked                   nothing: git may have it again
 //	is the controller                           hold: controller
+//	is suspended                                hold: suspended
 //	has an heir, a stack that takes its place,
 //	that is held                                nothing: it goes on meanwhile
 //	may be what an invalid file of git is now   hold: needs
@@ -254,6 +256,10 @@ func (b *builder) decide(s Stack) {
 		return
 	case b.state.Busy[s.Name]:
 		b.hold(s, HeldBusy, "an operation still runs")
+		return
+	case b.isSuspended(s):
+		_, detail := b.suspended(s.Name, s.Suspend)
+		b.hold(s, HeldSuspended, detail)
 		return
 	case b.displaced[s.Name] && b.running.at(s.Name).Controller:
 		b.hold(s, HeldController, "the project of that name is the one that the daemon itself runs in, from "+b.fileOf(b.running.at(s.Name))+"; give the stack another name:")
@@ -578,6 +584,10 @@ func (b *builder) stops() {
 		case r.Controller && b.displaced[r.Project]: // the stack that has its name says so
 		case r.Controller:
 			b.holdRemoved(r, HeldController, "the daemon's own stack is no longer in git; it is not stopped: put it back, or stop it by hand")
+		case b.isSuspended(Stack{Name: r.Project}):
+			if _, detail := b.suspended(r.Project, false); !b.displaced[r.Project] {
+				b.holdRemoved(r, HeldSuspended, "it is no longer in git, and is "+detail)
+			}
 		case b.state.Busy[r.Project] && b.displaced[r.Project]: // it is held by that name
 		case b.state.Busy[r.Project]:
 			b.holdRemoved(r, HeldBusy, "an operation still runs")

@@ -72,6 +72,8 @@ type Stack struct {
 	// Warnings are about what works and may not be meant, sorted: "variable TOKEN is
 	// not set". They decide nothing.
 	Warnings []string `json:",omitempty"`
+	// Suspend says that its label wants it to be left as it is, see Suspension.
+	Suspend bool `json:",omitempty"`
 	// Hooks are the services that run around an update, and are no part of what runs
 	// otherwise. They are among Disabled as well.
 	Hooks Hooks `json:",omitzero"`
@@ -545,6 +547,9 @@ type State struct {
 	// Repair are stacks that are repaired whatever the policy is: what the first
 	// check after a start found and could not bring to its end yet.
 	Repair map[string]bool
+	// Suspended are the stacks, by name, that people want to be left as they are, and
+	// Everything if that is so for all.
+	Suspended map[string]Suspension `json:",omitempty"`
 	// Losses answer Doubts. A doubt without an answer counts as a loss.
 	Losses map[Doubt]bool `json:"-"`
 }
@@ -760,6 +765,8 @@ const (
 	HeldOrder Reason = "order"
 	// HeldRollback : it was rolled back from the version that git wants.
 	HeldRollback Reason = "rollback"
+	// HeldSuspended : a person wants it to be left as it is.
+	HeldSuspended Reason = "suspended"
 	// HeldAge : it is as it is wanted, but for a watched tag that points to what is too
 	// young.
 	HeldAge Reason = "age"

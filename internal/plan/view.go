@@ -89,6 +89,9 @@ func (b *builder) wake() {
 			add(rec.Own.RetryAt)
 		}
 	}
+	for _, s := range b.state.Suspended {
+		add(s.Until)
+	}
 	for _, y := range b.state.Young {
 		add(y.From)
 	}

@@ -23,6 +23,7 @@ type robot struct {
 	faults        bool
 	edited        map[string]bool // compose files that were changed by hand
 	memory        map[string]Record
+	suspended     map[string]Suspension
 	repair        map[string]bool
 	first         map[string]bool // stacks that the first look after a start had an Up for
 	done          map[string]string
@@ -98,6 +99,7 @@ func (h *host) has(at head, m Mount) bool {
 func (r *robot) state() State {
 	st := State{
 		Now: r.now, Local: r.local, Remote: r.known, Observed: r.observe(), Memory: copyOf(r.memory), Busy: map[string]bool{}, Repair: copyOf(r.repair),
+		Suspended: copyOf(r.suspended),
 	}
 	if r.offline {
 		st.Remote, st.Offline = r.local, "it can't be reached"

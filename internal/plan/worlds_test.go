@@ -56,7 +56,7 @@ func newStory(t *testing.T, rng *rand.Rand, images *registry) *story {
 	h := &host{g: g, registry: images, forgets: g.often(), networks: map[string]*network{}, volumes: map[string]volumeOf{}, images: map[string]string{}, digests: map[string]string{}, content: map[string]bool{}, files: map[string]bool{}}
 	r := &robot{
 		host: h, now: noon(), policy: Policy{Heal: g.often(), AllowEmpty: g.rarely(), KeepEdits: g.often()}, faults: true,
-		commits: map[string]head{}, edited: map[string]bool{}, memory: map[string]Record{}, done: map[string]string{}, ups: map[string]*look{},
+		commits: map[string]head{}, edited: map[string]bool{}, memory: map[string]Record{}, suspended: map[string]Suspension{}, done: map[string]string{}, ups: map[string]*look{},
 	}
 	if images.rng.IntN(2) == 0 {
 		r.policy.MinAge = 5 * time.Minute
@@ -122,6 +122,7 @@ func (w *story) live() {
 			w.proceed()
 		}
 		w.publish()
+		w.suspend()
 		w.now = w.now.Add(time.Duration(w.g.IntN(40)) * time.Second)
 		if w.t.Failed() {
 			return
@@ -133,7 +134,7 @@ func (w *story) live() {
 // rest lets the faults end, and sees that everything becomes as it is wanted.
 func (w *story) rest() {
 	w.tell("the faults end")
-	w.faults, w.offline, w.edited = false, false, map[string]bool{}
+	w.faults, w.offline, w.edited, w.suspended = false, false, map[string]bool{}, map[string]Suspension{}
 	for range 40 {
 		for w.proceed() {
 		}
@@ -327,11 +328,39 @@ func (w *story) happen() {
 	}
 }
 
+// suspend lets a person suspend a stack or all now and then, and go on.
+func (w *story) suspend() {
+	rng := w.registry.rng
+	if rng.IntN(20) > 0 {
+		return
+	}
+	key := Everything
+	if units := w.commits[w.local]; len(units) > 0 && rng.IntN(4) > 0 {
+		key = units[rng.IntN(len(units))].project()
+	}
+	if _, is := w.suspended[key]; is {
+		delete(w.suspended, key)
+		w.tell("%s is resumed", key)
+		return
+	}
+	s := Suspension{By: "mia", Since: w.now}
+	if rng.IntN(2) == 0 {
+		s.Until = w.now.Add(5 * time.Minute)
+	}
+	w.suspended[key] = s
+	w.tell("%s is suspended until %s", key, s.Until)
+}
+
 // judge holds a plan to what must never be in one.
 func (w *story) judge(l *look) {
 	legal(w.t, l.state, l.plan)
 	ids := map[ID]bool{}
 	for _, op := range l.plan.Ops {
+		for _, key := range []string{op.Stack, Everything} {
+			if s, is := l.state.Suspended[key]; is && !s.over(l.state.Now) && op.Kind != Checkout {
+				w.t.Errorf("%s is planned, and %s is suspended", op.ID, key)
+			}
+		}
 		if ids[op.ID] {
 			w.t.Errorf("two operations are %s", op.ID)
 		}
