@@ -16,7 +16,6 @@ func daemonCommand(environ []string, stderr io.Writer) *cobra.Command {
 		Short: "Keep this host's Docker Compose stacks in step with a git repository",
 		Long: "Keep this host's Docker Compose stacks in step with a git repository.\n\n" +
 			"Without a subcommand it runs as the daemon. It is configured by environment\nvariables; the README lists them.",
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := config.Load(environ)
 			if err != nil {

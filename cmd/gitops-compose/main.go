@@ -25,7 +25,8 @@ import (
 const (
 	exitOK    = 0
 	exitError = 1
-	// exitPending is plan's answer that the next check would do something.
+	// exitPending is plan's answer that the next check would do something, and status's
+	// that not all is as git wants it.
 	exitPending = 2
 )
 
@@ -42,6 +43,7 @@ var errPending = errors.New("there is something to do")
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	root := daemonCommand(environ, stderr)
 	root.AddCommand(planCommand(environ, stderr), doctorCommand(environ, stderr), healthcheckCommand(environ), handOverCommand(environ, stderr), versionCommand())
+	root.AddCommand(controlCommands(environ, stderr)...)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -45,7 +45,8 @@ type App struct {
 	reconciler *reconcile.Reconciler
 	events     func(context.Context) // relays engine events
 	clone      string
-	handOver   *handover.HandOver // nil outside of a container
+	state      func() (string, error) // the folder for what is remembered
+	handOver   *handover.HandOver     // nil outside of a container
 	teardown   []step
 }
 
@@ -75,7 +76,7 @@ func (a *App) build(ctx context.Context, o Options) error {
 		return err
 	}
 	a.teardown = append(a.teardown, p.teardown...)
-	a.engine, a.clone = p.engine, p.clone.Path
+	a.engine, a.clone, a.state = p.engine, p.clone.Path, p.repo.StateDir
 
 	registry := prometheus.NewRegistry()
 	counters := metrics.New(registry, metrics.Options{Version: o.Version, Commit: o.Commit, Interval: c.CheckInterval})
@@ -109,7 +110,7 @@ func (a *App) build(ctx context.Context, o Options) error {
 	}
 	a.server, err = web.New(web.Options{
 		Address: c.HTTPAddress, ConfigFile: c.HTTPConfigFile, Log: o.Logger, Version: o.Version,
-		History: history, Gatherer: gatherer, Trigger: a.reconciler.Trigger,
+		History: history, Gatherer: gatherer, Trigger: a.reconciler.Trigger, Command: a.reconciler.Do,
 		DisableWebhook: c.DisableWebhook, WebhookSecret: c.WebhookSecret.Value,
 		Branch: c.RepositoryBranch, Remote: p.repo.Remote, Count: counters.Webhook,
 	})
@@ -150,6 +151,12 @@ func (a *App) work(ctx context.Context) error {
 	default:
 		defer release()
 	}
+	listening := make(chan struct{})
+	defer func() { <-listening }()
+	go func() {
+		defer close(listening)
+		a.listen(ctx)
+	}()
 	if a.handOver == nil {
 		return a.reconciler.Run(ctx)
 	}
@@ -168,6 +175,27 @@ func (a *App) work(ctx context.Context) error {
 		return nil
 	})
 	return g.Wait()
+}
+
+// listen opens the control socket once there is a clone, and serves it until ctx ends.
+// The daemon works without it.
+func (a *App) listen(ctx context.Context) {
+	const again = time.Second // until the first fetch has made a clone
+	dir, err := a.state()
+	for ; err != nil; dir, err = a.state() {
+		select {
+		case <-time.After(again):
+		case <-ctx.Done():
+			return
+		}
+	}
+	socket, err := a.server.Listen(dir)
+	if err == nil {
+		err = socket.Run(ctx)
+	}
+	if err != nil && ctx.Err() == nil {
+		a.log.Warn("the commands suspend, resume, retry, sync and status don't work", "err", err)
+	}
 }
 
 // Close releases what New took, last in first out. Run does so by itself.

@@ -114,7 +114,7 @@ func Doctor(ctx context.Context, o Options) (d Diagnosis, err error) {
 
 // passing says of a hold that it is over by itself.
 func passing(r plan.Reason) bool {
-	return r == plan.HeldRetry || r == plan.HeldBusy || r == plan.HeldOffline || r == plan.HeldAge
+	return r == plan.HeldRetry || r == plan.HeldBusy || r == plan.HeldOffline || r == plan.HeldAge || r == plan.HeldSuspended
 }
 
 // missingFolders are what a stack mounts of the clone and is not there: the engine

@@ -236,6 +236,7 @@ func (e *memoryEngine) Pull(context.Context, render.Project) error { return nil 
 func (e *memoryEngine) Settle(context.Context, render.Project) (plan.Running, error) {
 	return plan.Running{}, nil
 }
+
 func (e *memoryEngine) RunHook(context.Context, render.Project, plan.HookKind, string) error {
 	return nil
 }

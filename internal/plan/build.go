@@ -257,9 +257,8 @@ func (b *builder) decide(s Stack) {
 	case b.state.Busy[s.Name]:
 		b.hold(s, HeldBusy, "an operation still runs")
 		return
-	case b.isSuspended(s):
-		_, detail := b.suspended(s.Name, s.Suspend)
-		b.hold(s, HeldSuspended, detail)
+	case b.suspended(s.Name, s.Suspend) != "":
+		b.hold(s, HeldSuspended, b.suspended(s.Name, s.Suspend))
 		return
 	case b.displaced[s.Name] && b.running.at(s.Name).Controller:
 		b.hold(s, HeldController, "the project of that name is the one that the daemon itself runs in, from "+b.fileOf(b.running.at(s.Name))+"; give the stack another name:")
@@ -584,9 +583,9 @@ func (b *builder) stops() {
 		case r.Controller && b.displaced[r.Project]: // the stack that has its name says so
 		case r.Controller:
 			b.holdRemoved(r, HeldController, "the daemon's own stack is no longer in git; it is not stopped: put it back, or stop it by hand")
-		case b.isSuspended(Stack{Name: r.Project}):
-			if _, detail := b.suspended(r.Project, false); !b.displaced[r.Project] {
-				b.holdRemoved(r, HeldSuspended, "it is no longer in git, and is "+detail)
+		case b.suspended(r.Project, false) != "":
+			if !b.displaced[r.Project] { // else it is held by that name
+				b.holdRemoved(r, HeldSuspended, "it is no longer in git, and is "+b.suspended(r.Project, false))
 			}
 		case b.state.Busy[r.Project] && b.displaced[r.Project]: // it is held by that name
 		case b.state.Busy[r.Project]:

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -19,28 +20,53 @@ type Suspension struct {
 	Until time.Time `json:"until,omitzero"`
 }
 
+// Action is what a person asks for, of a stack or of all.
+type Action string
+
+// The actions.
+const (
+	// Suspend leaves it as it is, see Suspension.
+	Suspend Action = "suspend"
+	// Resume ends that.
+	Resume Action = "resume"
+	// Retry tries what failed at once, without the pause that it waits for; also a version
+	// that was rolled back from, or handed over to in vain.
+	Retry Action = "retry"
+	// Sync asks the remote and looks.
+	Sync Action = "sync"
+)
+
+// Command is an action of a person's.
+type Command struct {
+	Action Action
+	// Stack is the name of one, or Everything.
+	Stack string
+	// Suspension is how a Suspend is to be. Since is given by whoever carries it out. By is
+	// who acts in all of them.
+	Suspension
+}
+
+// ErrNoStack is the error of a command for a stack that there is not.
+var ErrNoStack = errors.New("there is no stack of that name")
+
 // Everything stands for all stacks among the suspended. No project has that name.
 const Everything = "*"
 
 // over says whether it has ended.
 func (s Suspension) over(now time.Time) bool { return !s.Until.IsZero() && !now.Before(s.Until) }
 
-// suspended says whether a stack is suspended: by its label, by its name, or with all.
-func (b *builder) suspended(name string, label bool) (Suspension, string) {
+// suspended says how a stack is suspended: by its label, by its name, or with all; empty
+// if it is not.
+func (b *builder) suspended(name string, label bool) string {
 	if label {
-		return Suspension{}, "gitops.suspend=true is set in git; take it away to go on"
+		return "gitops.suspend=true is set in git; take it away to go on"
 	}
 	for _, key := range []string{name, Everything} {
 		if s, is := b.state.Suspended[key]; is && !s.over(b.state.Now) {
-			return s, s.text(key)
+			return s.text(key)
 		}
 	}
-	return Suspension{}, ""
-}
-
-func (b *builder) isSuspended(s Stack) bool {
-	_, detail := b.suspended(s.Name, s.Suspend)
-	return detail != ""
+	return ""
 }
 
 // text says what a person did, and how it ends.

@@ -98,6 +98,7 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 	v.state = plan.State{
 		Now: v.at, Local: heads.Local, Remote: heads.Remote, Offline: offline, Before: before, Observed: observed,
 		Busy: r.executor.busy(), Repair: maps.Clone(r.ledger.repair),
+		Suspended: maps.Clone(r.journal.Suspended),
 	}
 	policy := plan.Policy{
 		Heal: r.o.Heal, AllowEmpty: r.o.AllowEmpty, MakeNetworks: r.o.MakeNetworks, KeepEdits: r.o.KeepEdits, HoldOrder: r.o.HoldOrder, MinAge: r.o.MinAge,

@@ -33,6 +33,8 @@ type journal struct {
 	V      int               `json:"v"`
 	Stacks map[string]*entry `json:"stacks"`
 	Images map[string]asked  `json:"images,omitempty"`
+	// Suspended are what people have suspended, see plan.State.
+	Suspended map[string]plan.Suspension `json:"suspended,omitempty"`
 	// lines are the entries as they were last written, but for those that may have
 	// changed since: most do not from one operation to the next.
 	lines map[string][]byte
@@ -51,6 +53,8 @@ type entry struct {
 	Commit    string           `json:",omitempty"`
 	Attempted string           `json:",omitempty"`
 	Outcomes  []report.Outcome `json:",omitempty"`
+	// Labelled is since when git has wanted it to be suspended; zero if it does not.
+	Labelled time.Time `json:",omitzero"`
 }
 
 // renew replaces what is remembered, but for what is about the daemon's own
@@ -73,7 +77,7 @@ const outcomesKept = 10
 // has written, is set aside when the first one is saved: a dry run changes
 // nothing.
 func openJournal(path string, log *slog.Logger) *journal {
-	j := &journal{path: path, log: log, Stacks: map[string]*entry{}, Images: map[string]asked{}}
+	j := &journal{path: path, log: log, Stacks: map[string]*entry{}, Images: map[string]asked{}, Suspended: map[string]plan.Suspension{}}
 	if path == "" {
 		return j
 	}
@@ -99,10 +103,13 @@ func openJournal(path string, log *slog.Logger) *journal {
 		log.Warn("the journal is of a newer release: history and pauses start anew", "version", format.V)
 	}
 	if j.aside != "" {
-		j.Stacks, j.Images = nil, nil
+		j.Stacks, j.Images, j.Suspended = nil, nil, nil
 	}
 	if j.Images == nil {
 		j.Images = map[string]asked{}
+	}
+	if j.Suspended == nil {
+		j.Suspended = map[string]plan.Suspension{}
 	}
 	if j.Stacks == nil {
 		j.Stacks = map[string]*entry{}
@@ -246,6 +253,13 @@ func (j *journal) encode() ([]byte, error) {
 			return nil, err
 		}
 		b = append(append(b, ",\n\"images\":"...), images...)
+	}
+	if len(j.Suspended) > 0 {
+		suspended, err := json.Marshal(j.Suspended)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(b, ",\n\"suspended\":"...), suspended...)
 	}
 	b = append(b, "}\n"...)
 	j.written = b

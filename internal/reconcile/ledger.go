@@ -24,6 +24,8 @@ type ledger struct {
 	concerns map[string]bool
 	// needs is what stacks are held for because it is not there.
 	needs map[plan.Requirement]bool
+	// reminded is when it was last said of a stack that it is still suspended.
+	reminded map[string]time.Time
 	// repair are stacks that the first look after a start found drifted and that
 	// were not brought up since; nil before that look.
 	repair map[string]bool
@@ -95,6 +97,7 @@ func (l *ledger) looked(c *check) {
 			l.busy[h.Stack] = true
 		}
 	}
+	l.suspensions(c)
 	l.stacks, l.drawn, l.restless = l.statuses(v), nil, false
 	l.countInvalid(c)
 	l.countIgnored(c)
@@ -266,7 +269,7 @@ func (l *ledger) sayHolds(c *check) {
 		now[k] = h
 		if l.holds[k] != h {
 			level := slog.LevelWarn
-			if h.Reason == plan.HeldAge { // as somebody wants it
+			if h.Reason == plan.HeldAge || h.Reason == plan.HeldSuspended { // as somebody wants it
 				level = slog.LevelInfo
 			}
 			l.log.Log(context.Background(), level, "stack held", "stack", h.Stack, "cause", string(h.Reason)+": "+h.Detail, "commit", short(c.To))

@@ -11,6 +11,7 @@
 //	ledger.go      what is remembered, counted, said and shown
 //	self.go        the daemon's own hand-over
 //	images.go      tags that are watched at their registries
+//	command.go     what people ask for
 //	alarm.go       when to look again
 package reconcile
 
@@ -168,6 +169,7 @@ type Reconciler struct {
 	executor *executor
 	remote   *remote
 	images   *watch
+	requests chan request
 	alarms   alarms
 	known    known                     // of the remote
 	loaded   loaded                    // what the last look wanted
@@ -190,7 +192,7 @@ type alarms struct {
 func New(o Options) *Reconciler {
 	o.Parallel = max(o.Parallel, 1)
 	r := &Reconciler{
-		o: o, hooked: map[string]render.Project{}, remote: newRemote(o.Source),
+		o: o, hooked: map[string]render.Project{}, remote: newRemote(o.Source), requests: make(chan request),
 		alarms: alarms{tick: newAlarm(), wake: newAlarm(), remote: newAlarm(), event: newAlarm()},
 	}
 	r.journal = openJournal(o.Journal, o.Logger)
@@ -287,6 +289,8 @@ func (r *Reconciler) wait(ctx, operations context.Context) (trigger string) {
 				continue
 			}
 			r.heard(e)
+		case q := <-r.requests:
+			q.answer <- r.command(q.Command)
 		case <-r.executor.patient.ring():
 			r.advance(operations)
 		case <-r.executor.freed:

@@ -122,6 +122,14 @@ func (l *ledger) status(w plan.View, ops map[plan.ID]plan.Op, refs map[string][]
 		if hasRunning(w.Running) {
 			s.Status = report.Running
 		}
+	case held.Reason == plan.HeldSuspended: // an update that waits is nothing wrong
+		asItRuns()
+		if s.Status == report.Failed && !w.Broken() {
+			s.Status = report.Running
+		}
+		s.Sync, s.Reason = report.Deferred, held.Detail
+		is := l.suspension(w.Name)
+		s.Suspended = &is
 	case held.Reason == plan.HeldAge: // nothing is wrong with what runs
 		asItRuns()
 		s.Sync, s.Reason = report.Deferred, cmp.Or(s.Reason, held.Detail)

@@ -10,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -50,10 +49,7 @@ func rollback(s types.ServiceConfig, label *bool, all bool) (bool, time.Duration
 
 // rollbackLabel reads LabelRollback; nil if no service has it.
 func rollbackLabel(p *types.Project) (*bool, error) {
-	return stackLabel(p, LabelRollback, "true or false", "the opposite", func(value string) (bool, bool) {
-		yes, err := strconv.ParseBool(value)
-		return yes, err == nil
-	})
+	return stackLabel(p, LabelRollback, "true or false", "the opposite", readBool)
 }
 
 // Past is a version of a stack that ran before.

@@ -35,6 +35,17 @@ func newData(s types.ServiceConfig) (bool, error) {
 // longestAge keeps what is meant as seconds from being taken for years.
 const longestAge = 365 * 24 * time.Hour
 
+// suspendLabel says whether LabelSuspend wants a stack to be left as it is.
+func suspendLabel(p *types.Project) (bool, error) {
+	yes, err := stackLabel(p, LabelSuspend, "true or false", "the opposite", readBool)
+	return yes != nil && *yes, err
+}
+
+func readBool(value string) (bool, bool) {
+	yes, err := strconv.ParseBool(value)
+	return yes, err == nil
+}
+
 // minAge reads LabelAge; nil if no service has it.
 func minAge(p *types.Project) (*time.Duration, error) {
 	return stackLabel(p, LabelAge, "a time of at most a year like 72h or 3d, or 0", "another one", func(value string) (time.Duration, bool) {

@@ -52,6 +52,9 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs, back *ba
 	if p.MinAge, err = minAge(project); err != nil {
 		return err
 	}
+	if p.Suspend, err = suspendLabel(project); err != nil {
+		return err
+	}
 	if err := refuseSealed(project); err != nil {
 		return err
 	}
@@ -420,7 +423,7 @@ func (l *Loader) resources(p *Project) error {
 // compose's hash, but of what should run. What other fields are in the hash
 // already is left out, so that the digests in journals of before stay true.
 func digestOf(s plan.Stack) string {
-	s.Invalid, s.Digest, s.Blob, s.Untracked, s.Edited, s.Warnings, s.MinAge, s.Back = "", "", "", nil, nil, nil, nil, nil
+	s.Invalid, s.Digest, s.Blob, s.Untracked, s.Edited, s.Warnings, s.MinAge, s.Back, s.Suspend = "", "", "", nil, nil, nil, nil, nil, false
 	s.Volumes = slices.Clone(s.Volumes)
 	for i := range s.Volumes {
 		s.Volumes[i].Made = ""

@@ -43,6 +43,9 @@ const (
 	// good version when a new one fails. It is no part of what a service is, like
 	// LabelData.
 	LabelRollback = "gitops.rollback"
+	// LabelSuspend says on a service, as true, that its stack is to be left as it is. It is
+	// no part of a service either.
+	LabelSuspend = "gitops.suspend"
 	// LabelAge says on a service how long the watched tags of its stack have to have
 	// pointed to a new image before that is taken. It is no part of a service either.
 	LabelAge = "gitops.image-age"

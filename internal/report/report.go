@@ -74,6 +74,15 @@ type Service struct {
 	Said  time.Time `json:"-"`
 }
 
+// Suspension is that a stack is left as it is because somebody wants that.
+type Suspension struct {
+	// By is who: "git" for the label. Reason is why; either may be empty.
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
+	Until  time.Time `json:"until,omitzero"` // zero for when somebody ends it
+}
+
 // Stack is the state of a stack, for people and for programs.
 type Stack struct {
 	Name   string `json:"name"`
@@ -100,10 +109,13 @@ type Stack struct {
 	//	controller  the daemon's own stack, which a hand-over can't change
 	//	version     a version of the daemon failed
 	//	order       a service is to start before its old container stops, and can't
+	//	suspended   a person wants it to be left as it is
 	//	rollback    it was rolled back from the version that git wants
 	//
 	// Empty if the stack is not held.
 	Held string `json:"held,omitempty"`
+	// Suspended says who wants it to be left as it is, and until when; nil if nobody does.
+	Suspended *Suspension `json:"suspended,omitempty"`
 	// Error is the reason of the last failure, empty after a success: short, the
 	// same for the same failure, and without anything that a container wrote.
 	Error string `json:"error,omitempty"`

@@ -144,7 +144,7 @@ func shows(filter string, s report.Stack) bool {
 }
 
 func (v view) stack(s report.Stack) stackView {
-	return stackView{Stack: s, Open: !settled(s), Succeeded: v.Ago(s.LastSuccess), Retry: v.Ago(s.NextRetry)}
+	return stackView{Stack: s, Open: !Settled(s), Succeeded: v.Ago(s.LastSuccess), Retry: v.Ago(s.NextRetry)}
 }
 
 // headline answers the one question that the page is opened for.
@@ -154,7 +154,7 @@ func headline(s Status) string {
 	}
 	n := 0
 	for _, stack := range s.Stacks {
-		if !settled(stack) {
+		if !Settled(stack) {
 			n++
 		}
 	}

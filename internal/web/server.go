@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
 )
 
@@ -56,6 +57,9 @@ type Options struct {
 	// Trigger asks for a check. It must not block, and it must not lose a call:
 	// a look that begins after it has to follow.
 	Trigger func(reason string)
+	// Command carries out what a person asks for; nil if nobody may ask. Its error may be
+	// plan.ErrNoStack.
+	Command func(ctx context.Context, c plan.Command) error
 	// DisableWebhook switches /webhook off.
 	DisableWebhook bool
 	// WebhookSecret gives the secret of the moment; "" lets everybody trigger,
@@ -211,6 +215,7 @@ func (s *Server) private() http.Handler {
 	mux.HandleFunc("GET /{$}", s.index)
 	mux.Handle("POST /check", s.checkNow())
 	mux.HandleFunc("GET /api/v1/status", s.status)
+	s.commands(mux, func(r *http.Request) bool { return authenticated(s.o.ConfigFile, r) })
 	mux.Handle("GET /api/v1/events", bound(maxStreams, http.HandlerFunc(s.events)))
 	if s.o.Gatherer != nil {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Gatherer, promhttp.HandlerOpts{

@@ -71,17 +71,17 @@ func (s *Server) overview(r *http.Request, detailed bool) Status {
 		status.Ready, status.Reason, status.Synced = false, err.Error(), false
 	}
 	for _, stack := range o.Stacks {
-		if !settled(stack) {
+		if !Settled(stack) {
 			status.Synced = false
 		}
 	}
 	return status
 }
 
-// settled says that there is nothing to be done about a stack. One that waits for the
-// age of an image is as git wants it.
-func settled(s report.Stack) bool {
-	synced := s.Sync == report.Synced || s.Sync == report.Unknown || s.Held == string(plan.HeldAge)
+// Settled says that there is nothing to be done about a stack. One that waits for the
+// age of an image is as git wants it, and one that is suspended if it does not differ.
+func Settled(s report.Stack) bool {
+	synced := s.Held == string(plan.HeldSuspended) && len(s.Differences) == 0 || s.Sync == report.Synced || s.Sync == report.Unknown || s.Held == string(plan.HeldAge)
 	return s.Status == report.Ignored || (s.Status == report.Running || s.Status == report.Idle) && synced
 }
 

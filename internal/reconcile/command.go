@@ -1,0 +1,134 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/report"
+)
+
+// remind is after how long, and how often, it is said of a stack that it is suspended.
+const remind = 24 * time.Hour
+
+// request is a command that waits for its answer.
+type request struct {
+	plan.Command
+	answer chan error
+}
+
+// Do carries out what a person asks for: it is remembered when Do returns, and looked at
+// soon. The error says that there is no such stack, or that the context has ended.
+func (r *Reconciler) Do(ctx context.Context, c plan.Command) error {
+	q := request{c, make(chan error, 1)}
+	select {
+	case r.requests <- q:
+		return <-q.answer
+	case <-ctx.Done():
+		return fmt.Errorf("the daemon is busy or ends: %w", context.Cause(ctx))
+	}
+}
+
+// command carries out a command, in the loop.
+func (r *Reconciler) command(c plan.Command) error {
+	if c.Stack != plan.Everything && !r.ledger.knows(c.Stack) {
+		return fmt.Errorf("%w: %s", plan.ErrNoStack, c.Stack)
+	}
+	l := r.o.Logger.With("stack", c.Stack, "cause", "by "+c.By)
+	switch c.Action {
+	case plan.Suspend:
+		s := c.Suspension
+		s.Since = time.Now()
+		r.journal.Suspended[c.Stack] = s
+		r.journal.touch()
+		l.Info("suspended")
+	case plan.Resume:
+		delete(r.journal.Suspended, c.Stack)
+		r.journal.touch()
+		l.Info("resumed")
+	case plan.Retry:
+		r.retry(c.Stack)
+		l.Info("tried again")
+	case plan.Sync:
+		r.remote.ask("person")
+	default:
+		return fmt.Errorf("there is no action %q", c.Action)
+	}
+	r.journal.save()
+	r.again = true
+	return nil
+}
+
+// retry ends pauses, and lets what was rolled back from be tried again.
+func (r *Reconciler) retry(stack string) {
+	for name := range r.journal.Stacks {
+		if name != stack && stack != plan.Everything {
+			continue
+		}
+		e := r.journal.at(name)
+		e.RetryAt, e.Bad, e.BadError = time.Time{}, plan.Version{}, ""
+		if e.Own.Failed != "" {
+			e.Own.Failed, e.Own.Failures, e.Own.RetryAt = "", 0, time.Time{}
+		}
+	}
+}
+
+// knows says whether there is a stack of a name. Before the first look anything may be.
+func (l *ledger) knows(stack string) bool {
+	_, ok := l.concerns[stack]
+	return ok || l.repair == nil
+}
+
+// suspensions sees to what is suspended: what is over is forgotten, and so are stacks that
+// there are no more; what lasts is said again.
+func (l *ledger) suspensions(c *check) {
+	j, now := l.journal, c.At
+	for key, s := range j.Suspended {
+		gone := key != plan.Everything && c.view.state.Offline == "" && !l.knows(key)
+		if gone || !s.Until.IsZero() && !now.Before(s.Until) {
+			delete(j.Suspended, key)
+			j.touch()
+			l.log.Info("no longer suspended", "stack", key)
+		}
+	}
+	for _, s := range c.view.state.Wanted {
+		switch e := j.peek(s.Name); {
+		case s.Suspend && s.Invalid == "" && e.Labelled.IsZero():
+			j.at(s.Name).Labelled = now
+		case !s.Suspend && !e.Labelled.IsZero():
+			j.at(s.Name).Labelled = time.Time{}
+		}
+	}
+	since := map[string]time.Time{}
+	for _, h := range c.view.plan.Held {
+		if h.Reason != plan.HeldSuspended {
+			continue
+		}
+		s := l.suspension(h.Stack)
+		since[h.Stack] = l.reminded[h.Stack]
+		if last := later(since[h.Stack], s.Since); now.Sub(last) >= remind {
+			l.log.Log(context.Background(), slog.LevelWarn, "stack is still suspended", "stack", h.Stack, "cause", h.Detail)
+			since[h.Stack] = now
+		}
+	}
+	l.reminded = since
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// suspension is what suspends a stack: itself, all, or its label.
+func (l *ledger) suspension(stack string) report.Suspension {
+	for _, key := range []string{stack, plan.Everything} {
+		if s, is := l.journal.Suspended[key]; is {
+			return report.Suspension{By: s.By, Reason: s.Reason, Since: s.Since, Until: s.Until}
+		}
+	}
+	return report.Suspension{By: "git", Since: l.journal.peek(stack).Labelled}
+}
