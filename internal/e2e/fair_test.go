@@ -60,12 +60,11 @@ services:
   db: {image: BASE, command: RUN, stop_grace_period: 0s, `+health+`}
 `)
 	}
-	port := takenPort(t)
 	var failing []string
 	for i := range 6 {
 		ends, refused := fmt.Sprint("ends", i), fmt.Sprint("refused", i)
 		h.stack(ends, strings.Replace(one, "RUN", `["false"]`, 1))
-		h.stack(refused, strings.Replace(one, "command", `ports: ["127.0.0.1:`+port+`:80"], command`, 1))
+		h.stack(refused, strings.Replace(one, "command", `ports: ["127.0.0.1:`+takenPort(t)+`:80"], command`, 1))
 		failing = append(failing, ends, refused)
 	}
 	h.stack("web", one)

@@ -30,7 +30,7 @@ func (b *builder) holdPorts() {
 	asked := map[uint16]bool{}
 	for _, name := range comes {
 		for _, svc := range b.wanted.at(name).Services {
-			for _, p := range fixedPorts(svc) {
+			for _, p := range b.fixedPorts(b.wanted.at(name), svc) {
 				asked[p.First] = true
 			}
 		}
@@ -65,11 +65,11 @@ func (b *builder) portWishes(asked map[uint16]bool) map[string][]portWish {
 		}
 		for n := range s.Services {
 			svc := &s.Services[n]
-			if svc.Completes || svc.Scale == 0 { // it may have done its work, and then it has no port
+			if !slices.ContainsFunc(svc.Ports, func(p Port) bool { return p.First == p.Last && asked[p.First] }) {
 				continue
 			}
-			for _, p := range svc.Ports {
-				if p.First == p.Last && asked[p.First] {
+			for _, p := range b.fixedPorts(*s, *svc) {
+				if asked[p.First] {
 					m[p.number()] = append(m[p.number()], portWish{*s, svc.Name, p})
 				}
 			}
@@ -78,9 +78,10 @@ func (b *builder) portWishes(asked map[uint16]bool) map[string][]portWish {
 	return m
 }
 
-// fixedPorts are the single ports that a service has as soon as it has a container.
-func fixedPorts(svc Service) []Port {
-	if svc.Scale == 0 {
+// fixedPorts are the single ports that a service of a stack has as soon as it has a
+// container: none if that has done its work, and does not do it again.
+func (b *builder) fixedPorts(s Stack, svc Service) []Port {
+	if svc.Scale == 0 || b.rests(s, svc) {
 		return nil
 	}
 	var fixed []Port
@@ -90,6 +91,21 @@ func fixedPorts(svc Service) []Port {
 		}
 	}
 	return fixed
+}
+
+// rests says whether the containers of a service have done its work, and are what is
+// wanted.
+func (b *builder) rests(s Stack, svc Service) bool {
+	of := 0
+	for _, c := range b.of(s).Containers {
+		if c.Service != svc.Name || c.OneOff {
+			continue
+		}
+		if of++; !svc.Finished(c) || !svc.Made(c) {
+			return false
+		}
+	}
+	return of > 0
 }
 
 // number is a single port without the address that it is bound to.
@@ -103,7 +119,7 @@ func (p Port) meets(other Port) bool {
 // portless says why a service of a stack can't have a port that it wants.
 func (b *builder) portless(s Stack, wants map[string][]portWish) string {
 	for _, svc := range s.Services {
-		for _, p := range fixedPorts(svc) {
+		for _, p := range b.fixedPorts(s, svc) {
 			if b.holds(s.Name, p) {
 				continue // whatever service of it does
 			}

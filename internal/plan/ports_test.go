@@ -7,6 +7,9 @@ func TestAPortThatAnotherHasOrWants(t *testing.T) {
 		return app(func(s *Service) { s.Ports = []Port{{IP: ip, Protocol: "tcp", First: first, Last: last}} })
 	}
 	web, shop := stack("web", port(80)), stack("shop", port(80))
+	completes, noPorts := app(func(s *Service) { s.Completes = true }), first(func(c *Container) { c.Ports = nil })
+	noPort, always := func(s *Service) { s.Ports = nil }, func(s *Service) { s.Completes = false }
+	job := stack("job", port(80), completes)
 	other := func(st *State) {
 		st.Observed.Others = []Container{{ID: "stranger", Name: "nginx", State: "running", Ports: []Port{{Protocol: "tcp", First: 80, Last: 80}}}}
 	}
@@ -52,9 +55,32 @@ func TestAPortThatAnotherHasOrWants(t *testing.T) {
 				hold b: invalid: it is broken`,
 		},
 		{
-			name:  "a job that may be done",
-			state: world(stacks(stack("job", port(80), app(func(s *Service) { s.Completes = true })), web), projects(running(stack("job", port(80), app(func(s *Service) { s.Completes = true })), exited(0), first(func(c *Container) { c.Ports = nil })))),
+			name:  "a job has done its work",
+			state: world(stacks(job, web), projects(running(job, exited(0), noPorts))),
 			want:  `up web: new`,
+		},
+		{
+			name:  "a job has done its work, and its stack comes up without it",
+			state: world(stacks(web, stack("job", port(80), completes, with("other", noPort, always))), projects(running(web), running(job, exited(0), noPorts)), commit),
+			want: `checkout 2222222: from 1111111
+				up job: drift: other is missing`,
+		},
+		{
+			name:  "a job has done its work, and is to do it again",
+			state: world(stacks(stack("job", port(80), completes, changed), web), projects(running(web), running(job, exited(0), noPorts)), commit),
+			want: `checkout 2222222: from 1111111
+				hold job: port: service app wants port 80/tcp of the host, which service app of web (web/compose.yaml) has` + ways,
+		},
+		{
+			name:  "a service without a restart policy has it",
+			state: world(stacks(job, web), projects(running(job))),
+			want:  `hold web: port: service app wants port 80/tcp of the host, which service app of job (job/compose.yaml) has` + ways,
+		},
+		{
+			name:  "a service without a restart policy is about to have it",
+			state: world(stacks(job, web), nil),
+			want: `hold job: port: service app wants port 80/tcp of the host, and so does service app of web (web/compose.yaml)` + ways + `
+				hold web: port: service app wants port 80/tcp of the host, and so does service app of job (job/compose.yaml)` + ways,
 		},
 		{
 			name:  "a container of no project has it",

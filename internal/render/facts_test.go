@@ -77,7 +77,7 @@ func TestPortsAreThoseOfTheHost(t *testing.T) {
 		`ports: ["9000-9010:80"]`:               "9000-9010/tcp",
 		`ports: [{target: 80, published: "0"}]`: "",
 		`ports: [{target: 80, published: "90-92", protocol: sctp, mode: host}, {target: 81, published: 7, host_ip: 10.0.0.1}]`: "10.0.0.1 7-7/tcp, 90-92/sctp",
-		`ports: ["8:80", "8:81"]`:               "8-8/tcp",
+		`ports: ["0.0.0.0:8:80", "[::]:8:80"]`:  "8-8/tcp",
 		`ports: ["8:80"], network_mode: host`:   "",
 		`ports: ["8:80"], network_mode: bridge`: "8-8/tcp",
 	} {

@@ -3,11 +3,17 @@ package render
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"net/netip"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 )
 
 // supported refuses what a daemon without a person, a plugin or a terminal
@@ -42,6 +48,9 @@ func supported(p *types.Project) error {
 		if !engineName().MatchString(v.Name) {
 			return fmt.Errorf("volumes.%s: the engine takes no volume named %q: a name has at least two of the characters a-z, A-Z, 0-9, _, . and -, and begins with a letter or a digit", key, v.Name)
 		}
+	}
+	if err := portsMeet(p); err != nil {
+		return err
 	}
 	if len(p.Models) > 0 {
 		return errors.New("models: are not supported")
@@ -85,6 +94,92 @@ func portsWork(_ *types.Project, s types.ServiceConfig) error {
 		}
 	}
 	return nil
+}
+
+// binding is a port of the host that each container of a service binds.
+type binding struct {
+	plan.Port
+	host, target string
+}
+
+// bindings are those of a service. IP is as it is written: 0.0.0.0 and [::] meet none of
+// each other's.
+func bindings(s types.ServiceConfig) []binding {
+	if s.GetScale() == 0 {
+		return nil
+	}
+	var out []binding
+	for _, c := range s.Ports {
+		one := s
+		one.Ports = []types.ServicePortConfig{c}
+		for _, port := range ports(one) {
+			port.IP = strings.Trim(c.HostIP, "[]")
+			out = append(out, binding{port, c.Published + "/" + port.Protocol, strconv.FormatUint(uint64(c.Target), 10)})
+		}
+	}
+	return out
+}
+
+// meets says whether two containers can't have them at the same time. Of a range the
+// engine takes a port that is free.
+func (b binding) meets(other binding) bool {
+	return b.First == b.Last && other.First == other.Last && b.First == other.First && b.Protocol == other.Protocol && sameAddress(b.IP, other.IP)
+}
+
+// sameAddress says whether there is an address that is bound by both.
+func sameAddress(a, b string) bool {
+	if a == "" || b == "" {
+		return true
+	}
+	x, errX := netip.ParseAddr(a)
+	y, errY := netip.ParseAddr(b)
+	if errX != nil || errY != nil {
+		return a == b
+	}
+	return x == y || x.Is4() == y.Is4() && (x.IsUnspecified() || y.IsUnspecified())
+}
+
+// portsMeet refuses ports of the host that containers of the stack would take from each
+// other: the engine only says so when one of them is made or started, and then the old
+// ones have gone.
+func portsMeet(p *types.Project) error {
+	const remedy = "publish one of them at another port of the host"
+	names := slices.Sorted(maps.Keys(p.Services))
+	for i, name := range names {
+		s := p.Services[name]
+		all := bindings(s)
+		for n, b := range all {
+			if scale := s.GetScale(); scale > int(b.Last-b.First)+1 {
+				return fmt.Errorf("services.%s.ports: %d containers can't all have %s of the host; publish a range that is at least as long as they are many (%d-%d), or leave the port of the host out", name, scale, b.host, b.First, int(b.First)+scale-1)
+			}
+			for _, other := range all[:n] {
+				if b.meets(other) && b.target != other.target {
+					return fmt.Errorf("services.%s.ports: %s of the host can't lead to both %s and %s of the container; %s", name, b.host, other.target, b.target, remedy)
+				}
+			}
+			for _, other := range names[:i] {
+				for _, o := range bindings(p.Services[other]) {
+					if b.meets(o) && !ends(p, other, name, map[string]bool{}) && !ends(p, name, other, map[string]bool{}) {
+						return fmt.Errorf("services.%s.ports: %s of the host is wanted by service %s as well; %s, or put one of them into a profile", name, b.host, other, remedy)
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// ends says whether a service only starts when a job has succeeded, be it that services
+// between them wait for it: it may have the ports that the job had. seen are services
+// that were asked already.
+func ends(p *types.Project, job, name string, seen map[string]bool) bool {
+	seen[name] = true
+	for on, how := range p.Services[name].DependsOn {
+		if on == job && how.Condition == types.ServiceConditionCompletedSuccessfully || !seen[on] && ends(p, job, on, seen) {
+			return true
+		}
+	}
+	return false
 }
 
 // objectsWork refuses configs and secrets that Compose refuses when it makes, or

@@ -504,6 +504,24 @@ func TestStacksThatNeedEachOtherInACircleAreInvalid(t *testing.T) {
 	}
 }
 
+func TestPortsThatServicesOfOneStackCanShare(t *testing.T) {
+	for what, services := range map[string]string{
+		"protocols":              "{a: {image: a, ports: ['53:53']}, b: {image: a, ports: ['53:53/udp']}}",
+		"addresses":              "{a: {image: a, ports: ['127.0.0.1:53:53']}, b: {image: a, ports: ['127.0.0.2:53:53']}}",
+		"kinds of addresses":     "{a: {image: a, ports: ['0.0.0.0:53:53', '[::]:53:53']}, b: {image: a, ports: ['54:53']}}",
+		"one of each kind":       "{a: {image: a, ports: ['0.0.0.0:53:53']}, b: {image: a, ports: ['[::]:53:53']}}",
+		"a range and one of it":  "{a: {image: a, ports: ['8000-8009:80']}, b: {image: a, ports: ['8000:80']}}",
+		"a range as long":        "{a: {image: a, scale: 2, ports: ['8000-8001:80']}}",
+		"the engine's choice":    "{a: {image: a, scale: 2, ports: ['80']}, b: {image: a, ports: ['80']}}",
+		"the host's network":     "{a: {image: a, network_mode: host, ports: ['80:80']}, b: {image: a, ports: ['80:80']}}",
+		"none of one":            "{a: {image: a, scale: 0, ports: ['80:80']}, b: {image: a, ports: ['80:80']}}",
+		"a profile switched off": "{a: {image: a, profiles: [x], ports: ['80:80']}, b: {image: a, ports: ['80:80']}}",
+		"a job that has ended":   "{job: {image: a, ports: ['80:80']}, b: {image: a, depends_on: {job: {condition: service_completed_successfully}}}, c: {image: a, ports: ['80:80'], depends_on: [b]}}",
+	} {
+		t.Run(what, func(t *testing.T) { valid(t, newFolder(t).write("web/compose.yaml", "services: "+services)) })
+	}
+}
+
 func TestWhatDoesNotLoadSaysWhereAndWhy(t *testing.T) {
 	for what, c := range map[string]struct {
 		text  string
@@ -542,6 +560,11 @@ func TestWhatDoesNotLoadSaysWhereAndWhy(t *testing.T) {
 		"no port at all":     {text: "services: {app: {image: a, ports: [{target: 80, published: http}]}}", want: []string{"services.app.ports", "http"}},
 		"range backwards":    {text: "services: {app: {image: a, ports: [{target: 80, published: '90-80'}]}}", want: []string{"services.app.ports", "90-80"}},
 		"port of container":  {text: "services: {app: {image: a, ports: [{target: 70000}]}}", want: []string{"services.app.ports", "70000"}},
+		"one port for two":   {text: "services: {web: {image: a, ports: ['127.0.0.1:8080:80']}, api: {image: a, ports: ['8080:81']}}", want: []string{"services.web.ports", "8080/tcp of the host", "service api"}},
+		"one port for many":  {text: "services: {app: {image: a, scale: 2, ports: ['8080:80']}}", want: []string{"services.app.ports", "2 containers", "8080/tcp", "8080-8081"}},
+		"replicas":           {text: "services: {app: {image: a, deploy: {replicas: 3}, ports: ['8080-8081:80/udp']}}", want: []string{"services.app.ports", "3 containers", "8080-8081/udp", "8080-8082"}},
+		"one port, two ways": {text: "services: {app: {image: a, ports: ['8080:80', '8080:81']}}", want: []string{"services.app.ports", "8080/tcp", "80 and 81"}},
+		"no job before":      {text: "services: {job: {image: a, ports: ['80:80']}, web: {image: a, ports: ['80:80'], depends_on: [job]}}", want: []string{"services.web.ports", "80/tcp", "service job"}},
 		"container's name":   {text: "services: {app: {image: a, container_name: 'my app'}}", want: []string{"services.app", "container_name", "my app"}},
 		"volume's name":      {text: "services: {app: {image: a, volumes: ['v:/v']}}\nvolumes: {v: {name: 'a b'}}", want: []string{"volumes.v", "a b"}},
 		"an engine socket":   {text: "services: {a: {image: a, use_api_socket: true}}", want: []string{"services.a.use_api_socket", "logins"}},

@@ -12,7 +12,7 @@ const byChance = `
 services:
   a: {extends: b}
   b: {extends: c, labels: !override {b: "1"}, ports: !reset []}
-  c: {image: c, labels: {c: "1"}, ports: ["80:80"]}
+  c: {image: c, labels: {c: "1"}, ports: ["80"]}
 `
 
 func TestWhatComposeLoadsByChanceIsAlwaysTheSame(t *testing.T) {
