@@ -105,7 +105,7 @@ func New(api client.APIClient, o Options) *Engine {
 	}
 	takeLogs(o.Logger)
 	s := &sight{}
-	e := &Engine{o: o, api: noting{api, s}, sight: s}
+	e := &Engine{o: o, api: noting{naming{api}, s}, sight: s}
 	s.read = e.read
 	e.clear.folder, e.clear.host = o.Secrets, o.HostSecrets
 	return e
