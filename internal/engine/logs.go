@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 
@@ -38,15 +39,23 @@ func (r *relay) Fire(entry *logrus.Entry) error {
 	level := slog.LevelDebug
 	text := entry.Message
 	if strings.HasSuffix(text, "variable is not set. Defaulting to a blank string.") {
-		// Its name may be the rest of a password in an env file that has a $ in it. Those in
-		// compose files are warnings of the stack.
-		text = "a variable is not set and counts as blank; if no warning of a stack names it, an env file has a $ in a value, which is written $$, or in single quotes"
+		// Its name may be the rest of a password in an env file that has a $ in it.
+		text = "a variable is not set and counts as blank"
 	}
-	if entry.Level <= logrus.WarnLevel && r.first(text) {
+	if entry.Level <= logrus.WarnLevel && !warnedOf(text) && r.first(text) {
 		level = slog.LevelWarn
 	}
 	r.log.Log(context.Background(), level, "compose says", "cause", text)
 	return nil
+}
+
+// warnedOf says whether the loader of stacks finds the same: then it is a warning of a
+// stack, with its name, and the log has that.
+func warnedOf(text string) bool {
+	return slices.ContainsFunc([]string{
+		"a variable is not set and counts as blank", "Found multiple config files", "Found multiple override files", "Using /",
+		"external.name is deprecated", "the attribute `version` is obsolete", "for boolean is not supported by YAML 1.2",
+	}, func(part string) bool { return strings.Contains(text, part) })
 }
 
 func (r *relay) first(text string) bool {

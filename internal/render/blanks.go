@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/format"
@@ -27,6 +28,8 @@ type blanks struct {
 	home string // see Loader.home
 	// warnings name the variables that are not set where a value is expected.
 	warnings map[string]bool
+	// remarks are of what Compose takes all the same, and says so.
+	remarks map[string]bool
 	// images are the references that are made with a blank, with the variables.
 	images map[string][]string
 	// text and lookup are what substitute was called with last.
@@ -34,8 +37,8 @@ type blanks struct {
 	lookup template.Mapping
 }
 
-func newBlanks(home string, warnings map[string]bool) *blanks {
-	return &blanks{home: home, warnings: warnings, images: map[string][]string{}}
+func newBlanks(home string, warnings, remarks map[string]bool) *blanks {
+	return &blanks{home: home, warnings: warnings, remarks: remarks, images: map[string][]string{}}
 }
 
 // hear is an option of compose-go's loader.
@@ -48,6 +51,9 @@ func (b *blanks) hear(o *loader.Options) {
 	for at, cast := range o.Interpolate.TypeCastMapping {
 		casts[at] = func(value string) (any, error) {
 			v, err := cast(value)
+			if is, ok := v.(bool); ok && err == nil && !strings.EqualFold(value, strconv.FormatBool(is)) {
+				b.remarks[fmt.Sprintf("%q is no boolean of YAML 1.2; write %t", value, is)] = true
+			}
 			return v, b.explain(err)
 		}
 	}
@@ -57,6 +63,15 @@ func (b *blanks) hear(o *loader.Options) {
 		"configs.*.file":                         b.source,
 		"secrets.*.file":                         b.source,
 		"volumes.*.driver_opts.device":           b.device,
+		"services.*.devices.[]":                  b.given,
+		"services.*.devices.[].source":           b.given,
+		"services.*.network_mode":                b.joined,
+		"services.*.ipc":                         b.joined,
+		"services.*.pid":                         b.joined,
+		"networks.*.name":                        b.called,
+		"networks.*.external.name":               b.calledOldly,
+		"volumes.*.name":                         b.called,
+		"volumes.*.external.name":                b.calledOldly,
 		"services.*.image":                       b.image,
 		"services.*.ports.[]":                    b.port,
 		"services.*.env_file":                    b.path,
@@ -114,7 +129,7 @@ func blanksIn(text string, lookup template.Mapping) []blank {
 		return nil
 	}
 	plain := map[string]bool{}
-	for _, m := range regexp.MustCompile(`\$(?:\$|\{(\w+)\}|(\w+))`).FindAllStringSubmatch(text, -1) {
+	for _, m := range plainly().FindAllStringSubmatch(text, -1) {
 		plain[m[1]+m[2]] = true
 	}
 	var out []blank
@@ -131,6 +146,9 @@ func blanksIn(text string, lookup template.Mapping) []blank {
 	}
 	return out
 }
+
+// plainly finds variables for which no default is given.
+func plainly() *regexp.Regexp { return regexp.MustCompile(`\$(?:\$|\{(\w+)\}|(\w+))`) }
 
 // begin and end enclose, in a path that must not be mounted, why: see refused.
 const begin, end = '\uE000', '\uE001'
@@ -199,6 +217,41 @@ func (b *blanks) mount(value string) (any, error) {
 	}
 	at, err := b.path(source)
 	return fmt.Sprint(at, ":", rest), err
+}
+
+// given is a device of the host, in short form or its source.
+func (b *blanks) given(value string) (any, error) {
+	source, rest, more := strings.Cut(value, ":")
+	names := missing(blanksIn(sourceOf(b.text), b.lookup))
+	switch {
+	case len(names) == 0:
+		return value, nil
+	case more:
+		return refused(names, source) + ":" + rest, nil
+	default:
+		return refused(names, source), nil
+	}
+}
+
+// joined is whose network or other namespace a service lives in.
+func (b *blanks) joined(value string) (any, error) {
+	if names := missing(blanksIn(b.text, b.lookup)); len(names) > 0 && (strings.HasPrefix(value, types.ContainerPrefix) || strings.HasPrefix(value, types.ServicePrefix)) {
+		return refused(names, value), nil
+	}
+	return value, nil
+}
+
+// called is the name of a network or a volume.
+func (b *blanks) called(value string) (any, error) {
+	if names := missing(blanksIn(b.text, b.lookup)); len(names) > 0 && value == "" {
+		return refused(names, value), nil
+	}
+	return value, nil
+}
+
+func (b *blanks) calledOldly(value string) (any, error) {
+	b.remarks["external: {name: "+value+"} is obsolete; write external: true, and name: beside it"] = true
+	return b.called(value)
 }
 
 // sourceOf is a mount in short form up to the colon that ends its source, which is
@@ -293,20 +346,28 @@ func tell(text string) string {
 // put back as it was. The project must be a copy.
 func refuseBlanks(p *types.Project) error {
 	var errs []error
-	refuse := func(where, path string) {
-		names, was, ok := unrefused(path)
+	refuseAs := func(where, value, would string) {
+		names, was, ok := unrefused(value)
 		switch {
 		case !ok:
 		case slices.Equal(names, []string{"~"}):
 			errs = append(errs, fmt.Errorf("%s: %s: ~ is the home of whoever runs docker compose, which is not known in the daemon's container; give HOME in STACK_ENV, or write the path in full", where, was))
 		default:
-			errs = append(errs, fmt.Errorf("%s: %q would be mounted: %s", where, was, valueless(names)))
+			errs = append(errs, fmt.Errorf("%s: %q %s: %s", where, was, would, valueless(names)))
 		}
 	}
+	refuse := func(where, path string) { refuseAs(where, path, "would be mounted") }
 	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
-		for _, v := range p.Services[name].Volumes {
+		s := p.Services[name]
+		for _, v := range s.Volumes {
 			refuse("services."+name+".volumes", v.Source)
 		}
+		for _, d := range s.Devices {
+			refuseAs("services."+name+".devices", d.Source, "would be the device")
+		}
+		refuseAs("services."+name+".network_mode", s.NetworkMode, "would be its network")
+		refuseAs("services."+name+".ipc", s.Ipc, "would be its ipc namespace")
+		refuseAs("services."+name+".pid", s.Pid, "would be its pid namespace")
 	}
 	for _, key := range slices.Sorted(maps.Keys(p.Configs)) {
 		refuse("configs."+key+".file", p.Configs[key].File)
@@ -314,7 +375,14 @@ func refuseBlanks(p *types.Project) error {
 	for _, key := range slices.Sorted(maps.Keys(p.Secrets)) {
 		refuse("secrets."+key+".file", p.Secrets[key].File)
 	}
+	for _, key := range slices.Sorted(maps.Keys(p.Networks)) {
+		if p.Networks[key].Name == "" {
+			errs = append(errs, fmt.Errorf("networks.%s.name: it is empty", key))
+		}
+		refuseAs("networks."+key+".name", p.Networks[key].Name, "would be its name")
+	}
 	for _, key := range slices.Sorted(maps.Keys(p.Volumes)) {
+		refuseAs("volumes."+key+".name", p.Volumes[key].Name, "would be its name")
 		options := p.Volumes[key].DriverOpts
 		device, ok := options["device"]
 		if !ok {

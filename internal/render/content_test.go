@@ -223,7 +223,7 @@ services:
     image: a
     env_file: a.env
     environment: {B: "${B:-2}"}
-    ports: ["8080:80"]
+    ports: ["8080-8089:80"]
     volumes: ["/etc/hosts:/hosts:ro", "./untracked:/u", "data:/data", "/anonymous"]
     depends_on: [db]
     deploy: {replicas: 2, resources: {limits: {memory: 64M}}}

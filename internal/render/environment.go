@@ -149,7 +149,7 @@ func (l *Loader) home() string { return cmp.Or(l.env.vars["HOME"], l.o.HostHome)
 // dotEnv adds what the options' env files say. It is cli.WithDotEnv, except that
 // the files may use the variables of all stacks, given, and hide them: what a file has
 // said already goes before those.
-func dotEnv(given map[string]string) cli.ProjectOptionsFn {
+func (in *inputs) dotEnv(given map[string]string) cli.ProjectOptionsFn {
 	return func(o *cli.ProjectOptions) error {
 		vars := map[string]string{}
 		defer func() { o.Environment.Merge(vars) }() // what is before a mistake helps to guess a name
@@ -166,6 +166,7 @@ func dotEnv(given map[string]string) cli.ProjectOptionsFn {
 			if err != nil {
 				return err
 			}
+			in.hearEnv(file, text, vars, lookup)
 			if err := dotenv.ParseWithFormat(bytes.NewReader(text), file, vars, lookup, dotenv.DotEnv); err != nil {
 				return err
 			}
@@ -199,6 +200,6 @@ func (in *inputs) projectFolder(given map[string]string) cli.ProjectOptionsFn {
 		if err := cli.WithEnvFiles()(o); err != nil {
 			return err
 		}
-		return dotEnv(given)(o)
+		return in.dotEnv(given)(o)
 	}
 }

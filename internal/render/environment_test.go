@@ -149,6 +149,16 @@ func TestWhatWouldMountSomethingElseForWantOfAVariableIsRefusedByItsName(t *test
 		"ports: [{target: '${PORT}'}]":                          `error while interpolating services.app.ports.[].target: strconv.Atoi: parsing "": invalid syntax: ` + remedy("PORT"),
 		"image: 'x:${TAG}'":                                     `services.app: image "x:": invalid reference format: ` + remedy("TAG"),
 		"image: '${REGISTRY}/x'":                                `services.app: image "/x": invalid reference format: ` + remedy("REGISTRY"),
+		"volumes: ['named:/v']":                                 `volumes.named.name: "" would be its name: ` + remedy("VOL"),
+		"networks: [named]":                                     `networks.named.name: "" would be its name: ` + remedy("NET"),
+		"networks: [old]":                                       `networks.old.name: "" would be its name: ` + remedy("OLD"),
+		"networks: [empty]":                                     "networks.empty.name: it is empty",
+		"devices: ['${DEV}:/dev/x']":                            `services.app.devices: "" would be the device: ` + remedy("DEV"),
+		"devices: ['/dev/tty${N}']":                             `services.app.devices: "/dev/tty" would be the device: ` + remedy("N"),
+		"devices: [{source: '${DEV}', target: /dev/x}]":         `services.app.devices: "" would be the device: ` + remedy("DEV"),
+		"network_mode: 'container:${VPN}'":                      `services.app.network_mode: "container:" would be its network: ` + remedy("VPN"),
+		"pid: 'container:${VPN}'":                               `services.app.pid: "container:" would be its pid namespace: ` + remedy("VPN"),
+		"ipc: 'service:${VPN}'":                                 `services.app.ipc: "service:" would be its ipc namespace: ` + remedy("VPN"),
 		"env_file: ~/x.env":                                     "services.app.env_file: ~/x.env does not exist where the daemon looks; mount it there, too",
 	} {
 		app := text
@@ -157,7 +167,8 @@ func TestWhatWouldMountSomethingElseForWantOfAVariableIsRefusedByItsName(t *test
 		}
 		for _, by := range []func(*render.Loader) *render.Loader{(*render.Loader).WithoutTick, (*render.Loader).ByLibrary} {
 			f := newFolder(t).write("web/compose.yaml", "services: {app: {"+app+"}}\nconfigs: {c: {file: '${C}/c.conf'}}\nsecrets: {s: {file: '${S}/s.key'}}\n"+
-				"volumes: {vol: {driver_opts: {type: none, o: bind, device: '${V}/v'}}}").hide("web/.env", "EMPTY=")
+				"networks: {named: {external: true, name: '$NET'}, old: {external: {name: '$OLD'}}, empty: {external: true, name: ''}}\n"+
+				"volumes: {vol: {driver_opts: {type: none, o: bind, device: '${V}/v'}}, named: {external: true, name: '${VOL}'}}").hide("web/.env", "EMPTY=")
 			if got := load(t, by(loader(f, forAll(nil))), f)["web/compose.yaml"].Invalid; got != "web/compose.yaml: "+want {
 				t.Errorf("%s: got\n%s\nwant\nweb/compose.yaml: %s", text, got, want)
 			}
@@ -174,13 +185,16 @@ func TestAVariableWithoutAValueStandsInTheWayOfNothingElse(t *testing.T) {
 		"the target":                 {"volumes: ['/srv:/x${DATA}']", "/srv"},
 		"a device that is no folder": {"volumes: ['nfs:/x']", "nfs"},
 		"a service that is off":      {"volumes: ['/srv:/x']}, off: {image: b, profiles: [off], volumes: ['${DATA}/db:/x', '~/x:/y']", "/srv"},
+		"a network's name":           {"networks: ['named'], volumes: ['/srv:/x']", "/srv"},
+		"a device":                   {"devices: ['${DEV:-/dev/null}:/dev/x', '/dev/null:/dev/y${DEV}'], volumes: ['/srv:/x']", "/srv"},
+		"a network's mode":           {"network_mode: '${MODE}', pid: '${PID:-host}', volumes: ['/srv:/x']", "/srv"},
 		"an image that there is":     {"image: 'nginx${TAG}', volumes: ['/srv:/x']", "/srv"},
 	} {
 		app := c.text
 		if !strings.HasPrefix(app, "image") {
 			app = "image: a, " + app
 		}
-		f := newFolder(t).write("web/compose.yaml", "services: {app: {"+app+"}}\nvolumes: {vol: {}, nfs: {driver_opts: {type: nfs, o: addr=nas, device: '${SHARE}:/x'}}}\nconfigs: {unused: {file: '${C}/x'}}").hide("web/.env", "EMPTY=")
+		f := newFolder(t).write("web/compose.yaml", "services: {app: {"+app+"}}\nvolumes: {vol: {}, nfs: {driver_opts: {type: nfs, o: addr=nas, device: '${SHARE}:/x'}}}\nnetworks: {named: {name: 'net${DATA}'}, unused: {external: true, name: '${NET}'}}\nconfigs: {unused: {file: '${C}/x'}}").hide("web/.env", "EMPTY=")
 		p := compose(t, valid(t, f, forAll(nil)))
 		if got := p.Services["app"].Volumes[0].Source; got != c.want {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
@@ -228,6 +242,51 @@ func TestVariablesThatAreNotSetAreWarningsOfTheStack(t *testing.T) {
 		if p.Invalid == "" || strings.Join(p.Warnings, ", ") != "variable A is not set, variable B is not set" {
 			t.Errorf("an invalid one has %q, invalid %q", p.Warnings, p.Invalid)
 		}
+	}
+}
+
+func TestAVariableThatAnEnvFileUsesAndThatIsNotSetIsAWarning(t *testing.T) {
+	const remedy = " uses a variable that is not set, and has nothing in its place; a $ that is meant as one is written $$, or the value in single quotes"
+	for text, want := range map[string]string{
+		"A=x$hunter2":                        "web/app.env: A" + remedy,
+		"A=x\nB=${A} ${SET} ${OWN} ${EMPTY}": "",
+		"A='x$hunter2'\nB=x$$hunter2":        "",
+		"# $A\nB=${A:-x} ${A-} ${A:+y}":      "",
+		"B=${A:-$C}":                         "web/app.env: B" + remedy,
+		"A=$A":                               "web/app.env: A" + remedy,
+	} {
+		f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a, env_file: app.env, environment: [OWN=1]}, off: {image: a, env_file: off.env, profiles: [x]}, raw: {image: a, env_file: [{path: raw.env, format: raw}]}}").
+			hide("web/.env", "SET=1\nEMPTY=").hide("web/app.env", text).hide("web/off.env", "X=$Y").hide("web/raw.env", "X=$Y")
+		if got := strings.Join(valid(t, f).Warnings, ", "); got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+	f := newFolder(t).write("web/compose.yaml", "services: {app: {image: a}}").hide("web/.env", "A=x$hunter2")
+	if got, want := strings.Join(valid(t, f).Warnings, ", "), "web/.env: A"+remedy; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestWhatComposeTakesAndLogsIsAWarningOfTheStack(t *testing.T) {
+	for _, by := range []func(*render.Loader) *render.Loader{(*render.Loader).WithoutTick, (*render.Loader).ByLibrary} {
+		f := newFolder(t).
+			write("web/compose.yaml", "version: '3'\nservices: {app: {image: a, tty: \"yes\", read_only: off, privileged: 'True', command: '$A', networks: [n]}}\nnetworks: {n: {external: {name: proxy}}}").
+			write("web/docker-compose.yml", "").write("web/.env.example", "")
+		got := strings.Join(load(t, by(loader(f)), f)["web/compose.yaml"].Warnings, "\n")
+		want := "variable A is not set\n" +
+			"there is no .env, which belongs at /srv/stacks/web/.env; .env.example is beside it\n" +
+			"\"off\" is no boolean of YAML 1.2; write false\n" +
+			"\"yes\" is no boolean of YAML 1.2; write true\n" +
+			"compose.yaml counts, and not docker-compose.yml beside it\n" +
+			"external: {name: proxy} is obsolete; write external: true, and name: beside it\n" +
+			"web/compose.yaml has a version:, which is obsolete and ignored"
+		if got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	}
+	f := newFolder(t).write("web/compose.yaml", "version: '3'\nservices: {app: {image: a}}").write("web/.env.example", "")
+	if got := valid(t, f).Warnings; len(got) != 1 {
+		t.Errorf("nothing is missing, and the warnings are %q", got)
 	}
 }
 

@@ -18,7 +18,7 @@ services:
     environment: {LOG_LEVEL: info, TOKEN: "${TOKEN}"}
     env_file: [app.env]
     labels: {a: b}
-    ports: ["8080:80", "127.0.0.1:53:53/udp", "9"]
+    ports: ["8080-8089:80", "127.0.0.1:53-63:53/udp", "9"]
     volumes: ["./nginx.conf:/etc/nginx.conf:ro", "./data:/data", "../shared:/shared", "/etc/hosts:/hosts", "data:/d1", "data:/d2", "/cache"]
     configs: [c, i]
     secrets: [s, v]
@@ -71,8 +71,8 @@ mount /cache =
 mount /etc/hosts =
 mount data =
 network front =
-port 127.0.0.1:53:53/udp =
-port 8080:80/tcp =
+port 127.0.0.1:53-63:53/udp =
+port 8080-8089:80/tcp =
 port 9/tcp =
 restart =
 scale = 2
@@ -108,7 +108,7 @@ func TestFieldsNameWhatChanged(t *testing.T) {
 		"a secret in .env":         {func(f *folder) { f.hide("web/.env", "TOKEN=hunter3") }, "environment TOKEN, secret v (content)"},
 		"a label":                  {replace("{a: b}", "{a: c}"), "label a"},
 		"our label":                {replace("{a: b}", "{a: b, gitops.data: new}"), ""},
-		"a port":                   {replace("8080:80", "8081:80"), "-port 8080:80/tcp, +port 8081:80/tcp"},
+		"a port":                   {replace("8080-8089:80", "8081-8089:80"), "-port 8080-8089:80/tcp, +port 8081-8089:80/tcp"},
 		"how a file is mounted":    {replace("nginx.conf:ro", "nginx.conf"), "mount ./nginx.conf"},
 		"a mounted file":           {func(f *folder) { f.write("web/nginx.conf", "2") }, "mount ./nginx.conf (content)"},
 		"a mounted folder":         {func(f *folder) { f.write("shared/y", "2") }, "mount ../shared (content)"},

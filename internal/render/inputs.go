@@ -47,13 +47,13 @@ type inputs struct {
 	doubtful bool
 	blanks   *blanks
 	warnings map[string]bool // see plan.Stack.Warnings
-	// obsolete are the files with a version:, in full.
-	obsolete []string
+	// remarks are warnings, too, of what does no harm.
+	remarks map[string]bool
 }
 
 func (l *Loader) newInputs(tree Tree) *inputs {
-	warnings := map[string]bool{}
-	return &inputs{loader: l, tree: tree, paths: map[string]bool{}, carried: map[string]bool{}, places: map[string]bool{}, ids: map[string]string{}, envs: map[string]bool{}, began: time.Now(), blanks: newBlanks(l.home(), warnings), warnings: warnings}
+	warnings, remarks := map[string]bool{}, map[string]bool{}
+	return &inputs{loader: l, tree: tree, paths: map[string]bool{}, carried: map[string]bool{}, places: map[string]bool{}, ids: map[string]string{}, envs: map[string]bool{}, began: time.Now(), blanks: newBlanks(l.home(), warnings, remarks), warnings: warnings, remarks: remarks}
 }
 
 // addFolder adds what Compose looks for in a project's folder.

@@ -67,6 +67,9 @@ func (l *Loader) loadAs(ctx context.Context, tree Tree, file string, back *back)
 				p.Warnings = append(p.Warnings, why)
 			}
 		}
+		for _, why := range slices.Sorted(maps.Keys(in.remarks)) {
+			p.Warnings = append(p.Warnings, withhold(p.words, why, quoted))
+		}
 	}
 	p.Untracked = in.untracked()
 	return in.entry(p)
@@ -128,7 +131,7 @@ func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in
 		cli.WithWorkingDirectory(dir),
 		cli.WithEnv([]string{"PWD=" + l.hostPath(tree, dir)}),
 		cli.WithEnvFiles(),
-		dotEnv(vars),
+		in.dotEnv(vars),
 		composeFiles(vars),
 		in.projectFolder(vars),
 		ofAllStacks(vars),
@@ -143,6 +146,9 @@ func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in
 	}
 	for _, f := range options.ConfigPaths {
 		in.add(f)
+	}
+	if len(files) == 0 && cmp.Or(options.Environment["COMPOSE_FILE"], vars["COMPOSE_FILE"]) == "" {
+		in.several(dir)
 	}
 	project, err := l.compose(ctx, options, in)
 	if err != nil && strings.HasSuffix(err.Error(), "project name must not be empty") {
@@ -160,7 +166,18 @@ func (l *Loader) loadNamed(ctx context.Context, tree Tree, file, name string, in
 			return nil, err
 		}
 	}
+	in.hearEnvFiles(project)
 	return project.WithServicesEnvironmentResolved(true)
+}
+
+// several remarks that of files which Compose looks for in a folder only the first counts.
+func (in *inputs) several(dir string) {
+	for _, names := range [][]string{fileNames(), overrideNames()} {
+		found := slices.DeleteFunc(names, func(name string) bool { return nothing(filepath.Join(dir, name)) })
+		if len(found) > 1 {
+			in.remarks[fmt.Sprintf("%s counts, and not %s beside it", found[0], strings.Join(found[1:], " and "))] = true
+		}
+	}
 }
 
 // compose gives the project as compose-go loads it. Its own loader, which is
@@ -170,7 +187,6 @@ func (l *Loader) compose(ctx context.Context, o *cli.ProjectOptions, in *inputs)
 	r := reader{loader: l, in: in}
 	project, ours := safely(func() (*types.Project, error) { return r.project(ctx, o) })
 	if ours == nil {
-		l.warnObsolete(in)
 		return project, nil
 	}
 	o.WithListeners(func(event string, meta map[string]any) { in.listen(event, meta, o.WorkingDir) })
@@ -192,20 +208,6 @@ func safely[T any](do func() (T, error)) (out T, err error) {
 		}
 	}()
 	return do()
-}
-
-// warnObsolete says once of each file that its version: has no meaning, as
-// compose-go's loader does.
-func (l *Loader) warnObsolete(in *inputs) {
-	for _, full := range in.obsolete {
-		file := full
-		if rel, ok := l.rel(in.tree, full); ok {
-			file = rel
-		}
-		if _, said := l.obsolete.LoadOrStore(file, true); !said {
-			l.o.Logger.Warn("compose file has a version, which is obsolete and ignored", "path", file)
-		}
-	}
 }
 
 // composeFiles takes the files that COMPOSE_FILE names, whose relative paths
@@ -294,8 +296,8 @@ func (l *Loader) environmentOf(tree Tree, file string) *cli.ProjectOptions {
 	if l.named(tree, file) {
 		o.ConfigPaths = []string{filepath.Join(dir, path.Base(file))}
 	}
-	vars := l.env.vars
-	for _, step := range []cli.ProjectOptionsFn{cli.WithEnvFiles(), dotEnv(vars), composeFiles(vars), l.newInputs(tree).projectFolder(vars), ofAllStacks(vars)} {
+	vars, in := l.env.vars, l.newInputs(tree)
+	for _, step := range []cli.ProjectOptionsFn{cli.WithEnvFiles(), in.dotEnv(vars), composeFiles(vars), in.projectFolder(vars), ofAllStacks(vars)} {
 		_ = step(o) // it does not load for some reason
 	}
 	return o

@@ -246,6 +246,9 @@ func (r *reader) document(ctx context.Context, doc document, included []string, 
 	if !ok || !stringKeys(raw) {
 		return nil, errRefused
 	}
+	if _, ok := cfg["version"]; ok {
+		r.in.remarks[r.in.shown(file)+" has a version:, which is obsolete and ignored"] = true
+	}
 	// It copies, and turns empty lists that are nil into ones that are not.
 	cfg, err := interp.Interpolate(cfg, *options.Interpolate)
 	if err != nil {
@@ -274,10 +277,7 @@ func (r *reader) document(ctx context.Context, doc document, included []string, 
 	if err := compiled.Validate(dict); err != nil {
 		return nil, err
 	}
-	if _, ok := dict["version"]; ok {
-		r.in.obsolete = append(r.in.obsolete, file)
-		delete(dict, "version")
-	}
+	delete(dict, "version")
 	if dict, err = transform.Canonical(dict, false); err != nil {
 		return nil, err
 	}

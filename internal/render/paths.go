@@ -144,3 +144,11 @@ func (l *Loader) mapPaths(p *types.Project, tree Tree, to mapping) (*types.Proje
 	}
 	return p, errors.Join(errs...)
 }
+
+// shown is a file as messages name it: as it is in the repository.
+func (in *inputs) shown(full string) string {
+	if rel, ok := in.loader.rel(in.tree, full); ok {
+		return rel
+	}
+	return full
+}

@@ -45,7 +45,7 @@ func supported(p *types.Project) error {
 		}
 	}
 	for key, v := range p.Volumes {
-		if !engineName().MatchString(v.Name) {
+		if _, _, blank := unrefused(v.Name); !blank && !engineName().MatchString(v.Name) {
 			return fmt.Errorf("volumes.%s: the engine takes no volume named %q: a name has at least two of the characters a-z, A-Z, 0-9, _, . and -, and begins with a letter or a digit", key, v.Name)
 		}
 	}

@@ -228,8 +228,7 @@ type Loader struct {
 	loads    atomic.Int64      // counts stacks that were loaded
 	// library is held while compose-go's own loader runs: it keeps a list of files
 	// without a lock.
-	library  sync.Mutex
-	obsolete sync.Map // files of which it was said that their version: is ignored
+	library sync.Mutex
 }
 
 // Loaded are the stacks of a tree.
