@@ -130,6 +130,7 @@ func (e *Engine) read(c container.Summary, at time.Time) sighted {
 		Created: time.Unix(c.Created, 0), Since: c.Status, Said: at,
 		Networks: map[string]string{}, Mounts: e.mounts(c.Mounts), Ports: ports(c.Ports),
 	}
+	con.Grace, _ = time.ParseDuration(labels[render.LabelGrace])
 	con.Number, _ = strconv.Atoi(labels[api.ContainerNumberLabel])
 	if con.Hash == "" {
 		con.Hash = labels[api.ConfigHashLabel]

@@ -30,12 +30,55 @@ const stopTimeout = 10 * time.Minute
 // Where a whole project goes, the pre_stop hooks of p run, as with docker compose
 // down. One that fails ends the Stop, and is run again by the next. p may be zero.
 func (e *Engine) Stop(ctx context.Context, p render.Project, op plan.Op) error {
-	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	given, err := e.given(ctx, op)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, stopTimeout+given, fmt.Errorf("not stopped within %s and the %s that its containers have to end", stopTimeout, given))
 	defer cancel()
 	if op.Services == nil {
 		return e.down(ctx, p, op.Stack, op.Leave)
 	}
 	return e.stopServices(ctx, op)
+}
+
+// given is how long the containers that a Stop is about have to end, one after the other
+// as they depend on each other.
+func (e *Engine) given(ctx context.Context, op plan.Op) (all time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
+	r, err := e.project(ctx, op.Stack)
+	if err != nil {
+		return 0, explain(ctx, err)
+	}
+	for _, c := range r.Containers {
+		if op.Services != nil && !slices.Contains(op.Services, c.Service) || !slices.Contains([]string{"running", "paused", "restarting"}, c.State) {
+			continue
+		}
+		grace := c.Grace
+		if grace == 0 { // somebody else made it
+			if grace, err = e.graceOf(ctx, c.ID); err != nil {
+				return 0, explain(ctx, err)
+			}
+		}
+		all += grace
+	}
+	return all, nil
+}
+
+// graceOf asks how long a container has to end; one that has gone needs no time.
+func (e *Engine) graceOf(ctx context.Context, id string) (time.Duration, error) {
+	c, err := e.api.ContainerInspect(ctx, id)
+	switch {
+	case errdefs.IsNotFound(err):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("inspect container %s: %w", id, err)
+	case c.Config == nil || c.Config.StopTimeout == nil:
+		return render.DefaultGrace, nil
+	default:
+		return time.Duration(*c.Config.StopTimeout) * time.Second, nil
+	}
 }
 
 func isSelf(c plan.Container) bool { return c.Self }

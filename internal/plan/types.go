@@ -371,6 +371,9 @@ type Container struct {
 	// Replacing is true for a container that a broken replacement left behind
 	// under a temporary name.
 	Replacing bool
+	// Grace is how long it has to end once it is asked to; 0 if that is not known, as
+	// somebody else made it.
+	Grace time.Duration `json:",omitempty"`
 	// Mounts are what it mounts, sorted by target.
 	Mounts []Mount `json:",omitempty"`
 	// Ports are the host's ports that it holds now.

@@ -321,7 +321,7 @@ func (e *executor) run(ctx context.Context, t *task, release func()) error {
 }
 
 func (e *executor) up(ctx context.Context, t *task, release func()) error {
-	stopping := stopTime(t.project.Stack)
+	stopping := stopTime(t.project.Stack, t.check.view.state.Observed)
 	within := newLimit(ctx, e.o.DeployTimeout+stopping,
 		fmt.Errorf("its containers are not made within %s (DEPLOY_TIMEOUT_IN_SECONDS) and the %s that those which they replace have to stop", e.o.DeployTimeout, stopping))
 	defer within.end()
@@ -392,10 +392,22 @@ func monitored(s plan.Stack) (longest time.Duration) {
 }
 
 // stopTime is how long the containers of a stack may take to stop, one after the
-// other as they depend on each other.
-func stopTime(s plan.Stack) (all time.Duration) {
+// other as they depend on each other. Those that run have what they were made with, be
+// it more than is wanted now, and so have those of services that go.
+func stopTime(s plan.Stack, o plan.Observed) (all time.Duration) {
+	graces := map[string]time.Duration{}
 	for _, svc := range s.Services {
-		all += svc.Grace
+		graces[svc.Name] = svc.Grace
+	}
+	for _, r := range o.Running {
+		for _, c := range r.Containers {
+			if r.Project == s.Name {
+				graces[c.Service] = max(graces[c.Service], c.Grace)
+			}
+		}
+	}
+	for _, grace := range graces {
+		all += grace
 	}
 	return all
 }

@@ -245,6 +245,21 @@ func TestAStacksFailure(t *testing.T) {
 		d.expect("counts", d.counts(), "started web")
 		d.stop()
 	})
+	bubble(t, "also what was to have less time from now on", func(t *testing.T) {
+		w := newWorld(t, stack("web"))
+		d := start(t, w)
+		pass(time.Minute)
+		w.host("web", func(c *plan.Container) { c.Grace = 9 * time.Minute })
+		w.push("c2", version(2, stack("web")))
+		w.on("replace web", takes(9*time.Minute))
+		w.on("settle web", takes(4*time.Minute))
+		pass(15 * time.Minute)
+		d.expect("picture", d.last(), "web=running/synced")
+		if e := d.r.journal.peek("web"); e.Error != "" {
+			t.Errorf("error: %q", e.Error)
+		}
+		d.stop()
+	})
 	bubble(t, "but not for ever", func(t *testing.T) {
 		w := newWorld(t, stack("web"))
 		w.on("replace web", takes(time.Hour))

@@ -141,6 +141,7 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs, back *ba
 			LabelRepository:                           l.o.Repository,
 			LabelStack:                                p.File,
 			LabelHash:                                 hash,
+			LabelGrace:                                grace(s).String(),
 		}
 		if digest := content[name].digest; digest != "" {
 			s.CustomLabels[LabelContent] = digest
@@ -238,10 +239,7 @@ func (l *Loader) service(p *types.Project, s types.ServiceConfig, hash string) (
 		every = 0 // a digest does not move
 	}
 	svc := plan.Service{Own: IsTrue(s.Labels[LabelController]), Name: s.Name, Hash: hash, Image: ref, Pull: pull, Every: every, Scale: s.GetScale(), Completes: completes(s), Follows: follows(s), Shares: shares(s)}
-	svc.Platform, svc.Grace = s.Platform, defaultGrace
-	if s.StopGracePeriod != nil {
-		svc.Grace = time.Duration(*s.StopGracePeriod)
-	}
+	svc.Platform, svc.Grace = s.Platform, grace(s)
 	if svc.MountedImages, err = mountedImages(s); err != nil {
 		return plan.Service{}, err
 	}
@@ -294,8 +292,16 @@ func Reference(image string) (string, error) {
 	return reference.FamiliarString(reference.TagNameOnly(named)), nil
 }
 
-// defaultGrace is the engine's, for containers whose file says nothing of it.
-const defaultGrace = 10 * time.Second
+// DefaultGrace is the engine's, for containers whose file says nothing of it.
+const DefaultGrace = 10 * time.Second
+
+// grace is how long a container of a service has to end.
+func grace(s types.ServiceConfig) time.Duration {
+	if s.StopGracePeriod == nil {
+		return DefaultGrace
+	}
+	return time.Duration(*s.StopGracePeriod)
+}
 
 // alwaysEvery is how often the registry is asked about the image of a service
 // with pull_policy: always.

@@ -53,6 +53,9 @@ const (
 	// something belongs to.
 	LabelRepository = "gitops.repository"
 	LabelStack      = "gitops.stack"
+	// LabelGrace is how long a container has to end once it is asked to: the engine only
+	// tells it when asked for that container alone.
+	LabelGrace = "gitops.grace"
 	// LabelCommit is the commit that a container was created at.
 	LabelCommit = "gitops.commit"
 	// LabelHook says of a container that it is a run of a hook, and of which kind, see

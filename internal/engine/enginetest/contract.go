@@ -573,6 +573,15 @@ func observeCases() map[string]func(*bench) {
 			byHand(b, "b", filepath.Join(b.root, b.name), nil)
 			check(b, plan.Running{File: b.name + "/compose.yaml", Origin: "/somewhere/else"})
 		},
+		"how long a container has to end is told, also when it is to have less": func(b *bench) {
+			b.up(b.stack("services: {a: {SLEEP, stop_grace_period: 90s}, b: {SLEEP}}"))
+			b.stack("services: {a: {SLEEP, stop_grace_period: 2s}, b: {SLEEP}}")
+			for _, c := range b.running().Containers {
+				if want := map[string]time.Duration{"a": 90 * time.Second, "b": 10 * time.Second}[c.Service]; c.Grace != want {
+					b.Errorf("%s has %s to end, want %s", c.Service, c.Grace, want)
+				}
+			}
+		},
 		"what a container mounts and publishes is told": func(b *bench) {
 			b.write("conf", "1")
 			port := freePort(b)

@@ -155,6 +155,7 @@ func (f *Fake) Observe(ctx context.Context) (plan.Observed, error) {
 		copied := c.Container
 		copied.Self = c.ID == f.self
 		copied.Networks = maps.Clone(c.Networks)
+		copied.Grace, _ = time.ParseDuration(c.labels[render.LabelGrace])
 		if c.State == "running" {
 			copied.Ports = c.ports
 		}
