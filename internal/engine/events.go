@@ -20,12 +20,25 @@ import (
 func (e *Engine) Events(ctx context.Context) <-chan plan.Event {
 	ch := make(chan plan.Event, 64)
 	go func() {
+		said, tries := "", 0
 		for again := false; ctx.Err() == nil; again = true {
-			if !again || e.back(ctx, ch) {
-				e.listen(ctx, ch)
+			began := time.Now()
+			var err error
+			if again {
+				err = e.back(ctx, ch)
+			}
+			if err == nil {
+				err = e.listen(ctx, ch)
+			}
+			if err != nil && ctx.Err() == nil && err.Error() != said {
+				said = err.Error()
+				e.o.Logger.Debug("the engine's events ended", "err", err)
+			}
+			if tries++; time.Since(began) >= deafMost {
+				said, tries = "", 1
 			}
 			select {
-			case <-time.After(lookAgain):
+			case <-time.After(deafFor(tries)):
 			case <-ctx.Done():
 			}
 		}
@@ -33,21 +46,28 @@ func (e *Engine) Events(ctx context.Context) <-chan plan.Event {
 	return ch
 }
 
-// back says whether the engine answers again, and tells so.
-func (e *Engine) back(ctx context.Context, ch chan<- plan.Event) bool {
+// deafMost is how long nobody listens at most before the engine is asked again.
+const deafMost = 30 * time.Second
+
+// deafFor is the pause after tries in a row of which none lasted.
+func deafFor(tries int) time.Duration { return min(lookAgain<<min(tries-1, 10), deafMost) }
+
+// back tells that the engine answers again, if it does.
+func (e *Engine) back(ctx context.Context, ch chan<- plan.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
-	if e.Ping(ctx) != nil {
-		return false
+	if err := e.Ping(ctx); err != nil {
+		return err
 	}
 	select {
 	case ch <- plan.Event{}:
 	default:
 	}
-	return true
+	return nil
 }
 
-func (e *Engine) listen(ctx context.Context, ch chan<- plan.Event) {
+// listen tells what happens until the engine says no more, and why it does not.
+func (e *Engine) listen(ctx context.Context, ch chan<- plan.Event) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	messages, errs := e.api.Events(ctx, events.ListOptions{Filters: observed()})
@@ -69,10 +89,9 @@ func (e *Engine) listen(ctx context.Context, ch chan<- plan.Event) {
 			default:
 			}
 		case err := <-errs:
-			e.o.Logger.Debug("the engine's events ended", "err", err)
-			return
+			return err
 		case <-ctx.Done():
-			return
+			return ctx.Err()
 		}
 	}
 }

@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -40,6 +42,7 @@ type told struct {
 	// streams are the open streams of events. Lists fail with err.
 	streams map[chan events.Message]chan error
 	err     error
+	pings   int
 }
 
 func newTold() *told {
@@ -105,7 +108,14 @@ func (f *told) VolumeList(context.Context, volume.ListOptions) (volume.ListRespo
 	return volume.ListResponse{Volumes: out}, f.err
 }
 
-func (f *told) Ping(context.Context) (types.Ping, error) { return types.Ping{}, nil }
+func (f *told) Ping(context.Context) (types.Ping, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.pings++
+	return types.Ping{}, f.err
+}
+
+func (*told) DaemonHost() string { return "unix:///run/engine.sock" }
 
 func (f *told) ContainerCreate(context.Context, *container.Config, *container.HostConfig, *network.NetworkingConfig, *ocispec.Platform, string) (container.CreateResponse, error) {
 	return container.CreateResponse{ID: idOf(7)}, nil
@@ -484,4 +494,46 @@ func TestWhoWaitsForAStackGoesByTheEventsThatAreHeardAnyway(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestAnEngineThatIsAwayIsAskedLessAndLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		f := newTold()
+		heard := New(f, Options{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}).Events(t.Context())
+		asked := func() int {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			defer func() { f.pings = 0 }()
+			return f.pings
+		}
+		away := func(err error) {
+			f.mu.Lock()
+			f.err = err
+			f.mu.Unlock()
+		}
+		time.Sleep(time.Hour)
+		away(errors.New("the engine is away"))
+		f.breakOff()
+		time.Sleep(time.Hour)
+		if n := asked(); n < 115 || n > 125 { // twice a minute, and a few more at first
+			t.Errorf("asked %d times in an hour", n)
+		}
+		if n := strings.Count(log.String(), "there is no engine socket"); n != 1 {
+			t.Errorf("said %d times: %s", n, log.String())
+		}
+		away(nil)
+		time.Sleep(deafMost)
+		if told := <-heard; told != (plan.Event{}) {
+			t.Errorf("told %v", told)
+		}
+		time.Sleep(time.Hour)
+		asked()
+		f.breakOff()
+		time.Sleep(lookAgain)
+		synctest.Wait()
+		if n := asked(); n != 1 {
+			t.Errorf("after an hour in which it was there it is asked %d times at once", n)
+		}
+	})
 }

@@ -183,6 +183,9 @@ func TestAStacksFailure(t *testing.T) {
 		if n := asked.Load(); n < 12 || n > 20 {
 			t.Errorf("asked %d times in an hour", n)
 		}
+		if n := strings.Count(d.logs.String(), "can't tell whether data would stay behind"); n != 1 {
+			t.Errorf("said %d times: %s", n, d.logs)
+		}
 		w.on("content", func(context.Context) error { return nil })
 		pass(5 * time.Minute)
 		d.expect("runs", d.runs(), "web=web2")

@@ -145,10 +145,13 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 	}
 	r.pendingOver(observed, v.state.Busy)
 	var doubts []plan.Doubt
+	var unanswered error
 	if v.plan, doubts = plan.Draft(v.state, policy); len(doubts) > 0 {
-		v.state.Losses, v.unsure = r.losses(ctx, doubts, tree, observed)
+		v.state.Losses, unanswered = r.losses(ctx, doubts, tree, observed)
+		v.unsure = unanswered != nil
 		v.plan = plan.Build(v.state, policy)
 	}
+	r.ledger.doubt(unanswered)
 	return v, nil
 }
 
@@ -301,20 +304,19 @@ func editedOf(s plan.Stack, edited []string) []string {
 	return out
 }
 
-// losses answers doubts. Where that fails there is no answer, and the plan
+// losses answers doubts. Where that fails there is no answer but an error, and the plan
 // takes it for a loss.
-func (r *Reconciler) losses(ctx context.Context, doubts []plan.Doubt, tree Tree, o plan.Observed) (answers map[plan.Doubt]bool, unsure bool) {
-	answers = map[plan.Doubt]bool{}
+func (r *Reconciler) losses(ctx context.Context, doubts []plan.Doubt, tree Tree, o plan.Observed) (map[plan.Doubt]bool, error) {
+	answers, errs := map[plan.Doubt]bool{}, []error(nil)
 	for _, d := range doubts {
 		lost, err := r.loss(ctx, d, tree, o)
 		if err != nil {
-			r.o.Logger.Warn("can't tell whether data would stay behind", "err", fmt.Errorf("%s of container %s: %w", d.Old.Source, d.Container, err))
-			unsure = true
+			errs = append(errs, fmt.Errorf("%s of container %s: %w", d.Old.Source, d.Container, err))
 			continue
 		}
 		answers[d] = lost
 	}
-	return answers, unsure
+	return answers, errors.Join(errs...)
 }
 
 func (r *Reconciler) loss(ctx context.Context, d plan.Doubt, tree Tree, o plan.Observed) (bool, error) {

@@ -51,6 +51,7 @@ type ledger struct {
 
 	failedLooks int
 	unsure      int    // looks in a row that could not tell about data
+	doubts      string // what they could not tell
 	lastError   string // of a check
 }
 
@@ -67,6 +68,18 @@ func newLedger(j *journal, log *slog.Logger) *ledger {
 // key identifies a stack: two files can want the same name, and a file can
 // change its name.
 func key(name, file string) string { return name + "\x00" + file }
+
+// doubt says what could not be told about data, if it is not what was said last.
+func (l *ledger) doubt(err error) {
+	text := ""
+	if err != nil {
+		text = strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	if text != "" && text != l.doubts {
+		l.log.Warn("can't tell whether data would stay behind", "err", text)
+	}
+	l.doubts = text
+}
 
 // looked takes a look in that succeeded.
 func (l *ledger) looked(c *check) {
