@@ -235,6 +235,12 @@ type parts struct {
 	teardown []step
 }
 
+// seesHost says whether a path of the engine's host is the same here: not in a container
+// of its own, nor where the engine is on another host.
+func (p parts) seesHost() bool {
+	return p.self == "" && p.clone.HostRoot != "" && p.clone.HostRoot == p.clone.Path
+}
+
 // dry is a reconciler that only says what there is to do.
 func (p parts) dry(o Options) *reconcile.Reconciler {
 	return reconcile.New(p.options(o, func(r *reconcile.Options) {
@@ -345,7 +351,7 @@ func (p parts) options(o Options, more func(*reconcile.Options)) reconcile.Optio
 	r := reconcile.Options{
 		Loader: p.loader, Engine: p.engine, Logger: o.Logger, Journal: p.journal,
 		Interval: c.CheckInterval, Heal: c.SelfHeal, AllowEmpty: c.AllowEmpty, MakeNetworks: c.CreateExternalNetworks,
-		KeepEdits: c.KeepLocalChanges, HoldOrder: c.StartFirst == config.StartHold, MinAge: c.ImageMinAge, Volumes: p.engine, Clone: p.clone.Path,
+		KeepEdits: c.KeepLocalChanges, HoldOrder: c.StartFirst == config.StartHold, MinAge: c.ImageMinAge, Volumes: p.engine, Clone: p.clone.Path, SeesHost: p.seesHost(),
 		Parallel: c.MaxParallelStacks, DeployTimeout: c.DeployTimeout,
 	}
 	more(&r)

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/reconcile"
 )
 
 // Diagnosis is what stands in the way of the stacks on this host.
@@ -75,9 +74,15 @@ func Doctor(ctx context.Context, o Options) (d Diagnosis, err error) {
 	if err != nil {
 		return d, err
 	}
+	d = diagnose(p, parts.clone.Path, parts.seesHost())
 	if offline != nil {
 		d.Offline = offline.Error()
 	}
+	return d, nil
+}
+
+// diagnose takes from a plan what stands in the way.
+func diagnose(p plan.Plan, clone string, seesHost bool) (d Diagnosis) {
 	at := map[string]int{}
 	of := func(stack, file string) *Finding {
 		key := stack + "\x00" + file
@@ -101,7 +106,7 @@ func Doctor(ctx context.Context, o Options) (d Diagnosis, err error) {
 		d.Stacks++
 		notes := slices.Clone(v.Wanted.Warnings)
 		if p.From == p.To { // else the files of the stack may not be there yet
-			notes = append(notes, missingFolders(parts.clone.Path, *v.Wanted)...)
+			notes = union(notes, reconcile.MissingFolders(*v.Wanted, clone, seesHost))
 		}
 		if len(notes) > 0 {
 			f := of(v.Name, v.File)
@@ -109,27 +114,20 @@ func Doctor(ctx context.Context, o Options) (d Diagnosis, err error) {
 		}
 	}
 	slices.SortStableFunc(d.Findings, func(a, b Finding) int { return strings.Compare(a.Stack+a.File, b.Stack+b.File) })
-	return d, nil
+	return d
+}
+
+// union adds to a list what it does not have.
+func union(list, more []string) []string {
+	for _, m := range more {
+		if !slices.Contains(list, m) {
+			list = append(list, m)
+		}
+	}
+	return list
 }
 
 // passing says of a hold that it is over by itself.
 func passing(r plan.Reason) bool {
 	return r == plan.HeldRetry || r == plan.HeldBusy || r == plan.HeldOffline || r == plan.HeldAge || r == plan.HeldSuspended
-}
-
-// missingFolders are what a stack mounts of the clone and is not there: the engine
-// makes a folder of it, which belongs to root.
-func missingFolders(clone string, s plan.Stack) []string {
-	var notes []string
-	for _, svc := range s.Services {
-		for _, m := range svc.Mounts {
-			if m.Type != plan.MountClone {
-				continue
-			}
-			if _, err := os.Lstat(filepath.Join(clone, filepath.FromSlash(m.Source))); errors.Is(err, os.ErrNotExist) {
-				notes = append(notes, fmt.Sprintf("services.%s mounts ./%s, which is not there: the engine makes it, as a folder of root's", svc.Name, m.Source))
-			}
-		}
-	}
-	return slices.Compact(notes)
 }

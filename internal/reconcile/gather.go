@@ -51,7 +51,9 @@ type view struct {
 	plan     plan.Plan
 	// unsure says that a question about data could not be answered.
 	unsure bool
-	basis  basis
+	// missing says that something is not there that stacks mount: no event tells of it.
+	missing bool
+	basis   basis
 	// same says that it is the last view over again: nothing has changed.
 	same bool
 }
@@ -152,6 +154,7 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 		v.plan = plan.Build(v.state, policy)
 	}
 	r.ledger.doubt(unanswered)
+	v.warnMissing(r.o.Clone, r.o.SeesHost)
 	return v, nil
 }
 

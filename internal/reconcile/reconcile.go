@@ -97,6 +97,9 @@ type Options struct {
 	Logger   *slog.Logger
 	// Clone is the clone's folder, to see what stacks would leave behind there.
 	Clone string
+	// SeesHost says that this process sees the folders of the engine's host as they are
+	// there, and not those of a container.
+	SeesHost bool
 	// Journal is the file that remembers stacks between checks and starts.
 	Journal string
 	// Registry is asked for newer images, as pull policies want it; nil if

@@ -46,7 +46,7 @@ func (r *rest) holds(b basis, at time.Time) bool {
 func (r *Reconciler) rests(c *check) {
 	v := c.view
 	r.rest = rest{view: v, commits: c.Commits}
-	r.rest.valid = len(v.plan.Ops) == 0 && len(v.state.Busy) == 0 && len(v.state.Losses) == 0 && !v.unsure &&
+	r.rest.valid = len(v.plan.Ops) == 0 && len(v.state.Busy) == 0 && len(v.state.Losses) == 0 && !v.unsure && !v.missing &&
 		v.heads.Local == v.heads.Remote && !r.ledger.restless && r.executor.idle()
 	if !r.rest.valid {
 		r.rest = rest{} // it is as large as the repository
