@@ -90,6 +90,18 @@ func sharedCases() map[string]func(*bench) {
 			}
 			b.ok(b.Stop(b.ctx(), p, plan.Op{Stack: b.name}))
 		},
+		"pre_stop hooks do not run when a container is recreated, nor when its service goes": func(b *bench) {
+			const text = "services: {a: {SLEEP, environment: {X: %s}, pre_stop: [{command: [/bin/busybox, \"false\"]}]}, b: {SLEEP}}" // one that ran would fail
+			before := b.up(b.stack(fmt.Sprintf(text, "x")))
+			after := b.broken(b.stack(fmt.Sprintf(text, "y")))
+			if got := b.differ(before, after); got != "a" {
+				b.Errorf("recreated: %s", got)
+			}
+			b.broken(b.stack("services: {b: {SLEEP}}"))
+			if got := b.states(); got != "b running" {
+				b.Errorf("left: %s", got)
+			}
+		},
 		"Stop removes containers of services that are switched off, hooks or not": func(b *bench) {
 			b.up(b.stack("services: {a: {SLEEP}, c: {SLEEP}}"))
 			p := b.stack("services: {a: {SLEEP, pre_stop: [{command: [/bin/busybox, \"true\"]}]}, c: {SLEEP, profiles: [x]}}")
