@@ -77,14 +77,18 @@ func TestTheExampleGivesStacksWhatAShellHas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shell := map[string]string{"HOME": "/home/ann", "USER": "ann"}
-	vars, err := dotenv.ParseWithLookup(strings.NewReader(string(text)), func(name string) (string, bool) { v, ok := shell[name]; return v, ok })
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]string{"HOME": "/home/ann", "USER": "ann", "UID": "1000", "GID": "1000"}
-	if got, err := load(t, "STACK_ENV="+vars["STACK_ENV"]).StackEnvironment(); err != nil || !maps.Equal(got, want) {
-		t.Errorf("got %q, %v, want %q", got, err, want)
+	for zone, shell := range map[string]map[string]string{
+		"":              {"HOME": "/home/ann", "USER": "ann"},
+		"Europe/Berlin": {"HOME": "/home/ann", "USER": "ann", "TZ": "Europe/Berlin"},
+	} {
+		vars, err := dotenv.ParseWithLookup(strings.NewReader(string(text)), func(name string) (string, bool) { v, ok := shell[name]; return v, ok })
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{"HOME": "/home/ann", "USER": "ann", "UID": "1000", "GID": "1000", "TZ": zone}
+		if got, err := load(t, "STACK_ENV="+vars["STACK_ENV"]).StackEnvironment(); err != nil || !maps.Equal(got, want) {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
 	}
 }
 
