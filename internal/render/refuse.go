@@ -141,10 +141,14 @@ func sameAddress(a, b string) bool {
 
 // portsMeet refuses ports of the host that containers of the stack would take from each
 // other: the engine only says so when one of them is made or started, and then the old
-// ones have gone.
+// ones have gone. Services that run as hooks have none.
 func portsMeet(p *types.Project) error {
 	const remedy = "publish one of them at another port of the host"
-	names := slices.Sorted(maps.Keys(p.Services))
+	x, err := extensionOf(p)
+	if err != nil {
+		return err
+	}
+	names := slices.DeleteFunc(slices.Sorted(maps.Keys(p.Services)), func(name string) bool { return slices.Contains(x.hooks(), name) })
 	for i, name := range names {
 		s := p.Services[name]
 		all := bindings(s)

@@ -516,6 +516,7 @@ func TestPortsThatServicesOfOneStackCanShare(t *testing.T) {
 		"the host's network":     "{a: {image: a, network_mode: host, ports: ['80:80']}, b: {image: a, ports: ['80:80']}}",
 		"none of one":            "{a: {image: a, scale: 0, ports: ['80:80']}, b: {image: a, ports: ['80:80']}}",
 		"a profile switched off": "{a: {image: a, profiles: [x], ports: ['80:80']}, b: {image: a, ports: ['80:80']}}",
+		"a hook":                 "{a: {image: a, ports: ['80:80']}, job: {image: a, ports: ['80:80'], scale: 2}}\nx-gitops: {before: job}",
 		"a job that has ended":   "{job: {image: a, ports: ['80:80']}, b: {image: a, depends_on: {job: {condition: service_completed_successfully}}}, c: {image: a, ports: ['80:80'], depends_on: [b]}}",
 	} {
 		t.Run(what, func(t *testing.T) { valid(t, newFolder(t).write("web/compose.yaml", "services: "+services)) })
