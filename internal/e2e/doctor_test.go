@@ -16,7 +16,7 @@ func TestDoctorSaysWhatIsMissingOnThisHostAndTouchesNothing(t *testing.T) {
 	h.stack("shop", "services:\n  app: {image: BASE, command: RUN, env_file: [app.env, db.env]}\n")
 	h.write("shop/app.env.example", "TOKEN=\n")
 	h.stack("web", "services:\n  app: {image: BASE, command: RUN, networks: [n]}\nnetworks: {n: {name: PREFIX-edge, external: true}}\n")
-	h.stack("blog", "services:\n  app: {image: BASE, command: RUN, environment: {TOKEN: \"${TOKEN}\"}, volumes: [\"./data:/data\"]}\n")
+	h.stack("blog", "services:\n  app: {image: BASE, command: RUN, environment: {TOKEN: \"${TOKEN}\"}, volumes: [\"./data:/data\", \"/srv/PREFIX-media:/media\"]}\n")
 	h.stack("well", one)
 	h.push("as people first clone it")
 	gittest.Git(t, t.TempDir(), "clone", "-q", h.remote, h.clone)
@@ -28,7 +28,7 @@ func TestDoctorSaysWhatIsMissingOnThisHostAndTouchesNothing(t *testing.T) {
 	}
 	for _, want := range []string{
 		"shop/app.env does not exist", "shop/db.env does not exist", filepath.Join(h.clone, "shop/app.env") + " (app.env.example is beside it)",
-		"docker network create " + h.prefix + "-edge", "note: variable TOKEN is not set", "mounts ./blog/data, which is not there", "2 of 4 stacks can't be as git wants them",
+		"docker network create " + h.prefix + "-edge", "note: variable TOKEN is not set", "mounts ./blog/data, which is not there", "mounts /srv/" + h.prefix + "-media, which is not there", "2 of 4 stacks can't be as git wants them",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not say %q:\n%s", want, out)
