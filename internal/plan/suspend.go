@@ -52,6 +52,29 @@ var ErrNoStack = errors.New("there is no stack of that name")
 // Everything stands for all stacks among the suspended. No project has that name.
 const Everything = "*"
 
+// Remind is how often people are reminded that a stack is suspended.
+const Remind = 24 * time.Hour
+
+// reminders are when they are to be reminded next.
+func (b *builder) reminders(add func(time.Time)) {
+	after := func(since time.Time) {
+		if !since.IsZero() {
+			add(since.Add((b.state.Now.Sub(since)/Remind + 1) * Remind))
+		}
+	}
+	for _, s := range b.state.Suspended {
+		if !s.over(b.state.Now) {
+			after(s.Since)
+			add(s.Until)
+		}
+	}
+	for _, s := range b.state.Wanted {
+		if s.Suspend {
+			after(b.state.Memory[s.Name].Labelled)
+		}
+	}
+}
+
 // over says whether it has ended.
 func (s Suspension) over(now time.Time) bool { return !s.Until.IsZero() && !now.Before(s.Until) }
 

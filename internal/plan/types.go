@@ -460,6 +460,8 @@ type Record struct {
 	// how. It is not tried again as long as it is what git wants.
 	Bad      Version `json:",omitzero"`
 	BadError string  `json:",omitempty"`
+	// Labelled is since when git has wanted it to be suspended; zero if it does not.
+	Labelled time.Time `json:",omitzero"`
 	// Own is about the service that the daemon itself runs as.
 	Own Own `json:",omitzero"`
 }

@@ -89,9 +89,7 @@ func (b *builder) wake() {
 			add(rec.Own.RetryAt)
 		}
 	}
-	for _, s := range b.state.Suspended {
-		add(s.Until)
-	}
+	b.reminders(add)
 	for _, y := range b.state.Young {
 		add(y.From)
 	}

@@ -2,16 +2,13 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
 )
-
-// remind is after how long, and how often, it is said of a stack that it is suspended.
-const remind = 24 * time.Hour
 
 // request is a command that waits for its answer.
 type request struct {
@@ -27,7 +24,9 @@ func (r *Reconciler) Do(ctx context.Context, c plan.Command) error {
 	case r.requests <- q:
 		return <-q.answer
 	case <-ctx.Done():
-		return fmt.Errorf("the daemon is busy or ends: %w", context.Cause(ctx))
+		return fmt.Errorf("the daemon is busy: %w", context.Cause(ctx))
+	case <-r.ended:
+		return errors.New("the daemon ends")
 	}
 }
 
@@ -101,26 +100,20 @@ func (l *ledger) suspensions(c *check) {
 			j.at(s.Name).Labelled = time.Time{}
 		}
 	}
-	since := map[string]time.Time{}
+	said := map[string]int{}
 	for _, h := range c.view.plan.Held {
 		if h.Reason != plan.HeldSuspended {
 			continue
 		}
-		s := l.suspension(h.Stack)
-		since[h.Stack] = l.reminded[h.Stack]
-		if last := later(since[h.Stack], s.Since); now.Sub(last) >= remind {
-			l.log.Log(context.Background(), slog.LevelWarn, "stack is still suspended", "stack", h.Stack, "cause", h.Detail)
-			since[h.Stack] = now
+		said[h.Stack] = l.reminded[h.Stack]
+		if since := l.suspension(h.Stack).Since; !since.IsZero() {
+			said[h.Stack] = int(now.Sub(since) / plan.Remind)
+		}
+		if said[h.Stack] > l.reminded[h.Stack] {
+			l.log.Warn("stack is still suspended", "stack", h.Stack, "cause", h.Detail)
 		}
 	}
-	l.reminded = since
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
+	l.reminded = said
 }
 
 // suspension is what suspends a stack: itself, all, or its label.

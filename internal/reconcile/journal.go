@@ -53,15 +53,13 @@ type entry struct {
 	Commit    string           `json:",omitempty"`
 	Attempted string           `json:",omitempty"`
 	Outcomes  []report.Outcome `json:",omitempty"`
-	// Labelled is since when git has wanted it to be suspended; zero if it does not.
-	Labelled time.Time `json:",omitzero"`
 }
 
 // renew replaces what is remembered, but for what is about the daemon's own
 // service, the version that it can go back to, and history.
 func (e *entry) renew(r plan.Record) {
 	r.Own, r.LastSuccess, r.Flaps = e.Own, e.LastSuccess, e.Flaps
-	r.Good, r.Bad, r.BadError = e.Good, e.Bad, e.BadError
+	r.Good, r.Bad, r.BadError, r.Labelled = e.Good, e.Bad, e.BadError, e.Labelled
 	e.Record = r
 }
 

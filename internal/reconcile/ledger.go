@@ -24,8 +24,8 @@ type ledger struct {
 	concerns map[string]bool
 	// needs is what stacks are held for because it is not there.
 	needs map[plan.Requirement]bool
-	// reminded is when it was last said of a stack that it is still suspended.
-	reminded map[string]time.Time
+	// reminded is how often it was said of a stack that it is still suspended.
+	reminded map[string]int
 	// repair are stacks that the first look after a start found drifted and that
 	// were not brought up since; nil before that look.
 	repair map[string]bool

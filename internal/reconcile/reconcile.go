@@ -173,6 +173,7 @@ type Reconciler struct {
 	remote   *remote
 	images   *watch
 	requests chan request
+	ended    chan struct{} // closed when Run returns
 	alarms   alarms
 	known    known                     // of the remote
 	loaded   loaded                    // what the last look wanted
@@ -195,7 +196,7 @@ type alarms struct {
 func New(o Options) *Reconciler {
 	o.Parallel = max(o.Parallel, 1)
 	r := &Reconciler{
-		o: o, hooked: map[string]render.Project{}, remote: newRemote(o.Source), requests: make(chan request),
+		o: o, hooked: map[string]render.Project{}, remote: newRemote(o.Source), requests: make(chan request), ended: make(chan struct{}),
 		alarms: alarms{tick: newAlarm(), wake: newAlarm(), remote: newAlarm(), event: newAlarm()},
 	}
 	r.journal = openJournal(o.Journal, o.Logger)
@@ -214,6 +215,7 @@ func (r *Reconciler) Trigger(reason string) { r.remote.ask(reason) }
 // that a plan had to leave room for. It returns when ctx has ended and the
 // running operations had their grace.
 func (r *Reconciler) Run(ctx context.Context) error {
+	defer close(r.ended)
 	operations, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	asking, stopAsking := context.WithCancel(ctx)
@@ -375,7 +377,7 @@ func (r *Reconciler) look(ctx, operations context.Context, trigger string) {
 		r.alarms.remote.set(lookBackoff(r.ledger.failedLooks))
 	}
 	if err != nil {
-		r.ended(c)
+		r.checkEnded(c)
 		return
 	}
 	c.began = r.began
@@ -401,7 +403,7 @@ func (r *Reconciler) look(ctx, operations context.Context, trigger string) {
 		r.rests(c)
 	}
 	if len(v.plan.Ops) == 0 {
-		r.ended(c)
+		r.checkEnded(c)
 	}
 }
 
@@ -462,7 +464,7 @@ func (r *Reconciler) finished(t *task) {
 		r.images.movedAgain(t.err, r.journal)
 	}
 	if c.open--; c.open == 0 {
-		r.ended(c)
+		r.checkEnded(c)
 	}
 }
 
@@ -496,7 +498,7 @@ func (r *Reconciler) looked(c *check) {
 }
 
 // ended reports a check whose operations have all ended.
-func (r *Reconciler) ended(c *check) {
+func (r *Reconciler) checkEnded(c *check) {
 	r.looked(c)
 	c.Ended = time.Now()
 	c.Final = r.ledger.picture()

@@ -66,6 +66,10 @@ func (l *ledger) removedStatus(w plan.View) report.Stack {
 		}
 	case plan.HeldRetry:
 		s.Sync = report.Waiting
+	case plan.HeldSuspended:
+		s.Status = report.Running
+		is := l.suspension(w.Name)
+		s.Suspended = &is
 	case plan.HeldNeeds: // it goes on, and nothing is wrong with it
 		s.Status = report.Running
 	case plan.HeldController:
