@@ -41,7 +41,7 @@ func TestEveryAlertAsksForWhatIsExported(t *testing.T) {
 	for _, r := range rules.Groups[0].Rules {
 		hold(t, r.Alert, r.Expr, exported)
 	}
-	if len(rules.Groups[0].Rules) != 8 {
+	if len(rules.Groups[0].Rules) != 9 {
 		t.Errorf("%d alerts", len(rules.Groups[0].Rules))
 	}
 }

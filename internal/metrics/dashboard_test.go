@@ -145,8 +145,8 @@ func TestTheSixFamiliesAndMostOthersAreOnTheDashboard(t *testing.T) {
 		}
 	}
 	slices.Sort(missing)
-	// The error of a stack that is being tried again says it on the status page.
-	if got := strings.Join(missing, " "); got != "gitops_stack_next_retry_timestamp_seconds" {
+	// Since when a stack is suspended, and when it is tried again, says the status page.
+	if got := strings.Join(missing, " "); got != "gitops_stack_next_retry_timestamp_seconds gitops_stack_suspended_timestamp_seconds" {
 		t.Errorf("missing: %s", got)
 	}
 }

@@ -90,7 +90,7 @@ func busy(m *Metrics) {
 	at := time.Unix(1000, 0)
 	before := []report.Stack{
 		{Name: "web", File: "web/compose.yaml", Status: report.Failed, Error: "pull failed", Commit: "1a2b3c4", LastSuccess: at, NextRetry: at.Add(time.Minute), Held: "retry"},
-		{Name: "db", File: "db/compose.yaml", Status: report.Running, Commit: "1a2b3c4", LastSuccess: at},
+		{Name: "db", File: "db/compose.yaml", Status: report.Running, Commit: "1a2b3c4", LastSuccess: at, Suspended: &report.Suspension{By: "mia", Since: at}},
 	}
 	look := report.Look{At: at, Trigger: "tick", From: "1a2b3c4", To: "9f3c21e", Stacks: before}
 	m.Looked(look)
@@ -218,10 +218,13 @@ gitops_stack_last_success_timestamp_seconds{stack="web"} 1000
 # HELP gitops_stack_next_retry_timestamp_seconds When a failed stack is tried again; no series if it did not fail.
 # TYPE gitops_stack_next_retry_timestamp_seconds gauge
 gitops_stack_next_retry_timestamp_seconds{stack="web"} 1060
+# HELP gitops_stack_suspended_timestamp_seconds Since when a stack is left as it is because a person wants that; no series if it is not.
+# TYPE gitops_stack_suspended_timestamp_seconds gauge
+gitops_stack_suspended_timestamp_seconds{stack="db"} 1000
 `
 
 func TestSeriesOfARemovedStackDisappear(t *testing.T) {
-	families := []string{"gitops_stack_info", "gitops_stack_status", "gitops_stack_held", "gitops_stack_last_success_timestamp_seconds", "gitops_stack_next_retry_timestamp_seconds"}
+	families := []string{"gitops_stack_info", "gitops_stack_status", "gitops_stack_held", "gitops_stack_last_success_timestamp_seconds", "gitops_stack_next_retry_timestamp_seconds", "gitops_stack_suspended_timestamp_seconds"}
 	m, reg := fresh()
 	busy(m)
 	expect(t, reg, perStack, families...)

@@ -105,7 +105,7 @@ func live(m *Metrics) {
 	now := time.Now()
 	look := report.Look{At: now.Add(-time.Second), Trigger: "webhook", Stacks: []report.Stack{
 		{
-			Name: "web", File: "web/compose.yaml", Status: report.Failed, Held: "foreign", LastSuccess: now, NextRetry: now, Commit: "9f3c21e",
+			Name: "web", File: "web/compose.yaml", Status: report.Failed, Held: "foreign", LastSuccess: now, NextRetry: now, Suspended: &report.Suspension{Since: now}, Commit: "9f3c21e",
 			Services: []report.Service{{Name: "app", Image: "web:1", Digest: "sha256:1d", RepoDigest: "sha256:d1"}},
 		},
 	}}

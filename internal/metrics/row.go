@@ -17,6 +17,8 @@ type row struct {
 	held    string
 	success time.Time
 	retry   time.Time
+	// suspended is since when it is; zero if it is not, or nobody knows.
+	suspended time.Time
 }
 
 type image struct{ service, ref, digest string }
@@ -39,6 +41,9 @@ func (r *row) add(s report.Stack) {
 	}
 	if r.held == "" && s.Held != "" {
 		r.held = known(s.Held, reasons())
+	}
+	if s.Suspended != nil {
+		r.suspended = s.Suspended.Since
 	}
 	if s.LastSuccess.After(r.success) {
 		r.success = s.LastSuccess

@@ -16,6 +16,7 @@ type stacks struct {
 	active, held, ready, reachable           *prometheus.Desc
 	image                                    *prometheus.Desc
 	info, status, reason, lastSuccess, retry *prometheus.Desc
+	suspended                                *prometheus.Desc
 }
 
 func newStacks(h *report.History) *stacks {
@@ -33,13 +34,14 @@ func newStacks(h *report.History) *stacks {
 		status:      desc("gitops_stack_status", "1 for the state that a stack is in, 0 for the others.", "stack", "status"),
 		reason:      desc("gitops_stack_held", "1 if a stack is held back from what git wants, with the kind of reason; no series if it is not.", "stack", "reason"),
 		lastSuccess: desc("gitops_stack_last_success_timestamp_seconds", "When a stack was last applied with success; no series if never.", "stack"),
+		suspended:   desc("gitops_stack_suspended_timestamp_seconds", "Since when a stack is left as it is because a person wants that; no series if it is not.", "stack"),
 		retry:       desc("gitops_stack_next_retry_timestamp_seconds", "When a failed stack is tried again; no series if it did not fail.", "stack"),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (s *stacks) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{s.active, s.held, s.ready, s.reachable, s.info, s.image, s.status, s.reason, s.lastSuccess, s.retry} {
+	for _, d := range []*prometheus.Desc{s.active, s.held, s.ready, s.reachable, s.info, s.image, s.status, s.reason, s.lastSuccess, s.retry, s.suspended} {
 		ch <- d
 	}
 }
@@ -69,6 +71,9 @@ func (s *stacks) Collect(ch chan<- prometheus.Metric) {
 		}
 		if !r.success.IsZero() {
 			gauge(s.lastSuccess, unix(r.success), r.name)
+		}
+		if !r.suspended.IsZero() {
+			gauge(s.suspended, unix(r.suspended), r.name)
 		}
 		if !r.retry.IsZero() {
 			gauge(s.retry, unix(r.retry), r.name)

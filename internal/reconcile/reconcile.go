@@ -497,7 +497,7 @@ func (r *Reconciler) looked(c *check) {
 	r.o.Reporter.Looked(c.Look)
 }
 
-// ended reports a check whose operations have all ended.
+// checkEnded reports a check whose operations have all ended.
 func (r *Reconciler) checkEnded(c *check) {
 	r.looked(c)
 	c.Ended = time.Now()
