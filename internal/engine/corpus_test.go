@@ -18,11 +18,15 @@ import (
 	"github.com/docker/compose/v2/pkg/api"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 )
 
 // atOnce is how many stacks of the corpus are up at the same time.
@@ -33,7 +37,10 @@ const atOnce = 3
 // and leaves us nothing to do, and alone it makes what we made.
 //
 // A folder there is a stack. In its files the words of enginetest.Stack are
-// replaced; its networks and volumes that are named NAME-ext exist before.
+// replaced, and DISK by a disk of this machine; its networks and volumes that are
+// named NAME-ext exist before. One whose compose file begins with a comment like
+// "# from API 1.44" is loaded, but not brought up, where the engine is older. One
+// that begins with "# where the machine can" may fail, but in both ways then.
 func TestTheCorpusIsWhatDockerComposeMakesOfIt(t *testing.T) {
 	folders, err := filepath.Glob("testdata/corpus/*/compose.yaml")
 	ok(t, err)
@@ -61,6 +68,20 @@ func (p *place) compare(folder string) {
 	}
 
 	project := p.load(name, text)
+	if first := firstAPI(text); versions.LessThan(p.api.ClientVersion(), first) {
+		p.t.Skipf("it takes an engine with API %s", first)
+	}
+	p.t.Cleanup(func() { p.Clean(p.t, name); p.dropBuilt(name) })
+	if strings.HasPrefix(text, "# where the machine can\n") {
+		err := p.tryByHand(name)
+		p.Clean(p.t, name)
+		if err != nil {
+			if p.Up(p.t.Context(), project, plan.Op{}, nil) == nil && p.settled(project) == nil {
+				p.t.Errorf("docker compose fails where we do not: %s", err)
+			}
+			return
+		}
+	}
 	p.up(project)
 	ours, before := p.made(name)
 	if len(before) == 0 {
@@ -75,6 +96,7 @@ func (p *place) compare(folder string) {
 	}
 
 	p.Clean(p.t, name)
+	p.dropBuilt(name)
 	p.byHand(name)
 	theirs, started := p.made(name)
 	for _, d := range p.differences(project) {
@@ -91,13 +113,21 @@ func (p *place) compare(folder string) {
 	}
 }
 
+// firstAPI is the API version from which engines can do what a stack asks for:
+// what the comment says that its file begins with, if there is one.
+func firstAPI(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
+	version, _ := strings.CutPrefix(line, "# from API ")
+	return version
+}
+
 // lay writes the files of a stack of the corpus into the clone and gives the
 // text of its compose file.
 func (p *place) lay(folder, name string) string {
 	p.t.Helper()
 	words := strings.NewReplacer(
 		"SLEEP", `image: `+p.image+`, stop_signal: SIGKILL, command: [/bin/busybox, sleep, "1000"]`,
-		"RUN", `image: `+p.image+`, stop_signal: SIGKILL`, "IMAGE", p.image, "NAME", name)
+		"RUN", `image: `+p.image+`, stop_signal: SIGKILL`, "IMAGE", p.image, "NAME", name, "DISK", disk())
 	ok(p.t, filepath.WalkDir(folder, func(from string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -115,6 +145,28 @@ func (p *place) lay(folder, name string) string {
 	b, err := os.ReadFile(filepath.Join(p.root, name, "compose.yaml"))
 	ok(p.t, err)
 	return string(b)
+}
+
+// dropBuilt removes the images that were built for a project.
+func (p *place) dropBuilt(name string) {
+	p.t.Helper()
+	ctx := context.Background()
+	built, err := p.api.ImageList(ctx, image.ListOptions{Filters: filters.NewArgs(filters.Arg("label", api.ProjectLabel+"="+name))})
+	ok(p.t, err)
+	for _, i := range built {
+		_, err := p.api.ImageRemove(ctx, i.ID, image.RemoveOptions{Force: true})
+		ok(p.t, err)
+	}
+}
+
+// disk is the path of a disk, for what is set per disk; it is not touched.
+func disk() string {
+	for _, pattern := range []string{"/sys/block/[hsvx]*", "/sys/block/nvme*", "/sys/block/*"} {
+		if disks, _ := filepath.Glob(pattern); len(disks) > 0 {
+			return "/dev/" + filepath.Base(disks[0])
+		}
+	}
+	return "/dev/none"
 }
 
 // outside makes a network and a volume of no project, for the stack of a name.
@@ -155,7 +207,7 @@ func (p *place) made(name string) (texts, ids map[string]string) {
 	networks, err := p.api.NetworkList(ctx, network.ListOptions{Filters: of})
 	ok(p.t, err)
 	for _, n := range networks {
-		texts["network "+n.Name] = p.text([]any{n.Driver, n.Options, n.Internal, n.Attachable, n.EnableIPv6, n.IPAM.Driver, n.IPAM.Options, labels(n.Labels)})
+		texts["network "+n.Name] = p.text([]any{n.Driver, n.Options, n.Internal, n.Attachable, n.EnableIPv4, n.EnableIPv6, n.IPAM.Driver, n.IPAM.Options, labels(n.Labels)})
 	}
 	volumes, err := p.api.VolumeList(ctx, volume.ListOptions{Filters: of})
 	ok(p.t, err)
@@ -187,6 +239,7 @@ type endpoint struct {
 	IPAM           *network.EndpointIPAMConfig
 	Links, Aliases []string
 	Options        map[string]string
+	Gateway        int // the priority of the network's
 }
 
 // containerFacts leaves out what the engine chooses, and sorts what Compose has
@@ -219,7 +272,7 @@ func containerFacts(c container.InspectResponse) facts {
 		}
 		slices.Sort(n.Links)
 		slices.Sort(n.Aliases)
-		f.Networks[name] = endpoint{n.IPAMConfig, n.Links, n.Aliases, n.DriverOpts}
+		f.Networks[name] = endpoint{n.IPAMConfig, n.Links, n.Aliases, n.DriverOpts, n.GwPriority}
 	}
 	return f
 }
@@ -254,38 +307,50 @@ func union(a, b map[string]string) map[string]string {
 	return out
 }
 
-// notInTheCorpus are attributes of services that no stack of it has, and why.
+// notInTheCorpus are attributes that no stack of it has, and why. What is below
+// one is not in it either.
 func notInTheCorpus() map[string]string {
+	const (
+		windows  = "it is for Windows"
+		registry = "it takes a registry"
+		llm      = "the engine needs a program for it"
+		refused  = "it is refused, by docker compose or here"
+	)
 	return map[string]string{
-		"build":              "an image is compared where images are built",
-		"pull_refresh_after": "it is about pulls, and no part of a container",
-		"use_api_socket":     "it is refused",
-		"provider":           "it is a program beside the engine",
-		"models":             "the engine needs a program for them",
-		"gpus":               "it takes a GPU",
-		"privileged":         "not every machine lets an engine do it",
-		"blkio_config":       "it takes a block device, and a kernel that weighs",
-		"storage_opt":        "it takes a storage driver with quotas",
-		"cpu_rt_period":      "it takes a kernel for real time",
-		"cpu_rt_runtime":     "it takes a kernel for real time",
-		"cpu_count":          "it is for Windows",
-		"cpu_percent":        "it is for Windows",
-		"credential_spec":    "it is for Windows",
+		"configs.*.external":            refused,
+		"configs.*.template_driver":     refused,
+		"models":                        llm,
+		"secrets.*.driver":              refused,
+		"secrets.*.driver_opts":         refused,
+		"secrets.*.external":            refused,
+		"secrets.*.template_driver":     refused,
+		"services.*.build.cache_from":   registry,
+		"services.*.build.cache_to":     registry,
+		"services.*.build.entitlements": "the engine has to allow them",
+		"services.*.build.isolation":    windows,
+		"services.*.build.no_cache":     "each build is another image then",
+		"services.*.build.privileged":   "the engine has to allow it",
+		"services.*.build.provenance":   "it is kept in a registry only",
+		"services.*.build.pull":         registry,
+		"services.*.build.sbom":         "it is kept in a registry only",
+		"services.*.build.ssh":          "it takes an agent with keys",
+		"services.*.credential_spec":    windows,
+		"services.*.models":             llm,
+		"services.*.provider":           "it is a program beside the engine",
+		"services.*.pull_refresh_after": "it is about pulls, and no part of a container",
+		"services.*.use_api_socket":     refused,
 	}
 }
 
-// A new version of the Compose specification shows here with what it adds.
-func TestTheCorpusHasEveryAttributeOfAService(t *testing.T) {
-	var spec struct {
-		Definitions struct {
-			Service struct {
-				Properties map[string]any `json:"properties"`
-			} `json:"service"`
-		} `json:"definitions"`
-	}
+// A new version of the Compose specification shows here with what it adds, as deep
+// as its schema goes.
+func TestTheCorpusHasEveryAttribute(t *testing.T) {
+	var spec node
 	ok(t, json.Unmarshal([]byte(schema.Schema), &spec))
-	if len(spec.Definitions.Service.Properties) < 50 {
-		t.Fatalf("the schema has %d attributes only: it is laid out in another way", len(spec.Definitions.Service.Properties))
+	all := map[string]bool{}
+	spec.attributes(&spec, "", nil, all)
+	if len(all) < 300 {
+		t.Fatalf("the schema has %d attributes only: it is laid out in another way", len(all))
 	}
 	used := map[string]bool{}
 	files, err := filepath.Glob("testdata/corpus/*/*.yaml")
@@ -293,28 +358,120 @@ func TestTheCorpusHasEveryAttributeOfAService(t *testing.T) {
 	for _, file := range files {
 		b, err := os.ReadFile(file)
 		ok(t, err)
-		var stack struct {
-			Services map[string]map[string]any `yaml:"services"`
-		}
 		text := strings.NewReplacer("SLEEP", "image: x, stop_signal: SIGKILL, command: x", "RUN", "image: x, stop_signal: SIGKILL").Replace(string(b))
 		text = regexp.MustCompile(`!(reset|override)\b`).ReplaceAllString(text, "")
+		var stack any
 		if err := yaml.Unmarshal([]byte(text), &stack); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
-		for _, service := range stack.Services {
-			for attribute := range service {
-				used[attribute] = true
-			}
-		}
+		spec.uses(&spec, "", stack, used)
 	}
 	missing := notInTheCorpus()
-	for attribute := range spec.Definitions.Service.Properties {
-		_, excused := missing[attribute]
+	excused := func(path string) bool {
+		for ; path != ""; path = path[:max(0, strings.LastIndexByte(path, '.'))] {
+			if missing[path] != "" {
+				return true
+			}
+		}
+		return false
+	}
+	for path := range all {
 		switch {
-		case !used[attribute] && !excused:
-			t.Errorf("no stack of the corpus has %s", attribute)
-		case used[attribute] && excused:
-			t.Errorf("the corpus has %s", attribute)
+		case !used[path] && !excused(path):
+			t.Errorf("no stack of the corpus has %s", path)
+		case used[path] && excused(path):
+			t.Errorf("the corpus has %s, for which there is an excuse", path)
+		}
+	}
+	for path := range missing {
+		if !all[path] {
+			t.Errorf("there is no attribute %s", path)
 		}
 	}
 }
+
+// node is a part of a JSON schema, as far as attributes need it.
+type node struct {
+	Ref                  string           `json:"$ref"`
+	Definitions          map[string]*node `json:"definitions"`
+	Properties           map[string]*node `json:"properties"`
+	PatternProperties    map[string]*node `json:"patternProperties"`
+	AdditionalProperties *node            `json:"additionalProperties"`
+	Items                *node            `json:"items"`
+	OneOf                []*node          `json:"oneOf"`
+	AnyOf                []*node          `json:"anyOf"`
+	AllOf                []*node          `json:"allOf"`
+}
+
+// UnmarshalJSON takes true and false too, which say nothing of attributes.
+func (n *node) UnmarshalJSON(b []byte) error {
+	type plain node
+	if b[0] != '{' {
+		return nil
+	}
+	return json.Unmarshal(b, (*plain)(n))
+}
+
+// same are the nodes that say something of the same values as n does.
+func (n *node) same(root *node) []*node {
+	list := slices.Concat(n.OneOf, n.AnyOf, n.AllOf)
+	if name, ok := strings.CutPrefix(n.Ref, "#/definitions/"); ok {
+		list = append(list, root.Definitions[name])
+	}
+	if n.Items != nil { // an item of a list has the path of the list
+		list = append(list, n.Items)
+	}
+	return list
+}
+
+// named is what names that people choose stand for; nil if they choose none.
+func (n *node) named() *node {
+	for pattern, below := range n.PatternProperties {
+		if pattern != "^x-" {
+			return below
+		}
+	}
+	return n.AdditionalProperties
+}
+
+// attributes collects the paths of all attributes. within is what leads to n.
+func (n *node) attributes(root *node, path string, within []*node, all map[string]bool) {
+	if slices.Contains(within, n) {
+		return
+	}
+	within = append(slices.Clone(within), n)
+	for _, other := range n.same(root) {
+		other.attributes(root, path, within, all)
+	}
+	for name, below := range n.Properties {
+		all[join(path, name)] = true
+		below.attributes(root, join(path, name), within, all)
+	}
+	if below := n.named(); below != nil {
+		below.attributes(root, join(path, "*"), within, all)
+	}
+}
+
+// uses collects the paths of the attributes that a value has.
+func (n *node) uses(root *node, path string, value any, used map[string]bool) {
+	for _, other := range n.same(root) {
+		other.uses(root, path, value, used)
+	}
+	switch value := value.(type) {
+	case []any:
+		for _, item := range value {
+			n.uses(root, path, item, used)
+		}
+	case map[string]any:
+		for name, v := range value {
+			if below := n.Properties[name]; below != nil {
+				used[join(path, name)] = true
+				below.uses(root, join(path, name), v, used)
+			} else if below := n.named(); below != nil && !strings.HasPrefix(name, "x-") {
+				below.uses(root, join(path, "*"), v, used)
+			}
+		}
+	}
+}
+
+func join(path, name string) string { return strings.TrimPrefix(path+"."+name, ".") }

@@ -184,6 +184,12 @@ secrets: {token: {environment: TOKEN}}
 
 // byHand does what docker compose up does in a stack's folder.
 func (p *place) byHand(name string) {
+	p.t.Helper()
+	ok(p.t, p.tryByHand(name))
+}
+
+// tryByHand is byHand where that may fail.
+func (p *place) tryByHand(name string) error {
 	t := p.t
 	t.Helper()
 	dir := filepath.Join(p.root, name)
@@ -214,7 +220,7 @@ func (p *place) byHand(name string) {
 	docker, err := command.NewDockerCli(command.WithAPIClient(p.api), command.WithCombinedStreams(io.Discard))
 	ok(t, err)
 	ok(t, docker.Initialize(flags.NewClientOptions()))
-	ok(t, compose.NewComposeService(docker).Up(t.Context(), byHand, api.UpOptions{Start: api.StartOptions{Project: byHand}}))
+	return compose.NewComposeService(docker).Up(t.Context(), byHand, api.UpOptions{Create: api.CreateOptions{Build: &api.BuildOptions{Services: byHand.ServiceNames(), Quiet: true, Progress: "quiet", Out: io.Discard}}, Start: api.StartOptions{Project: byHand}})
 }
 
 // What we made is to a person's docker compose up as if it had made it itself,
