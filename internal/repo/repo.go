@@ -199,6 +199,7 @@ func (r *Repository) use(cfg *config.Config) {
 	default:
 		r.work.autocrlf = true
 	}
+	r.work.attributesFile, r.work.filters = attributesFile(cfg), configuredFilter(cfg)
 	r.work.blob, r.work.unsure = r.small, r.sayUnsure
 	r.disk.owner = ownerOf(r.gitDir)
 	r.objects = newObjects(r.gitDir)

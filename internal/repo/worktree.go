@@ -26,10 +26,15 @@ type worktree struct {
 	root     string
 	fileMode bool // core.fileMode: the exec bit counts
 	autocrlf bool // core.autocrlf: git converts line endings
+	// attributesFile is core.attributesFile, or "".
+	attributesFile string
+	// filters says whether a filter is configured; nil if none of them is known.
+	filters func(name string) bool
 	// blob gives a blob that is not larger than some bytes, and nil for others;
-	// unsure is told of files that go through a filter. Either may be nil.
+	// unsure is told of files that go through a conversion that is not
+	// made here, and of the attribute. Either may be nil.
 	blob     func(blob plumbing.Hash, most int64) ([]byte, error)
-	unsure   func(path, filter string)
+	unsure   func(path, attribute string)
 	verified map[string]verified
 }
 
