@@ -239,6 +239,48 @@ services:
 	})
 }
 
+// What is read when a container is made makes another container when it changes,
+// wherever it is.
+func TestWhatMakesAContainerIsSeenToChange(t *testing.T) {
+	t.Parallel()
+	h := newOwnHost(t)
+	outside := filepath.Join(t.TempDir(), "out.env")
+	service := "{image: BASE, command: RUN, stop_grace_period: 0s, "
+	h.stack("web", "include: [../shared/more.yaml]\nservices:\n"+
+		"  labels: "+service+"label_file: ./app.labels}\n"+
+		"  extends: {extends: {file: ../shared/base.yaml, service: base}}\n"+
+		"  env: "+service+"env_file: "+outside+"}\n"+
+		"  config: "+service+"configs: [large]}\n"+
+		"  still: "+service+"}\n"+
+		"configs: {large: {file: ./large.conf}}\n")
+	change := func(gen string) {
+		t.Helper()
+		h.write("web/app.labels", "gen="+gen+"\n")
+		for file, name := range map[string]string{"base": "base", "more": "includes"} {
+			h.write("shared/"+file+".yaml", h.expand(strings.ReplaceAll("services: {"+name+": "+service+"environment: {GEN: \""+gen+"\"}}}", "BASE", h.image)))
+		}
+		h.must(os.WriteFile(outside, []byte("GEN="+gen+"\n"), 0o600))
+		h.push("generation " + gen)
+		if gen == "1" {
+			gittest.Git(t, "", "clone", "-q", h.remote, h.clone)
+			gittest.Git(t, h.clone, "remote", "set-url", "origin", h.url)
+		}
+		h.must(os.WriteFile(filepath.Join(h.clone, "web/large.conf"), []byte(strings.Repeat("x", 2<<20)+gen), 0o644)) // not tracked
+	}
+	services := []string{"config", "env", "extends", "includes", "labels", "still"}
+	change("1")
+	h.synced(h.first(), "web")
+	before := h.runs("web", services...)
+	change("2")
+	h.synced(h.settle(), "web")
+	now := h.runs("web", services...)
+	for _, name := range services {
+		if replaced := now[name] != before[name]; replaced != (name != "still") {
+			t.Errorf("service %s was replaced: %v", name, replaced)
+		}
+	}
+}
+
 // The stop lasts until the test lets it end: what others get meanwhile does not wait
 // for it.
 func TestASlowStopHoldsNoOtherStackUp(t *testing.T) {
