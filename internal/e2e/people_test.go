@@ -15,6 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/docker/docker/api/types/container"
+
+	"github.com/korbiniankuhn/gitops-compose/internal/handover"
 	"github.com/korbiniankuhn/gitops-compose/internal/repo/gittest"
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
 )
@@ -389,4 +392,33 @@ func TestATouchedFileThatGitConvertsHoldsNoUpdateUp(t *testing.T) {
 	if st := h.settle().stack(t, h.project("web")); !slices.Contains(st.Edited, "web/page") {
 		t.Errorf("what was changed by hand is not said: %q", st.Edited)
 	}
+}
+
+// A person who removes both daemons in the middle of a hand-over gets no helper that
+// tries for ever, and a daemon when they start one.
+func TestAHandOverWhoseDaemonsAreRemovedByHandEnds(t *testing.T) {
+	t.Parallel()
+	o := newOwn(t, ownStack)
+	o.begin("v2", false)
+	g, pass := o.stopAt(handover.Started, before)
+	o.trigger()
+	o.reached(g)
+	o.eventually("both are removed", func() error { // the engine fails at times while one starts
+		for _, c := range o.containers(o.folder) {
+			if err := o.api.ContainerRemove(context.Background(), c.ID, container.RemoveOptions{Force: true}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	pass()
+	o.eventually("the helpers end", func() error {
+		if left := o.helpers(); len(left) > 0 {
+			return fmt.Errorf("%d of them are there", len(left))
+		}
+		return nil
+	})
+	o.controller(filepath.Join(o.clone, o.folder))
+	o.ready("v2")
+	o.untouched()
 }
