@@ -27,6 +27,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/testenv"
 )
 
 // atOnce is how many stacks of the corpus are up at the same time.
@@ -69,7 +70,7 @@ func (p *place) compare(folder string) {
 
 	project := p.load(name, text)
 	if first := firstAPI(text); versions.LessThan(p.api.ClientVersion(), first) {
-		p.t.Skipf("it takes an engine with API %s", first)
+		testenv.Unavailable(p.t, "it takes an engine with API %s", first)
 	}
 	p.t.Cleanup(func() { p.Clean(p.t, name); p.dropBuilt(name) })
 	if strings.HasPrefix(text, "# where the machine can\n") {

@@ -26,7 +26,8 @@ func Missing(t testing.TB, format string, args ...any) {
 	Unavailable(t, format, args...)
 }
 
-// Unavailable skips a test that needs what only the network has.
+// Unavailable skips a test that needs what can't be installed here: what only the
+// network has, or another engine.
 func Unavailable(t testing.TB, format string, args ...any) {
 	t.Helper()
 	if path := os.Getenv("SKIPPED"); path != "" {
