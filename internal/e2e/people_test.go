@@ -400,7 +400,7 @@ func TestAHandOverWhoseDaemonsAreRemovedByHandEnds(t *testing.T) {
 	t.Parallel()
 	o := newOwn(t, ownStack)
 	o.begin("v2", false)
-	g, pass := o.stopAt(handover.Started, before)
+	g, pass := o.stopAt(handover.Created, before)
 	o.trigger()
 	o.reached(g)
 	o.eventually("both are removed", func() error { // the engine fails at times while one starts
