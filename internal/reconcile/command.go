@@ -123,5 +123,5 @@ func (l *ledger) suspension(stack string) report.Suspension {
 			return report.Suspension{By: s.By, Reason: s.Reason, Since: s.Since, Until: s.Until}
 		}
 	}
-	return report.Suspension{By: "git", Since: l.journal.peek(stack).Labelled}
+	return report.Suspension{By: report.ByGit, Since: l.journal.peek(stack).Labelled}
 }

@@ -74,9 +74,12 @@ type Service struct {
 	Said  time.Time `json:"-"`
 }
 
+// ByGit is who suspends a stack by its label.
+const ByGit = "git"
+
 // Suspension is that a stack is left as it is because somebody wants that.
 type Suspension struct {
-	// By is who: "git" for the label. Reason is why; either may be empty.
+	// By is who: ByGit for the label. Reason is why; either may be empty.
 	By     string    `json:"by,omitempty"`
 	Reason string    `json:"reason,omitempty"`
 	Since  time.Time `json:"since,omitzero"`

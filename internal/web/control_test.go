@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/report"
 )
 
 // alice is the header of configFile's user.
@@ -130,4 +133,56 @@ func TestAButtonLeadsBackToItsPage(t *testing.T) {
 	if len(got.got) == 0 || got.got[0].Reason != "a b" || got.got[0].Until.IsZero() {
 		t.Errorf("got %+v", got.got)
 	}
+}
+
+func TestThePageHasTheButtonsThatFit(t *testing.T) {
+	stacks := []report.Stack{
+		{Name: "db", Status: report.Running, Sync: report.Synced},
+		{Name: "git", Status: report.Running, Sync: report.Deferred, Held: "suspended", Suspended: &report.Suspension{By: report.ByGit}},
+		{Name: "mia", Status: report.Running, Sync: report.Deferred, Held: "suspended", Suspended: &report.Suspension{By: "mia"}},
+		{Name: "new", File: "new/compose.yaml", Status: report.Invalid, Sync: report.Deferred, Held: "invalid"},
+		{Name: "old", Status: report.Ignored, Sync: report.Unknown},
+		{Name: "web", Status: report.Failed, Sync: report.Waiting, Held: "retry"},
+	}
+	buttons := func(change func(*Options)) string {
+		f := serve(t, change)
+		f.history.Looked(report.Look{At: time.Now(), Stacks: stacks})
+		_, body := f.do("GET", "/", "", alice)
+		var all []string
+		for _, m := range regexp.MustCompile(`action="api/v1/stacks/(\S+)"`).FindAllStringSubmatch(body, -1) {
+			all = append(all, m[1])
+		}
+		slices.Sort(all)
+		return strings.Join(all, " ")
+	}
+	c := &commands{}
+	if got := buttons(func(o *Options) { o.Command, o.ConfigFile = c.do, configFile(t, false, "") }); got != "db/suspend mia/resume web/retry web/suspend" {
+		t.Errorf("there are %s", got)
+	}
+	if got := buttons(func(o *Options) { o.Command = c.do }); got != "" {
+		t.Errorf("for everybody there are %s", got)
+	}
+}
+
+func TestSuspendingInARealBrowser(t *testing.T) {
+	c := make(chan plan.Command, 1)
+	f := serve(t, func(o *Options) {
+		o.ConfigFile = configFile(t, false, "")
+		o.Command = func(_ context.Context, command plan.Command) error { c <- command; return nil }
+	})
+	fill(f.history)
+	b := open(t)
+	b.visit(strings.Replace(f.url, "http://", "http://alice:hunter2@", 1) + "/")
+	b.until(`document.querySelector("form[action$=suspend] button[name=for]") !== null`)
+	b.eval(`document.querySelector("form[action$=suspend] button[name=for]").click()`)
+	select {
+	case command := <-c:
+		if command.Action != plan.Suspend || command.By != "alice" || command.Until.IsZero() {
+			t.Errorf("it asks for %+v", command)
+		}
+	case <-time.After(15 * time.Second):
+		t.Error("nothing was asked for")
+	}
+	b.until(`document.querySelectorAll("summary").length >= 4`)
+	readableOnAPhone(b)
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/korbiniankuhn/gitops-compose/internal/plan"
 	"github.com/korbiniankuhn/gitops-compose/internal/report"
 )
 
@@ -59,7 +60,7 @@ func hashOf(html, element string) string {
 func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 	known := authenticated(s.o.ConfigFile, r)
 	v := newView(s.overview(r, known), r.URL.Query().Get("show"))
-	v.CheckNow = known
+	v.CheckNow, v.Commands = known, known && s.o.Command != nil
 	var b bytes.Buffer // an error must not leave half a page
 	if err := s.page.template.Execute(&b, v); err != nil {
 		s.o.Log.Error("status page can't be rendered", "err", err)
@@ -82,6 +83,7 @@ type view struct {
 	Wanted   commitView
 	Applied  commitView
 	CheckNow bool
+	Commands bool // whoever sees it may act on stacks
 }
 
 // filter is a link that shows some of the stacks.
@@ -97,6 +99,20 @@ type stackView struct {
 	Open      bool
 	Succeeded string
 	Retry     string
+}
+
+// Acts says whether a person can act on it here: one that is ignored is left alone anyway,
+// and one that does not load has no name for sure.
+func (s stackView) Acts() bool {
+	return s.Status != report.Invalid && s.Status != report.Ignored
+}
+
+// Resumes says whether a suspension can be ended here; one of git's is ended there.
+func (s stackView) Resumes() bool { return s.Suspended != nil && s.Suspended.By != report.ByGit }
+
+// Retries says whether there is something to try again.
+func (s stackView) Retries() bool {
+	return s.Sync == report.Waiting || s.Held == string(plan.HeldRollback) || s.Held == string(plan.HeldVersion)
 }
 
 // commitView is a commit with an age.
