@@ -34,6 +34,8 @@ import (
 //	first, and that is not wanted               hold: order
 //	only drifted, healing is off                hold: drift
 //	failed with this digest, pause not over     hold: retry
+//	is to be another by git or a tag, and its
+//	window is not open (gated)                  hold: window
 //	redefines a network that others are on
 //	who can't be taken off it (network.go)      hold: network
 //	wants a container's name that it can't
@@ -68,6 +70,7 @@ import (
 //	may be what an invalid file of git is now   hold: needs
 //	is busy                                     hold: busy
 //	stop failed, pause not over                 hold: retry
+//	its window is not open                      hold: window
 //	otherwise                                   stop
 //
 // A head without any stack, when there are projects to stop, is held as a
@@ -100,7 +103,7 @@ func newBuilder(st State, p Policy) *builder {
 		running: make(lookup[Running], len(st.Observed.Running)),
 		wanted:  make(lookup[Stack], len(st.Wanted)), diffs: make(map[string][]Difference, len(st.Wanted)),
 		held: map[string]Held{}, up: map[string]Op{}, hooked: map[string][]string{}, stop: map[string]Op{}, makeRoom: map[string]Op{},
-		heir: map[string]string{}, heirFile: map[string]string{}, handsOff: map[string]bool{}, displaced: map[string]bool{}, deps: map[string][]dep{}, stays: map[string]map[string]bool{},
+		heir: map[string]string{}, heirFile: map[string]string{}, handsOff: map[string]bool{}, displaced: map[string]bool{}, opens: map[time.Time]bool{}, deps: map[string][]dep{}, stays: map[string]map[string]bool{},
 	}
 	for i, r := range st.Observed.Running {
 		b.running[r.Project] = &st.Observed.Running[i]
@@ -189,6 +192,7 @@ type builder struct {
 	heirFile  map[string]string
 	handsOff  map[string]bool // projects of stacks that are ignored, see isHandsOff
 	displaced map[string]bool
+	opens     map[time.Time]bool // when windows open that something waits for
 	// deps are what an Up waits for, by stack, see moves.go.
 	deps map[string][]dep
 	// stays are services that moved to a stack which is held: by the stack that
@@ -334,6 +338,10 @@ func (b *builder) update(s Stack, r Running, rec Record, diffs []Difference, ser
 	}
 	if rec.Failed == s.Digest && b.state.Now.Before(rec.RetryAt) {
 		b.hold(s, HeldRetry, rec.Error)
+		return
+	}
+	if detail := b.gated(s, rec, cause); detail != "" {
+		b.hold(s, HeldWindow, detail)
 		return
 	}
 	orders := OrdersFor(s, r, b.state.Observed, services)
@@ -592,6 +600,8 @@ func (b *builder) stops() {
 			b.holdRemoved(r, HeldBusy, "an operation still runs")
 		case rec.Failed == StopDigest && b.state.Now.Before(rec.RetryAt):
 			b.holdRemoved(r, HeldRetry, rec.Error)
+		case b.waitsToStop(r, rec) != "":
+			b.holdRemoved(r, HeldWindow, b.waitsToStop(r, rec))
 		default:
 			b.stop[r.Project] = Op{Kind: Stop, Stack: r.Project, File: r.File, Cause: cause}
 		}

@@ -161,6 +161,8 @@ func (b *builder) handOver(s Stack, svc Service, own Own, why Why, diffs []Diffe
 		b.hold(s, HeldRetry, own.Error)
 	case cause.Why == Drifted && !b.policy.Heal && own.Failed == "" && !b.state.Repair[s.Name]:
 		b.holdDrift(s, cause)
+	case b.gated(s, b.state.Memory[s.Name], cause) != "":
+		b.hold(s, HeldWindow, b.gated(s, b.state.Memory[s.Name], cause))
 	case b.state.Offline != "":
 		b.hold(s, HeldOffline, "the hand-over to the other version waits until the remote can be asked again: "+b.state.Offline)
 	case len(b.state.Busy) > 0:

@@ -72,6 +72,9 @@ type Stack struct {
 	// Warnings are about what works and may not be meant, sorted: "variable TOKEN is
 	// not set". They decide nothing.
 	Warnings []string `json:",omitempty"`
+	// Window is when it may be updated, started and stopped, as its label says; nil if it
+	// says nothing, and Policy.Window counts.
+	Window *Window `json:"-"`
 	// Suspend says that its label wants it to be left as it is, see Suspension.
 	Suspend bool `json:",omitempty"`
 	// Hooks are the services that run around an update, and are no part of what runs
@@ -460,6 +463,9 @@ type Record struct {
 	// how. It is not tried again as long as it is what git wants.
 	Bad      Version `json:",omitzero"`
 	BadError string  `json:",omitempty"`
+	// Passed is the digest that a person wants to have now, whatever its window is;
+	// StopDigest for a stop.
+	Passed string `json:",omitempty"`
 	// Labelled is since when git has wanted it to be suspended; zero if it does not.
 	Labelled time.Time `json:",omitzero"`
 	// Own is about the service that the daemon itself runs as.
@@ -573,6 +579,8 @@ type Policy struct {
 	// KeepEdits lets a stack be updated although tracked files of it were
 	// changed by hand.
 	KeepEdits bool
+	// Window is when stacks may be updated, started and stopped that do not say otherwise.
+	Window Window
 	// MinAge is for how long a tag that is watched has to have pointed to a new digest
 	// before that is taken, in stacks that do not say otherwise; 0 for no time.
 	MinAge time.Duration
@@ -770,6 +778,8 @@ const (
 	HeldOrder Reason = "order"
 	// HeldRollback : it was rolled back from the version that git wants.
 	HeldRollback Reason = "rollback"
+	// HeldWindow : an update, a start or a stop waits for its window.
+	HeldWindow Reason = "window"
 	// HeldSuspended : a person wants it to be left as it is.
 	HeldSuspended Reason = "suspended"
 	// HeldAge : it is as it is wanted, but for a watched tag that points to what is too

@@ -90,6 +90,9 @@ func (b *builder) wake() {
 		}
 	}
 	b.reminders(add)
+	for at := range b.opens {
+		add(at)
+	}
 	for _, y := range b.state.Young {
 		add(y.From)
 	}

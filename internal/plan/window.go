@@ -308,3 +308,44 @@ func (w Window) changes(at time.Time, days int) (changes []time.Time) {
 	}
 	return changes
 }
+
+// gated says for which window a stack waits that is to be brought up; empty if it does not.
+// What has drifted is repaired at any time, and what has begun is brought to an end: an
+// update that was tried, going back from one that failed. A person's word counts more.
+func (b *builder) gated(s Stack, rec Record, cause Cause) string {
+	w := b.policy.Window
+	if s.Window != nil {
+		w = *s.Window
+	}
+	begun := rec.Tried == s.Digest && rec.Applied != s.Digest || rec.Tried == RoomDigest
+	if cause.Why == Drifted || cause.Why == RolledBack || begun || rec.Passed == s.Digest {
+		return ""
+	}
+	return b.waits(w, s.Name)
+}
+
+// waitsToStop says for which window a project waits that is to go. What its stack said of
+// that is known as long as the clone has it.
+func (b *builder) waitsToStop(r Running, rec Record) string {
+	w := b.policy.Window
+	if s, known := b.ix.before.find(b.fileOf(r)); known && s.Window != nil {
+		w = *s.Window
+	}
+	if rec.Passed == StopDigest || rec.Failed == StopDigest || !hasContainers(r) {
+		return ""
+	}
+	return b.waits(w, r.Project)
+}
+
+// waits says when a window opens that is not open now; empty if it is.
+func (b *builder) waits(w Window, stack string) string {
+	if w.Open(b.state.Now) {
+		return ""
+	}
+	opens := "which never opens"
+	if next := w.Next(b.state.Now); !next.IsZero() {
+		b.opens[next] = true
+		opens = "which opens on " + next.Format("Mon 2006-01-02 15:04 MST")
+	}
+	return fmt.Sprintf("it waits for its window (%s), %s; to do it now: gitops-compose retry %s", w, opens, stack)
+}

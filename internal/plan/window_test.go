@@ -141,3 +141,48 @@ func TestWindowsThatCantBeRead(t *testing.T) {
 		t.Errorf("the zone is not the one that was given: %v", err)
 	}
 }
+
+func TestWindowsGateWhatChanges(t *testing.T) {
+	closed, open := parsed(t, "allow Sat 02:00-05:00"), parsed(t, "allow Fri") // noon is on a Friday
+	const waits = "it waits for its window (allow Sat 02:00-05:00), which opens on Sat 2026-05-02 02:00 UTC; to do it now: gitops-compose retry web"
+	label := func(w Window) func(*Stack) { return func(s *Stack) { s.Window = &w } }
+	web, next := stack("web"), stack("web", changed)
+	own := stack("web", mode(Controller))
+	moved := func(st *State) { st.Observed.Latest = map[string]string{"app:1": "sha256:new"} }
+	watched := app(func(v *Service) { v.Every = time.Hour })
+	for _, c := range []struct {
+		name   string
+		window Window
+		state  State
+		want   string
+	}{
+		{"a change waits", closed, world(stacks(next), projects(running(web)), remember("web", applied(web))), "hold web: window: " + waits},
+		{"and is done when it is open", open, world(stacks(next), projects(running(web)), remember("web", applied(web))), "up web: changed: web-app-1 has another configuration"},
+		{"a new stack waits", closed, world(stacks(web), nil), "hold web: window: " + waits},
+		{"a repair does not", closed, world(stacks(web), projects(running(web, exited(1))), remember("web", applied(web))), "up web: drift: web-app-1 exited (1)"},
+		{"nor what has begun", closed, world(stacks(next), projects(running(web)), remember("web", Record{File: web.File, Applied: web.Digest, Tried: next.Digest, Failed: next.Digest})), "up web: changed: web-app-1 has another configuration"},
+		{
+			"nor what goes back", closed, world(stacks(stack("web", func(s *Stack) { s.Back = &Back{To: "1111111aaa", From: "2222222bbb", Error: "it broke"} })), projects(running(next)), remember("web", Record{File: web.File, Applied: "web-0", Tried: next.Digest})),
+			"up web: rolled back: from 2222222 to 1111111, as it failed: it broke",
+		},
+		{"nor what a person wants now", closed, world(stacks(next), projects(running(web)), remember("web", Record{File: web.File, Applied: web.Digest, Tried: web.Digest, Passed: next.Digest})), "up web: changed: web-app-1 has another configuration"},
+		{"but what a person wanted before does", closed, world(stacks(next), projects(running(web)), remember("web", Record{File: web.File, Applied: web.Digest, Tried: web.Digest, Passed: "web-0"})), "hold web: window: " + waits},
+		{"a tag that has moved waits", closed, world(stacks(stack("web", watched)), projects(running(web)), remember("web", applied(web)), moved), "hold web: window: " + waits},
+		{"a stop waits", closed, world(stacks(stack("db", label(open), app(func(v *Service) { v.Name = "db" }))), projects(running(web)), remember("web", applied(web))), "up db: new\nhold web: window: " + waits},
+		{"a label counts more", open, world(stacks(stack("web", changed, label(closed))), projects(running(web)), remember("web", applied(web))), "hold web: window: " + waits},
+		{"to be open, too", closed, world(stacks(stack("web", changed, label(open))), projects(running(web)), remember("web", applied(web))), "up web: changed: web-app-1 has another configuration"},
+		{
+			"the daemon's own waits", closed, world(stacks(stack("web", mode(Controller), changed)), projects(running(own, isSelf)), remember("web", Record{File: own.File, Applied: own.Digest, Tried: own.Digest, Own: Own{Applied: "h1"}})),
+			"hold web: window: " + waits,
+		},
+		{"one that never opens says so", parsed(t, "deny"), world(stacks(web), nil), "hold web: window: it waits for its window (deny), which never opens; to do it now: gitops-compose retry web"},
+	} {
+		p := Build(c.state, Policy{Heal: true, Window: c.window})
+		if got := strings.TrimSpace(p.String()); got != c.want {
+			t.Errorf("%s: got\n%s\nwant\n%s", c.name, got, c.want)
+		}
+		if opens := time.Date(2026, 5, 2, 2, 0, 0, 0, time.UTC); strings.Contains(c.want, "which opens") && !p.Wake.Equal(opens) {
+			t.Errorf("%s: the next plan is due at %s", c.name, p.Wake)
+		}
+	}
+}

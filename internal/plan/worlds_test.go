@@ -61,6 +61,12 @@ func newStory(t *testing.T, rng *rand.Rand, images *registry) *story {
 	if images.rng.IntN(2) == 0 {
 		r.policy.MinAge = 5 * time.Minute
 	}
+	if images.rng.IntN(3) == 0 {
+		var err error
+		if r.policy.Window, err = ParseWindow("allow 12:05-12:12; allow 12:20-12:25", time.UTC); err != nil {
+			t.Fatal(err)
+		}
+	}
 	w := &story{r, t}
 	h.wrong = t.Errorf
 	h.starts, r.judge, r.begins, h.registry.free = w.starts, w.judge, w.begins, w.comes
@@ -173,7 +179,7 @@ func (w *story) settled(l *look) {
 				w.t.Errorf("at rest, and nobody else has or wants that name: %s", h)
 			}
 			stuck = true
-		case HeldBusy, HeldRetry, HeldLocal, HeldOffline, HeldVersion, HeldAge:
+		case HeldBusy, HeldRetry, HeldWindow, HeldSuspended, HeldLocal, HeldOffline, HeldVersion, HeldAge:
 			w.t.Errorf("at rest: %s", h)
 		default:
 			stuck = true
@@ -359,6 +365,15 @@ func (w *story) judge(l *look) {
 		for _, key := range []string{op.Stack, Everything} {
 			if s, is := l.state.Suspended[key]; is && !s.over(l.state.Now) && op.Kind != Checkout {
 				w.t.Errorf("%s is planned, and %s is suspended", op.ID, key)
+			}
+		}
+		if rec := l.state.Memory[op.Stack]; !w.policy.Window.Open(l.state.Now) {
+			changes := op.Kind == Up && (op.Cause.Why == New || op.Cause.Why == Changed || op.Cause.Why == Moved)
+			for _, s := range l.state.Wanted {
+				changes = changes && !(s.Name == op.Stack && rec.Tried == s.Digest) && rec.Tried != RoomDigest
+			}
+			if changes || op.Kind == Stop && op.Cause.Why == Removed && rec.Failed != StopDigest && slices.ContainsFunc(w.of(op.Stack), func(p *pod) bool { return p.ours }) {
+				w.t.Errorf("%s is planned, and its window is not open", op.ID)
 			}
 		}
 		if ids[op.ID] {
