@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	_ "time/tzdata" // zones of windows: the image has no files of them
 
 	"github.com/spf13/cobra"
 

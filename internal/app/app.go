@@ -230,6 +230,7 @@ type parts struct {
 	engine   *engine.Engine
 	loader   *render.Loader
 	journal  string
+	window   plan.Window
 	clone    handover.Clone
 	self     string // the daemon's container, if it runs in one
 	teardown []step
@@ -277,6 +278,9 @@ func open(ctx context.Context, o Options, readOnly bool, progress func(engine.Pr
 		return p, err
 	}
 	p.teardown = append(p.teardown, step{"repository", p.repo.Close})
+	if p.window, err = plan.ParseWindow(c.SyncWindows, time.Local); err != nil { //nolint:gosmopolitan // TZ says where that is
+		return p, fmt.Errorf("SYNC_WINDOWS: %w", err)
+	}
 	p.journal = journal(p.repo, c.RepositoryPath)
 
 	root := realPath(c.RepositoryPath)
@@ -351,7 +355,7 @@ func (p parts) options(o Options, more func(*reconcile.Options)) reconcile.Optio
 	r := reconcile.Options{
 		Loader: p.loader, Engine: p.engine, Logger: o.Logger, Journal: p.journal,
 		Interval: c.CheckInterval, Heal: c.SelfHeal, AllowEmpty: c.AllowEmpty, MakeNetworks: c.CreateExternalNetworks,
-		KeepEdits: c.KeepLocalChanges, HoldOrder: c.StartFirst == config.StartHold, MinAge: c.ImageMinAge, Volumes: p.engine, Clone: p.clone.Path, SeesHost: p.seesHost(),
+		KeepEdits: c.KeepLocalChanges, HoldOrder: c.StartFirst == config.StartHold, MinAge: c.ImageMinAge, Window: p.window, Volumes: p.engine, Clone: p.clone.Path, SeesHost: p.seesHost(),
 		Parallel: c.MaxParallelStacks, DeployTimeout: c.DeployTimeout,
 	}
 	more(&r)

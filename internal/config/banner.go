@@ -64,6 +64,7 @@ func (c Config) Banner() []slog.Attr {
 		{"SELF_HEAL", c.SelfHeal},
 		{"CREATE_EXTERNAL_NETWORKS", c.CreateExternalNetworks},
 		{"ALLOW_EMPTY", c.AllowEmpty},
+		{"SYNC_WINDOWS", c.SyncWindows},
 		{"IMAGE_MIN_AGE", c.ImageMinAge},
 		{"PRUNE_IMAGES", c.PruneImages},
 		{"LOG_LEVEL", strings.ToLower(c.LogLevel.String())},

@@ -13,7 +13,7 @@ func TestTheBannerHasEveryVariable(t *testing.T) {
 		"REPOSITORY_URL": "https://example.com/x", "REPOSITORY_USERNAME": "alice", "REPOSITORY_PASSWORD": "x", "REPOSITORY_SSH_KEY_FILE": file(t, "x"),
 		"REPOSITORY_SSH_KEY_PASSPHRASE": "x", "REPOSITORY_SSH_KNOWN_HOSTS_FILE": file(t, "x"), "REPOSITORY_CA_FILE": file(t, "x"),
 		"DOCKER_REGISTRY_URL": "ghcr.io", "DOCKER_REGISTRY_USERNAME": "bob", "DOCKER_REGISTRY_PASSWORD": "x",
-		"DOCKER_REGISTRIES": `[{"url":"example.com","username":"eve","password":"x"}]`, "STACK_ENV": "A=x", "SOPS_AGE_KEY": "x",
+		"DOCKER_REGISTRIES": `[{"url":"example.com","username":"eve","password":"x"}]`, "STACK_ENV": "A=x", "SYNC_WINDOWS": "allow Sat", "SOPS_AGE_KEY": "x",
 		"SOPS_AGE_SSH_PRIVATE_KEY_FILE": file(t, "x"), "SOPS_PGP_KEY_FILE": file(t, "x"), "SOPS_PGP_PASSPHRASE_FILE": file(t, "x"), "SECRETS_DIR": "/run/agent", "WEBHOOK_SECRET": "x", "HTTP_CONFIG_FILE": file(t, "x"), "PPROF_ADDRESS": "127.0.0.1:6060",
 	}
 	var environ, want, got []string

@@ -73,6 +73,8 @@ type Config struct {
 	AllowEmpty bool
 	// CreateExternalNetworks makes external networks that are not there.
 	CreateExternalNetworks bool
+	// SyncWindows says when stacks may be updated, started and stopped; empty for always.
+	SyncWindows string
 	// ImageMinAge is how long a watched tag has to have pointed to a new image before
 	// that is taken; 0 for no time.
 	ImageMinAge time.Duration
@@ -263,6 +265,7 @@ func (l *loader) config(raw environment) Config {
 		SelfHeal:               bool(raw.SelfHeal),
 		AllowEmpty:             bool(raw.AllowEmpty),
 		CreateExternalNetworks: bool(raw.CreateNetworks),
+		SyncWindows:            raw.SyncWindows,
 		ImageMinAge:            time.Duration(raw.ImageMinAge),
 		PruneImages:            bool(raw.PruneImages),
 		LogLevel:               slog.Level(raw.LogLevel),

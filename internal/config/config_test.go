@@ -56,7 +56,7 @@ func TestValuesArriveWithTheirTypes(t *testing.T) {
 	c := load(t, "CHECK_INTERVAL_IN_SECONDS=-1", "REPOSITORY_PATH=/srv/clone", "REPOSITORY_URL=git@example.com:ops/host.git",
 		"REPOSITORY_BRANCH=feature/x", "REPOSITORY_USERNAME=alice", "REPOSITORY_PASSWORD=hunter2", "REPOSITORY_HISTORY=fast-forward-only", "REPOSITORY_LOCAL_CHANGES=keep",
 		"DISABLE_WEBHOOK=TRUE", "DISABLE_METRICS=1", "HTTP_ADDRESS=127.0.0.1:8080", "PPROF_ADDRESS=127.0.0.1:6060", "MAX_PARALLEL_STACKS=9",
-		"DEPLOY_TIMEOUT_IN_SECONDS= 60 ", "ROLLBACK=true", "START_FIRST=hold", "SELF_HEAL=false", "ALLOW_EMPTY=true", "IMAGE_MIN_AGE=3d12h", "LOG_LEVEL=WARN", "LOG_FORMAT=json")
+		"DEPLOY_TIMEOUT_IN_SECONDS= 60 ", "ROLLBACK=true", "START_FIRST=hold", "SELF_HEAL=false", "ALLOW_EMPTY=true", "SYNC_WINDOWS=allow Sat; deny Dec 24", "IMAGE_MIN_AGE=3d12h", "LOG_LEVEL=WARN", "LOG_FORMAT=json")
 	switch {
 	case c.CheckInterval != 0, c.RepositoryPath != "/srv/clone", c.RepositoryURL != "git@example.com:ops/host.git",
 		c.RepositoryBranch != "feature/x", value(t, c.RepositoryUsername) != "alice", value(t, c.RepositoryPassword) != "hunter2",

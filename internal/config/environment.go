@@ -54,6 +54,7 @@ type environment struct {
 	SelfHeal          boolean    `env:"SELF_HEAL" envDefault:"true" doc:"also repair what changed on the host without a change in git"`
 	CreateNetworks    boolean    `env:"CREATE_EXTERNAL_NETWORKS" envDefault:"false" doc:"make external networks that are not there and that no stack makes, as docker network create does (otherwise their stacks are held)"`
 	AllowEmpty        boolean    `env:"ALLOW_EMPTY" envDefault:"false" doc:"let a head without any stack remove every stack (otherwise held)"`
+	SyncWindows       string     `env:"SYNC_WINDOWS" doc:"when stacks may be updated, started and stopped, like allow Sat,Sun 02:00-05:00 Europe/Berlin; see [above](#windows)"`
 	ImageMinAge       age        `env:"IMAGE_MIN_AGE" envDefault:"0" doc:"how long a new image behind a tag that is watched has to have been there before it is taken, like 72h or 3d; see [above](#the-age-of-images)"`
 	PruneImages       boolean    `env:"PRUNE_IMAGES" envDefault:"false" doc:"after an update remove images that the stack used before and that nothing uses any more"`
 

@@ -31,7 +31,7 @@ func decisions() []string { return []string{"queued", "ignored", "unauthorized",
 func reasons() []string {
 	return words([]plan.Reason{
 		plan.HeldInvalid, plan.HeldForeign, plan.HeldDataLoss, plan.HeldLocal, plan.HeldNetwork, plan.HeldName, plan.HeldPort, plan.HeldRetry, plan.HeldDrift,
-		plan.HeldNeeds, plan.HeldBusy, plan.HeldEmpty, plan.HeldController, plan.HeldVersion, plan.HeldOffline, plan.HeldRollback, plan.HeldOrder, plan.HeldAge, plan.HeldSuspended,
+		plan.HeldNeeds, plan.HeldBusy, plan.HeldEmpty, plan.HeldController, plan.HeldVersion, plan.HeldOffline, plan.HeldRollback, plan.HeldOrder, plan.HeldAge, plan.HeldSuspended, plan.HeldWindow,
 	})
 }
 

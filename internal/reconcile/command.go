@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,13 +61,21 @@ func (r *Reconciler) command(c plan.Command) error {
 	return nil
 }
 
-// retry ends pauses, and lets what was rolled back from be tried again.
+// retry ends pauses, lets what was rolled back from be tried again, and what waits for its
+// window go on.
 func (r *Reconciler) retry(stack string) {
-	for name := range r.journal.Stacks {
+	wanted := map[string]string{}
+	for _, s := range r.loaded.stacks {
+		if s.Invalid == "" {
+			wanted[s.Name] = s.Digest
+		}
+	}
+	for name := range r.ledger.concerns {
 		if name != stack && stack != plan.Everything {
 			continue
 		}
 		e := r.journal.at(name)
+		e.Passed = cmp.Or(wanted[name], plan.StopDigest)
 		e.RetryAt, e.Bad, e.BadError = time.Time{}, plan.Version{}, ""
 		if e.Own.Failed != "" {
 			e.Own.Failed, e.Own.Failures, e.Own.RetryAt = "", 0, time.Time{}

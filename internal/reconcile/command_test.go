@@ -158,3 +158,52 @@ func TestPeopleTryAgain(t *testing.T) {
 		d.stop()
 	})
 }
+
+func TestUpdatesWaitForTheirWindow(t *testing.T) {
+	window, err := plan.ParseWindow("allow 02:00-05:00", time.UTC) // a bubble begins at midnight UTC
+	if err != nil {
+		t.Fatal(err)
+	}
+	gated := func(o *Options) { o.Window = window }
+	bubble(t, "and are done when it opens, without anybody who asks", func(t *testing.T) {
+		w := newWorld(t, stack("web"))
+		d := start(t, w, gated)
+		d.expect("did", d.did(), "")
+		d.expect("picture", d.last(), "web=running/held(window)")
+		pass(2*time.Hour - time.Minute)
+		d.expect("did", d.did(), "")
+		pass(2 * time.Minute)
+		d.expect("did", d.did(), "pull web, up web c1")
+		pass(3 * time.Hour)
+		w.push("c2", version(2, stack("web")))
+		d.look()
+		w.crash("web")
+		pass(time.Minute)
+		d.expect("did", d.did(), "checkout c2")
+		pass(22 * time.Hour)
+		d.expect("did", d.did(), "pull web, up web c2")
+		d.stop()
+	})
+	bubble(t, "or at once if a person wants that", func(t *testing.T) {
+		w := newWorld(t, stack("web"), stack("db"))
+		d := start(t, w, gated)
+		d.command(plan.Retry, "web", plan.Suspension{By: "mia"})
+		d.expect("did", d.did(), "pull web, up web c1")
+		w.push("c2", stack("db"))
+		d.look()
+		d.expect("did", d.did(), "checkout c2")
+		d.command(plan.Retry, "web", plan.Suspension{By: "mia"})
+		d.expect("did", d.did(), "down web")
+		// What was wanted once is not wanted for good.
+		d.command(plan.Retry, "db", plan.Suspension{})
+		d.expect("did", d.did(), "pull db, up db c2")
+		w.push("c3", version(2, stack("db")))
+		d.look()
+		w.push("c4", stack("db"))
+		d.look()
+		w.push("c5", version(2, stack("db")))
+		d.look()
+		d.expect("did", d.did(), "checkout c3, checkout c4, checkout c5")
+		d.stop()
+	})
+}

@@ -103,7 +103,7 @@ func (r *Reconciler) gather(ctx context.Context, k *known) (view, error) {
 		Suspended: maps.Clone(r.journal.Suspended),
 	}
 	policy := plan.Policy{
-		Heal: r.o.Heal, AllowEmpty: r.o.AllowEmpty, MakeNetworks: r.o.MakeNetworks, KeepEdits: r.o.KeepEdits, HoldOrder: r.o.HoldOrder, MinAge: r.o.MinAge,
+		Heal: r.o.Heal, AllowEmpty: r.o.AllowEmpty, MakeNetworks: r.o.MakeNetworks, KeepEdits: r.o.KeepEdits, HoldOrder: r.o.HoldOrder, MinAge: r.o.MinAge, Window: r.o.Window,
 	}
 	// All that goes by the state takes nothing that is too young, by what git says: a
 	// stack that was rolled back waits for the next image as well.

@@ -166,6 +166,9 @@ func (l *ledger) remember(c *check) {
 		case e.Ignored:
 			l.journal.at(s.Name).Ignored = false
 		}
+		if e.Passed != "" && len(w.Next) == 0 && w.Settled() { // it is done, and counts for nothing else
+			l.journal.at(s.Name).Passed = ""
+		}
 		asWanted := w.Held == nil || w.Held.Reason == plan.HeldAge
 		if len(w.Next) == 0 && asWanted && !w.Starting && w.Settled() {
 			l.settled(*s, w.Running, c)
@@ -282,7 +285,7 @@ func (l *ledger) sayHolds(c *check) {
 		now[k] = h
 		if l.holds[k] != h {
 			level := slog.LevelWarn
-			if h.Reason == plan.HeldAge || h.Reason == plan.HeldSuspended { // as somebody wants it
+			if h.Reason == plan.HeldAge || h.Reason == plan.HeldSuspended || h.Reason == plan.HeldWindow { // as somebody wants it
 				level = slog.LevelInfo
 			}
 			l.log.Log(context.Background(), level, "stack held", "stack", h.Stack, "cause", string(h.Reason)+": "+h.Detail, "commit", short(c.To))

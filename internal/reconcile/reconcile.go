@@ -128,6 +128,8 @@ type Options struct {
 	// MinAge is for how long a tag that is watched has to have pointed to a new digest
 	// before that is taken, in stacks that say nothing else.
 	MinAge time.Duration
+	// Window is when stacks may be updated, started and stopped that say nothing else.
+	Window plan.Window
 	// KeepEdits lets stacks go on whose files were changed by hand in the clone.
 	KeepEdits bool
 	// HoldOrder holds stacks with a service that is to start before its old container

@@ -66,6 +66,8 @@ func (l *ledger) removedStatus(w plan.View) report.Stack {
 		}
 	case plan.HeldRetry:
 		s.Sync = report.Waiting
+	case plan.HeldWindow:
+		s.Status = report.Running
 	case plan.HeldSuspended:
 		s.Status = report.Running
 		is := l.suspension(w.Name)
@@ -126,14 +128,16 @@ func (l *ledger) status(w plan.View, ops map[plan.ID]plan.Op, refs map[string][]
 		if hasRunning(w.Running) {
 			s.Status = report.Running
 		}
-	case held.Reason == plan.HeldSuspended: // an update that waits is nothing wrong
+	case held.Reason == plan.HeldSuspended, held.Reason == plan.HeldWindow: // an update that waits is nothing wrong
 		asItRuns()
-		if s.Status == report.Failed && !w.Broken() {
+		if s.Status == report.Failed && (!w.Broken() || held.Reason == plan.HeldWindow) {
 			s.Status = report.Running
 		}
 		s.Sync, s.Reason = report.Deferred, held.Detail
-		is := l.suspension(w.Name)
-		s.Suspended = &is
+		if held.Reason == plan.HeldSuspended {
+			is := l.suspension(w.Name)
+			s.Suspended = &is
+		}
 	case held.Reason == plan.HeldAge: // nothing is wrong with what runs
 		asItRuns()
 		s.Sync, s.Reason = report.Deferred, cmp.Or(s.Reason, held.Detail)

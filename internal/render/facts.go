@@ -41,6 +41,19 @@ func suspendLabel(p *types.Project) (bool, error) {
 	return yes != nil && *yes, err
 }
 
+// windowLabel reads LabelWindow; nil if no service has it.
+func windowLabel(p *types.Project) (*plan.Window, error) {
+	text, err := stackLabel(p, LabelWindow, "rules", "other rules", func(value string) (string, bool) { return value, true })
+	if err != nil || text == nil {
+		return nil, err
+	}
+	w, err := plan.ParseWindow(*text, time.Local) //nolint:gosmopolitan // whoever runs the daemon says by TZ where that is
+	if err != nil {
+		return nil, fmt.Errorf("the label %s: %w", LabelWindow, err)
+	}
+	return &w, nil
+}
+
 func readBool(value string) (bool, bool) {
 	yes, err := strconv.ParseBool(value)
 	return yes, err == nil

@@ -55,6 +55,9 @@ func (l *Loader) finish(p *Project, project *types.Project, in *inputs, back *ba
 	if p.Suspend, err = suspendLabel(project); err != nil {
 		return err
 	}
+	if p.Window, err = windowLabel(project); err != nil {
+		return err
+	}
 	if err := refuseSealed(project); err != nil {
 		return err
 	}

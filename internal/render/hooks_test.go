@@ -138,3 +138,23 @@ func TestWhatWasGoodRunsNoHooks(t *testing.T) {
 		t.Errorf("hooks are %v, services %s", was.Hooks, named(was.Services))
 	}
 }
+
+func TestLabelsThatHoldAStackAreNoPartOfIt(t *testing.T) {
+	plain := valid(t, newFolder(t).write("web/compose.yaml", "services: {app: {image: app}}"))
+	held := valid(t, newFolder(t).write("web/compose.yaml", "services: {app: {image: app, labels: {gitops.suspend: 'true', gitops.window: 'allow Sat 02:00-05:00'}}}"))
+	if !held.Suspend || held.Window == nil || held.Window.String() != "allow Sat 02:00-05:00" || plain.Suspend || plain.Window != nil {
+		t.Errorf("it is %v, %v", held.Suspend, held.Window)
+	}
+	if held.Digest != plain.Digest || held.Services[0].Hash != plain.Services[0].Hash {
+		t.Error("they change the stack")
+	}
+	for labels, want := range map[string]string{
+		"gitops.suspend: perhaps":         `services.app.labels: gitops.suspend is "perhaps", and can only be true or false`,
+		"gitops.window: 'on Saturdays'":   `the label gitops.window: "on Saturdays": a rule begins with allow or deny`,
+		"gitops.window: 'allow Caturday'": `"Caturday" is no day`,
+	} {
+		if got := invalid(t, newFolder(t).write("web/compose.yaml", "services: {app: {image: app, labels: {"+labels+"}}}")); !strings.Contains(got, want) {
+			t.Errorf("it says %q, want %q", got, want)
+		}
+	}
+}

@@ -46,6 +46,9 @@ const (
 	// LabelSuspend says on a service, as true, that its stack is to be left as it is. It is
 	// no part of a service either.
 	LabelSuspend = "gitops.suspend"
+	// LabelWindow says on a service when its stack may be updated, started and stopped, see
+	// plan.ParseWindow. It is no part of a service either.
+	LabelWindow = "gitops.window"
 	// LabelAge says on a service how long the watched tags of its stack have to have
 	// pointed to a new image before that is taken. It is no part of a service either.
 	LabelAge = "gitops.image-age"

@@ -113,6 +113,7 @@ type Stack struct {
 	//	version     a version of the daemon failed
 	//	order       a service is to start before its old container stops, and can't
 	//	suspended   a person wants it to be left as it is
+	//	window      an update, a start or a stop waits for its window
 	//	rollback    it was rolled back from the version that git wants
 	//
 	// Empty if the stack is not held.
