@@ -30,6 +30,7 @@ func controlCommands(environ []string, stderr io.Writer) []*cobra.Command {
 			"Try what failed again at once, without the pause that it waits for: also a\nversion that was rolled back from, or that the daemon could not be handed over to.", &control.Order{}),
 		a.sync(),
 		a.status(),
+		a.history(),
 	}
 }
 
@@ -158,6 +159,39 @@ func (a asker) status() *cobra.Command {
 	})
 	c.Args = cobra.ArbitraryArgs
 	c.Flags().BoolVar(&asJSON, "json", false, "as GET /api/v1/status gives it")
+	return c
+}
+
+func (a asker) history() *cobra.Command {
+	const most = 5000
+	asJSON, since, lines := false, time.Duration(0), 50
+	c := quiet(&cobra.Command{
+		Use: "history [STACK]", Short: "Print what was done, over restarts",
+		Long:              "Print what was done to a stack, or to all, also before the daemon was restarted:\nwhen, what, at which commit, how long it took, how it ended, and why.",
+		ValidArgsFunction: a.complete,
+		RunE: func(cmd *cobra.Command, names []string) error {
+			client, err := a.client(cmd.Context())
+			if err != nil {
+				return err
+			}
+			events, err := client.History(cmd.Context(), strings.Join(names, ""), since, min(max(lines, 1), most))
+			if err != nil {
+				return err
+			}
+			out := cmd.OutOrStdout()
+			if asJSON {
+				e := json.NewEncoder(out)
+				e.SetIndent("", "  ")
+				return e.Encode(events)
+			}
+			_, err = io.WriteString(out, control.Lines(events))
+			return err
+		},
+	})
+	c.Args = cobra.MaximumNArgs(1)
+	c.Flags().DurationVar(&since, "since", 0, "only what is not longer ago, like 24h")
+	c.Flags().IntVarP(&lines, "lines", "n", lines, "at most so many, the newest")
+	c.Flags().BoolVar(&asJSON, "json", false, "as GET /api/v1/history gives it")
 	return c
 }
 

@@ -16,6 +16,7 @@ import (
 
 	"github.com/korbiniankuhn/gitops-compose/internal/config"
 	"github.com/korbiniankuhn/gitops-compose/internal/engine"
+	"github.com/korbiniankuhn/gitops-compose/internal/eventlog"
 	"github.com/korbiniankuhn/gitops-compose/internal/handover"
 	"github.com/korbiniankuhn/gitops-compose/internal/metrics"
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
@@ -78,6 +79,7 @@ func (a *App) build(ctx context.Context, o Options) error {
 	a.teardown = append(a.teardown, p.teardown...)
 	a.engine, a.clone, a.state = p.engine, p.clone.Path, p.repo.StateDir
 
+	past := eventlog.Open(p.repo.StateDir)
 	registry := prometheus.NewRegistry()
 	counters := metrics.New(registry, metrics.Options{Version: o.Version, Commit: o.Commit, Interval: c.CheckInterval})
 	events := make(chan plan.Event, 64)
@@ -97,6 +99,7 @@ func (a *App) build(ctx context.Context, o Options) error {
 		}
 		r.Events = events
 		r.Scheduled = history.Scheduled
+		r.Happened = keep(past, o.Logger)
 		r.Describe = describe(p.repo)
 		r.Registry = p.engine
 		if c.PruneImages {
@@ -110,7 +113,7 @@ func (a *App) build(ctx context.Context, o Options) error {
 	}
 	a.server, err = web.New(web.Options{
 		Address: c.HTTPAddress, ConfigFile: c.HTTPConfigFile, Log: o.Logger, Version: o.Version,
-		History: history, Gatherer: gatherer, Trigger: a.reconciler.Trigger, Command: a.reconciler.Do,
+		History: history, Gatherer: gatherer, Trigger: a.reconciler.Trigger, Command: a.reconciler.Do, Past: past.Find,
 		DisableWebhook: c.DisableWebhook, WebhookSecret: c.WebhookSecret.Value,
 		Branch: c.RepositoryBranch, Remote: p.repo.Remote, Count: counters.Webhook,
 	})
@@ -384,6 +387,18 @@ func logins(rs []config.Registry) []engine.Registry {
 func pulling(h *report.History) func(engine.Progress) {
 	return func(p engine.Progress) {
 		h.Pulling(report.Pull{Image: p.Image, Started: p.Started, Layers: p.Layers, Done: p.Done, Bytes: p.Bytes, Total: p.Total}, p.Ended)
+	}
+}
+
+// keep adds what was done to the history. That it can't be kept is said once, until it can.
+func keep(past *eventlog.Log, log *slog.Logger) func(report.Event) {
+	failed := false // asked by the loop alone
+	return func(e report.Event) {
+		err := past.Add(e)
+		if err != nil && !failed {
+			log.Warn("the history can't be kept", "err", err)
+		}
+		failed = err != nil
 	}
 }
 

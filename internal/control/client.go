@@ -14,11 +14,13 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/report"
 	"github.com/korbiniankuhn/gitops-compose/internal/web"
 )
 
@@ -104,6 +106,18 @@ func (c *Client) Status(ctx context.Context, names ...string) (web.Status, error
 		s.Stacks, err = only(s.Stacks, names)
 	}
 	return s, err
+}
+
+// History gives what was done, the newest first, of a stack or, if that is empty, of all. A
+// since of 0 is for all that is kept.
+func (c *Client) History(ctx context.Context, stack string, since time.Duration, most int) ([]report.Event, error) {
+	q := url.Values{"stack": {stack}, "limit": {strconv.Itoa(most)}}
+	if since > 0 {
+		q.Set("since", since.String())
+	}
+	var past web.Past
+	err := c.ask(ctx, http.MethodGet, "/api/v1/history?"+q.Encode(), nil, &past)
+	return past.Events, err
 }
 
 func (c *Client) ask(ctx context.Context, method, path string, body, into any) error {

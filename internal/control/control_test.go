@@ -180,3 +180,19 @@ the remote can't be asked since 3 min
 		}
 	}
 }
+
+func TestLines(t *testing.T) {
+	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.Local)
+	got := control.Lines([]report.Event{
+		{At: at.Add(time.Minute), Stack: "web", Operation: "up", Cause: "changed: app: image", Commit: "2222222bbb", Took: time.Second, Settled: 1260 * time.Millisecond, Error: "app exited (1)"},
+		{At: at.Add(time.Second), Operation: "checkout", Cause: "from 1111111", Commit: "2222222bbb", Took: 20 * time.Millisecond},
+		{At: at, Stack: "web", Operation: "suspend", By: "mia", Cause: "migrating"},
+	})
+	const want = `2026-05-01 12:00:00  web  suspend   -        -     by mia                  migrating
+2026-05-01 12:00:01  -    checkout  2222222  0s    done                    from 1111111
+2026-05-01 12:01:00  web  up        2222222  2.3s  failed: app exited (1)  changed: app: image
+`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}

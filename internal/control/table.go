@@ -3,6 +3,7 @@ package control
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -114,4 +115,26 @@ func ago(at, now time.Time) string {
 		}
 	}
 	return fmt.Sprintf("%d s", max(d, 0)/time.Second)
+}
+
+// Lines are events as people read them, the oldest first.
+func Lines(events []report.Event) string {
+	var lines strings.Builder
+	w := tabwriter.NewWriter(&lines, 0, 0, 2, ' ', 0)
+	for _, e := range slices.Backward(events) {
+		result := "done"
+		switch {
+		case e.Error != "":
+			result = "failed: " + e.Error
+		case e.By != "":
+			result = "by " + e.By
+		}
+		took := "-"
+		if d := e.Took + e.Settled; d > 0 {
+			took = d.Round(100 * time.Millisecond).String()
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.At.Local().Format("2006-01-02 15:04:05"), cmp.Or(e.Stack, "-"), e.Operation, cmp.Or(e.Commit[:min(7, len(e.Commit))], "-"), took, result, e.Cause)
+	}
+	_ = w.Flush() // to memory
+	return lines.String()
 }

@@ -93,6 +93,8 @@ func TestPeopleTellTheDaemonWhatToDo(t *testing.T) {
 	})
 	h.becomes("db", running)
 	says(1, "there is no stack of that name: nobody", "retry", "nobody")
+	says(0, "migrating", "history", name)
+	says(0, "stop", "history", name, "--since", "1h", "--json")
 	says(1, "give the names of stacks, or --all", "retry")
 	if body, code, err := h.get("/api/v1/sync"); err != nil || code != 405 {
 		t.Errorf("GET /api/v1/sync: %d %s %v", code, body, err)

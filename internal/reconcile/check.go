@@ -33,6 +33,18 @@ func (t *task) operation() report.Operation {
 	}
 }
 
+// event is how an operation is kept.
+func (t *task) event() report.Event {
+	e := report.Event{
+		At: time.Now(), Stack: t.Stack, Operation: string(t.Kind), Cause: t.Cause.String(), Trigger: t.check.Trigger, Commit: t.check.To,
+		Took: t.took, Settled: t.settled, Error: report.Reason(t.err),
+	}
+	if t.project.Back != nil {
+		e.Commit = t.project.Back.To
+	}
+	return e
+}
+
 func logOperation(log *slog.Logger, op plan.Op, took, settled time.Duration, commit string, err error) {
 	args := []any{"op", string(op.Kind), "cause", op.Cause.String(), "commit", short(commit), "took", took.Round(time.Millisecond)}
 	if settled > 0 {

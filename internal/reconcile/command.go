@@ -58,6 +58,11 @@ func (r *Reconciler) command(c plan.Command) error {
 	}
 	r.journal.save()
 	r.again = true
+	e := report.Event{At: time.Now(), Stack: c.Stack, Operation: string(c.Action), By: c.By, Cause: c.Reason}
+	if c.Stack == plan.Everything {
+		e.Stack = ""
+	}
+	r.ledger.happened(e)
 	return nil
 }
 

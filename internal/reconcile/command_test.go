@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/korbiniankuhn/gitops-compose/internal/plan"
+	"github.com/korbiniankuhn/gitops-compose/internal/report"
 )
 
 func (d *daemon) command(action plan.Action, stack string, s plan.Suspension) {
@@ -204,6 +205,36 @@ func TestUpdatesWaitForTheirWindow(t *testing.T) {
 		w.push("c5", version(2, stack("db")))
 		d.look()
 		d.expect("did", d.did(), "checkout c3, checkout c4, checkout c5")
+		d.stop()
+	})
+}
+
+func TestWhatIsDoneIsTold(t *testing.T) {
+	bubble(t, "once, with its reason, its end and who wanted it", func(t *testing.T) {
+		var told []string
+		w := newWorld(t, stack("web"))
+		w.on("settle web", func(context.Context) error { time.Sleep(time.Second); return nil })
+		d := start(t, w, func(o *Options) {
+			o.Happened = func(e report.Event) {
+				told = append(told, strings.Join(strings.Fields(strings.Join([]string{e.Trigger, e.By, e.Operation, e.Stack, e.Commit, e.Cause, (e.Took + e.Settled).String(), e.Error}, " ")), " "))
+				if e.At.IsZero() {
+					t.Error("it has no time")
+				}
+			}
+		})
+		pass(time.Minute)
+		w.on("up web", func(context.Context) error { return errors.New("no") })
+		w.push("c2", version(2, stack("web")))
+		d.look()
+		d.command(plan.Suspend, "web", plan.Suspension{By: "mia", Reason: "migrating"})
+		d.command(plan.Resume, plan.Everything, plan.Suspension{By: "mia"})
+		d.expect("told", strings.Join(told, "\n"), `start pull web c1 new 0s
+start up web c1 new 1s
+webhook checkout c2 from c1 0s
+webhook pull web c2 changed: web-app-1 has another configuration 0s
+webhook up web c2 changed: web-app-1 has another configuration 0s no
+mia suspend web migrating 0s
+mia resume 0s`)
 		d.stop()
 	})
 }

@@ -32,6 +32,8 @@ type ledger struct {
 	// restless says that a stack is as it is wanted, and has to be so for longer to
 	// be believed.
 	restless bool
+	// happened is told of what was done.
+	happened func(report.Event)
 	// drawn is what picture gave last; nil if that has changed.
 	drawn []report.Stack
 	// wake is when the last plan wants to be made anew.
@@ -60,7 +62,7 @@ type failure struct{ commit, reason string }
 
 func newLedger(j *journal, log *slog.Logger) *ledger {
 	return &ledger{
-		journal: j, log: log, stacks: map[string]report.Stack{}, concerns: map[string]bool{},
+		journal: j, log: log, happened: func(report.Event) {}, stacks: map[string]report.Stack{}, concerns: map[string]bool{},
 		failures: map[string]failure{}, details: map[string]string{}, holds: map[string]plan.Held{}, invalid: map[string]string{}, ignored: map[string]bool{},
 	}
 }
@@ -373,6 +375,7 @@ func (l *ledger) ended(t *task) (report.Stack, bool) {
 	}
 	if t.Kind != plan.HandOver || t.err != nil { // how one ended is told by the next look
 		c.add(t.operation())
+		l.happened(t.event())
 	}
 	if t.Kind != plan.HandOver && t.Kind != plan.Checkout || (t.err == nil) == (t.Kind == plan.Checkout) { // the check says that a checkout failed
 		logOperation(l.log, t.Op, t.took, t.settled, c.To, t.err)

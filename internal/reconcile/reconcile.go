@@ -115,6 +115,9 @@ type Options struct {
 	Events <-chan plan.Event
 	// Describe says more of a commit, for people; nil if nobody can.
 	Describe func(commit string) (report.Commit, error)
+	// Happened is told of what was done, and of commands; it returns soon. nil if nobody
+	// wants to know.
+	Happened func(report.Event)
 	// Scheduled is told when the next check is due, whenever that changes; the
 	// zero time if none is. It returns at once. nil if nobody wants to know.
 	Scheduled func(next time.Time)
@@ -204,6 +207,9 @@ func New(o Options) *Reconciler {
 	r.journal = openJournal(o.Journal, o.Logger)
 	r.images = newWatch(o.Registry, o.Logger, r.journal)
 	r.ledger = newLedger(r.journal, o.Logger)
+	if o.Happened != nil {
+		r.ledger.happened = o.Happened
+	}
 	r.executor = newExecutor(&r.o)
 	return r
 }

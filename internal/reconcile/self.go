@@ -153,6 +153,7 @@ func (l *ledger) handOverEnded(c *check, o Outcome) (replaced *task) {
 	op := plan.Op{Kind: plan.HandOver, Stack: o.Stack, Cause: plan.Cause{Detail: o.Cause}}
 	took := o.Ended.Sub(o.Started)
 	c.add(report.Operation{Kind: string(op.Kind), Stack: o.Stack, Cause: o.Cause, Started: o.Started, Took: took, Error: o.Error, Detail: o.Detail})
+	l.happened(report.Event{At: o.Ended, Stack: o.Stack, Operation: string(op.Kind), Cause: o.Cause, Trigger: c.Trigger, Commit: o.Commit, Took: took, Error: o.Error})
 	logOperation(l.log, op, took, 0, o.Commit, errorOf(o.Error))
 	if o.Gap > 0 {
 		l.log.Info("no daemon ran meanwhile", "took", o.Gap.Round(time.Millisecond))

@@ -74,6 +74,34 @@ type Service struct {
 	Said  time.Time `json:"-"`
 }
 
+// Event is something that was done, as it is kept over restarts: an operation, or a
+// command of a person's.
+type Event struct {
+	At time.Time `json:"at"`
+	// Stack is a name; empty for a checkout, and for a command about all.
+	Stack string `json:"stack,omitempty"`
+	// Operation is what an operation's Kind is, or suspend, resume, retry or sync.
+	Operation string `json:"operation"`
+	// Cause is why, Trigger what began the check, By who gave the command.
+	Cause   string `json:"cause,omitempty"`
+	Trigger string `json:"trigger,omitempty"`
+	By      string `json:"by,omitempty"`
+	// Commit is the one that it was about.
+	Commit string `json:"commit,omitempty"`
+	// Took and Settled are what they are of an operation.
+	Took    time.Duration `json:"took_ns,omitempty"`
+	Settled time.Duration `json:"settled_ns,omitempty"`
+	// Error is why it failed; empty if it did not.
+	Error string `json:"error,omitempty"`
+}
+
+// EventFilter says which events are asked for.
+type EventFilter struct {
+	Stack string    // empty for all
+	Since time.Time // zero for all
+	Most  int       // how many, the newest; 0 for all that are kept
+}
+
 // ByGit is who suspends a stack by its label.
 const ByGit = "git"
 

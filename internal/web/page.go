@@ -60,7 +60,7 @@ func hashOf(html, element string) string {
 func (s *Server) index(w http.ResponseWriter, r *http.Request) {
 	known := authenticated(s.o.ConfigFile, r)
 	v := newView(s.overview(r, known), r.URL.Query().Get("show"))
-	v.CheckNow, v.Commands = known, known && s.o.Command != nil
+	v.CheckNow, v.Commands, v.HasPast = known, known && s.o.Command != nil, s.o.Past != nil
 	var b bytes.Buffer // an error must not leave half a page
 	if err := s.page.template.Execute(&b, v); err != nil {
 		s.o.Log.Error("status page can't be rendered", "err", err)
@@ -83,6 +83,7 @@ type view struct {
 	Wanted   commitView
 	Applied  commitView
 	CheckNow bool
+	HasPast  bool
 	Commands bool // whoever sees it may act on stacks
 }
 

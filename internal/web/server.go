@@ -57,6 +57,8 @@ type Options struct {
 	// Trigger asks for a check. It must not block, and it must not lose a call:
 	// a look that begins after it has to follow.
 	Trigger func(reason string)
+	// Past finds what was done; nil if nobody keeps that.
+	Past func(report.EventFilter) ([]report.Event, error)
 	// Command carries out what a person asks for; nil if nobody may ask. Its error may be
 	// plan.ErrNoStack.
 	Command func(ctx context.Context, c plan.Command) error
@@ -215,6 +217,9 @@ func (s *Server) private() http.Handler {
 	mux.HandleFunc("GET /{$}", s.index)
 	mux.Handle("POST /check", s.checkNow())
 	mux.HandleFunc("GET /api/v1/status", s.status)
+	if s.o.Past != nil {
+		mux.HandleFunc("GET /api/v1/history", s.past)
+	}
 	s.commands(mux, func(r *http.Request) bool { return authenticated(s.o.ConfigFile, r) })
 	mux.Handle("GET /api/v1/events", bound(maxStreams, http.HandlerFunc(s.events)))
 	if s.o.Gatherer != nil {

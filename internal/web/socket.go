@@ -78,6 +78,9 @@ func (s *Server) trusted() http.Handler {
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, s.overview(r, true))
 	})
+	if s.o.Past != nil {
+		mux.HandleFunc("GET /api/v1/history", s.past)
+	}
 	s.commands(mux, func(*http.Request) bool { return true })
 	return mux
 }
