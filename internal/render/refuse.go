@@ -206,6 +206,8 @@ func objectWorks(s types.ServiceConfig, o types.FileObjectConfig) error {
 	switch {
 	case bool(o.External):
 		return errors.New("is external, which only Swarm knows; take file:, or environment: with a variable of the stack's .env")
+	case o.Driver != "", o.TemplateDriver != "":
+		return errors.New("has a driver: or a template_driver:, which only Swarm knows; take file:, or environment: with a variable of the stack's .env")
 	case s.ReadOnly && (o.Content != "" || o.Environment != ""):
 		return errors.New("has its value in content: or environment:, which Compose copies into the container; that can't be with read_only: true, where only file: works")
 	}

@@ -553,6 +553,8 @@ func TestWhatDoesNotLoadSaysWhereAndWhy(t *testing.T) {
 		"no time at all":     {text: "services: {app: {image: a, pull_policy: every_0s}}", want: []string{"services.app", "pull_policy", "every_0s", "more than 0"}},
 		"two of one name":    {text: "services: {a: {image: a, container_name: xx}, b: {image: a, container_name: xx}}", want: []string{"container name"}},
 		"named and scaled":   {text: "services: {a: {image: a, container_name: xx, scale: 2}}", want: []string{"container_name", "unique"}},
+		"driver of a secret": {text: "services: {app: {image: a, secrets: [s]}}\nsecrets: {s: {environment: PWD, template_driver: golang}}", want: []string{"services.app.secrets", "s has a driver:", "file:"}},
+		"template_driver":    {text: "services: {app: {image: a, configs: [c]}}\nconfigs: {c: {content: x, template_driver: golang}}", want: []string{"services.app.configs", "c has a driver: or a template_driver:"}},
 		"external secret":    {text: "services: {app: {image: a, secrets: [s]}}\nsecrets: {s: {external: true}}", want: []string{"services.app.secrets", "s is external", "file:"}},
 		"external config":    {text: "services: {app: {image: a, configs: [s]}}\nconfigs: {s: {external: true}}", want: []string{"services.app.configs", "s is external", "file:"}},
 		"secret, read-only":  {text: "services: {app: {image: a, read_only: true, secrets: [s]}}\nsecrets: {s: {environment: TOKEN}}", files: map[string]string{"web/.env": "TOKEN=1"}, want: []string{"services.app.secrets", "read_only", "file:"}},

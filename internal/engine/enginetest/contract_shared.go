@@ -75,6 +75,23 @@ func sharedCases() map[string]func(*bench) {
 			}
 			b.DropNetwork(b, name)
 		},
+		"an external network that was made anew by hand is joined again": func(b *bench) {
+			name := b.name + "-edge"
+			p := b.stack("services: {a: {SLEEP, networks: [edge]}, b: {SLEEP}}\nnetworks: {edge: {external: true, name: " + name + "}}")
+			b.MakeNetwork(b, name, nil)
+			before := b.up(p)
+			b.DropNetwork(b, name)
+			b.MakeNetwork(b, name, nil)
+			ds := b.differences(p)
+			if len(ds) != 1 || !strings.HasSuffix(ds[0].Text, "is not on network "+name) || ds[0].Crashed {
+				b.Errorf("seen is %v", ds)
+			}
+			if got := b.differ(before, b.broken(p)); got != "a" {
+				b.Errorf("recreated: %s", got)
+			}
+			b.ok(b.Stop(b.ctx(), render.Project{}, plan.Op{Stack: b.name}))
+			b.DropNetwork(b, name)
+		},
 		"Stop runs pre_stop hooks, and ends when one fails": func(b *bench) {
 			text := "services: {a: {SLEEP, pre_stop: [{command: [/bin/busybox, 'HOOK']}]}, b: {SLEEP, depends_on: [a]}, c: {SLEEP, profiles: [x]}}"
 			p := b.stack(strings.Replace(text, "HOOK", "false", 1))
