@@ -265,6 +265,9 @@ func containerFacts(c container.InspectResponse) facts {
 		if isAnonymous(m.Name) {
 			c.Mounts[i].Name, c.Mounts[i].Source = "anonymous", "anonymous"
 		}
+		if m.Type == mount.TypeImage { // a folder of the container's own
+			c.Mounts[i].Source = "image"
+		}
 	}
 	f := facts{c.Config, h, c.Mounts, map[string]endpoint{}}
 	for name, n := range c.NetworkSettings.Networks {
