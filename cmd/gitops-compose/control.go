@@ -27,7 +27,7 @@ func controlCommands(environ []string, stderr io.Writer) []*cobra.Command {
 		a.suspend(),
 		a.command("resume", "End a suspension", "End a suspension: what has waited is done at the next check, which begins at once.", &control.Order{}),
 		a.command("retry", "Try what failed again, without its pause",
-			"Try what failed again at once, without the pause that it waits for: also a\nversion that was rolled back from, or that the daemon could not be handed over to.", &control.Order{}),
+			"Try what failed again at once, without the pause that it waits for, and do at\nonce what waits for its window. A version that was rolled back from, or that the\ndaemon could not be handed over to, is tried again as well.", &control.Order{}),
 		a.sync(),
 		a.status(),
 		a.history(),
@@ -72,6 +72,8 @@ func (a asker) command(action, short, long string, order *control.Order) *cobra.
 				stacks = []string{""}
 			case len(stacks) == 0:
 				return errors.New("give the names of stacks, or --all")
+			case order.For < 0:
+				return fmt.Errorf("--for is %s, and can only be a time like 90m or 2h", order.For)
 			}
 			client, err := a.client(cmd.Context())
 			if err != nil {

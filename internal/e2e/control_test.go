@@ -96,6 +96,7 @@ func TestPeopleTellTheDaemonWhatToDo(t *testing.T) {
 	says(0, "migrating", "history", name)
 	says(0, "stop", "history", name, "--since", "1h", "--json")
 	says(1, "give the names of stacks, or --all", "retry")
+	says(1, "--for is -2h0m0s", "suspend", "--all", "--for", "-2h")
 	if body, code, err := h.get("/api/v1/sync"); err != nil || code != 405 {
 		t.Errorf("GET /api/v1/sync: %d %s %v", code, body, err)
 	}

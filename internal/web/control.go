@@ -98,23 +98,25 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request, action plan.Act
 func asks(w http.ResponseWriter, r *http.Request) (a Asked, form bool, err error) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxCommand)
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if kind == "application/x-www-form-urlencoded" {
+	if form = kind == "application/x-www-form-urlencoded"; form {
 		if err := r.ParseForm(); err != nil {
-			return a, true, fmt.Errorf("the form can't be read: %w", err)
+			return a, form, fmt.Errorf("the form can't be read: %w", err)
 		}
-		return Asked{For: r.PostForm.Get("for"), Reason: r.PostForm.Get("reason"), By: r.PostForm.Get("by")}, true, nil
+		a = Asked{For: r.PostForm.Get("for"), Reason: r.PostForm.Get("reason"), By: r.PostForm.Get("by")}
+	} else {
+		decoder := json.NewDecoder(r.Body)
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&a); err != nil && !errors.Is(err, io.EOF) {
+			return a, form, fmt.Errorf("the body is no JSON object with for, reason and by: %w", err)
+		}
 	}
-	decoder := json.NewDecoder(r.Body)
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&a); err != nil && !errors.Is(err, io.EOF) {
-		return a, false, fmt.Errorf("the body is no JSON object with for, reason and by: %w", err)
-	}
+	const longest = 500 // bytes
 	for what, text := range map[string]string{"reason": a.Reason, "by": a.By} {
-		if len(text) > 500 || strings.ContainsFunc(text, func(c rune) bool { return c < ' ' }) {
-			return a, false, fmt.Errorf("%s is longer than 500 bytes, or has more than one line", what)
+		if len(text) > longest || strings.ContainsFunc(text, func(c rune) bool { return c < ' ' }) {
+			return a, form, fmt.Errorf("%s is longer than %d bytes, or has more than one line", what, longest)
 		}
 	}
-	return a, false, nil
+	return a, form, nil
 }
 
 // back is the page that a form was on, as a path that is relative: behind a proxy the page

@@ -113,6 +113,9 @@ func TestCommandsThatCantBe(t *testing.T) {
 			t.Errorf("%s %.60s: got %d %s", c.path, c.body, response.StatusCode, body)
 		}
 	}
+	if response, body := f.do("POST", "/api/v1/stacks/web/suspend", "reason=a%0Ab", alice, "Content-Type: application/x-www-form-urlencoded"); response.StatusCode != 400 || !strings.Contains(body, "more than one line") {
+		t.Errorf("a form with two lines: got %d %s", response.StatusCode, body)
+	}
 	if len(got.got) > 0 {
 		t.Errorf("it was asked for %v", got.got)
 	}
