@@ -102,6 +102,28 @@ type stackView struct {
 	Retry     string
 }
 
+// outcomeView is an outcome, and how often the same came in a row.
+type outcomeView struct {
+	report.Outcome
+	Times int
+	First time.Time
+}
+
+// Done are the outcomes, with those that are the same in a row as one.
+func (s stackView) Done() []outcomeView {
+	var all []outcomeView
+	for _, o := range s.Outcomes { // the newest first
+		last := len(all) - 1
+		if last >= 0 && all[last].Error != "" && all[last].Operation == o.Operation && all[last].Commit == o.Commit && report.SameReason(all[last].Error, o.Error) {
+			all[last].Times++
+			all[last].First = o.At
+			continue
+		}
+		all = append(all, outcomeView{Outcome: o, Times: 1, First: o.At})
+	}
+	return all
+}
+
 // Acts says whether a person can act on it here: one that is ignored is left alone anyway,
 // and one that does not load has no name for sure.
 func (s stackView) Acts() bool {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -263,6 +264,31 @@ func TestCheckNowLeadsBackToThePageWhereverThatIs(t *testing.T) {
 	response, _ := f.do("POST", "/check", "", "Sec-Fetch-Site: same-origin")
 	if got := response.Header.Get("Location"); response.StatusCode != 303 || got != "./" {
 		t.Errorf("got %d to %s", response.StatusCode, got)
+	}
+}
+
+func TestTheSameFailureIsShownOnce(t *testing.T) {
+	at := func(minutes int) time.Time { return time.Now().Add(-time.Duration(minutes)*time.Minute - time.Second) }
+	s := stackView{Stack: report.Stack{Outcomes: []report.Outcome{
+		{At: at(1), Operation: "up", Commit: "2", Error: "app exited (1)"},
+		{At: at(5), Operation: "up", Commit: "2", Error: "app exited (137)"},
+		{At: at(9), Operation: "up", Commit: "2", Error: "app exited (1)"},
+		{At: at(10), Operation: "up", Commit: "1", Error: "app exited (1)"},
+		{At: at(20), Operation: "up", Commit: "1"},
+		{At: at(30), Operation: "up", Commit: "1"},
+	}}}
+	var got []string
+	for _, o := range s.Done() {
+		got = append(got, fmt.Sprint(o.Commit, " ", o.Error, " ", o.Times, " ", int(time.Since(o.First).Minutes())))
+	}
+	if want := "2 app exited (1) 3 9, 1 app exited (1) 1 10, 1  1 20, 1  1 30"; strings.Join(got, ", ") != want {
+		t.Errorf("got %q", got)
+	}
+	f := serve(t, nil)
+	s.Name, s.Status = "web", report.Failed
+	f.history.Looked(report.Look{At: time.Now(), Stacks: []report.Stack{s.Stack}})
+	if _, body := f.do("GET", "/", ""); !strings.Contains(body, `<span class="faint">3 times, first 9 min ago</span>`) {
+		t.Error("it is not said how often")
 	}
 }
 
