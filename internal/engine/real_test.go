@@ -37,6 +37,7 @@ type place struct {
 	t     testing.TB
 	root  string
 	image string
+	anew  bool // a stack of the corpus is built, to another image each time
 }
 
 func newPlace(t testing.TB) *place {
