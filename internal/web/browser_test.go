@@ -341,3 +341,21 @@ func TestADetailIsFoldedUntilSomebodyOpensIt(t *testing.T) {
 		t.Errorf("it has closed: %s", got)
 	}
 }
+
+func TestThePageOfAStackFollowsItInARealBrowser(t *testing.T) {
+	f := serve(t, func(o *Options) {
+		o.Past = func(report.EventFilter) ([]report.Event, error) {
+			return []report.Event{{At: time.Now(), Stack: "web", Operation: "before hook", Trigger: "webhook", Commit: "9f3c21e0aa", Took: time.Second, Cause: "changed: " + strings.Repeat("environment LOG_LEVEL, ", 20), Error: evil}}, nil
+		}
+	})
+	fill(f.history)
+	b := open(t)
+	b.visit(f.url + "/stacks/web")
+	b.until(`document.querySelectorAll("summary b").length === 1`)
+	if got := b.eval(`document.querySelector("details").open + "|" + document.querySelector("a[href='../']").textContent + "|" + document.title`); !strings.HasPrefix(got, "true|All stacks|") || strings.Contains(got, "taken") {
+		t.Errorf("got %s", got)
+	}
+	readableOnAPhone(b)
+	f.history.Updated(report.Stack{Name: "web", File: "web/compose.yaml", Mode: "managed", Status: report.Failed, Sync: report.Waiting, Error: "another failure"})
+	b.until(`document.body.textContent.includes("another failure")`)
+}

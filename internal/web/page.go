@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -58,8 +59,41 @@ func hashOf(html, element string) string {
 
 // index answers with the status page.
 func (s *Server) index(w http.ResponseWriter, r *http.Request) {
+	s.show(w, r, func(st Status) view { return newView(st, r.URL.Query().Get("show")) })
+}
+
+// pastOfOne is how much of what was done to a stack its page shows.
+const pastOfOne = 100
+
+// one answers with the page of one stack.
+func (s *Server) one(w http.ResponseWriter, r *http.Request) {
+	name := r.PathValue("name")
+	if !slices.ContainsFunc(s.known(false).Stacks, func(stack report.Stack) bool { return stack.Name == name }) {
+		http.Error(w, "there is no stack of that name", http.StatusNotFound)
+		return
+	}
+	s.show(w, r, func(st Status) view {
+		st.Stacks = slices.DeleteFunc(st.Stacks, func(stack report.Stack) bool { return stack.Name != name })
+		st.Pulls = nil
+		v := newView(st, "")
+		v.Base, v.One = strings.Repeat("../", strings.Count(strings.TrimPrefix(r.URL.Path, "/"), "/")), name
+		for i := range v.Shown {
+			v.Shown[i].Open = true
+		}
+		if s.o.Past == nil {
+			return v
+		}
+		var err error
+		if v.Past, err = s.o.Past(report.EventFilter{Stack: name, Most: pastOfOne}); err != nil {
+			s.o.Log.Warn("the history can't be read", "err", err)
+		}
+		return v
+	})
+}
+
+func (s *Server) show(w http.ResponseWriter, r *http.Request, of func(Status) view) {
 	known := authenticated(s.o.ConfigFile, r)
-	v := newView(s.overview(r, known), r.URL.Query().Get("show"))
+	v := of(s.overview(r, known))
 	v.CheckNow, v.Commands, v.HasPast = known, known && s.o.Command != nil, s.o.Past != nil
 	var b bytes.Buffer // an error must not leave half a page
 	if err := s.page.template.Execute(&b, v); err != nil {
@@ -84,7 +118,11 @@ type view struct {
 	Applied  commitView
 	CheckNow bool
 	HasPast  bool
-	Commands bool // whoever sees it may act on stacks
+	// Base leads from the page to where all begins, One is the stack that it is about, if it
+	// is about one, and Past what was done to that.
+	Base, One string
+	Past      []report.Event
+	Commands  bool // whoever sees it may act on stacks
 }
 
 // filter is a link that shows some of the stacks.
@@ -101,6 +139,9 @@ type stackView struct {
 	Succeeded string
 	Retry     string
 }
+
+// Path is the name as a part of an address.
+func (s stackView) Path() string { return url.PathEscape(s.Name) }
 
 // outcomeView is an outcome, and how often the same came in a row.
 type outcomeView struct {

@@ -267,6 +267,35 @@ func TestCheckNowLeadsBackToThePageWhereverThatIs(t *testing.T) {
 	}
 }
 
+func TestAStackHasAPageOfItsOwn(t *testing.T) {
+	var asked report.EventFilter
+	f := serve(t, func(o *Options) {
+		o.Past = func(f report.EventFilter) ([]report.Event, error) {
+			asked = f
+			return []report.Event{{At: time.Now().Add(-49 * time.Hour), Stack: "web", Operation: "up", Trigger: "webhook", Commit: "9f3c21e0aa", Took: time.Second, Cause: "changed " + evil}, {At: time.Now(), Operation: "suspend", By: "mia"}}, nil
+		}
+	})
+	fill(f.history)
+	response, body := f.do("GET", "/stacks/web", "")
+	if response.StatusCode != 200 || asked.Stack != "web" || asked.Most == 0 {
+		t.Fatalf("%d, asked for %+v", response.StatusCode, asked)
+	}
+	for want, is := range map[string]bool{
+		"<b>web</b>": true, "<b>db</b>": false, "nginx:1.29": true, `data-base="../"`: true, `href="../"`: true, `href="../api/v1/status"`: true, "2 days ago": true, "webhook": true,
+		"<h2>What was done</h2>": true, "<h3>What was done</h3>": false, "mia": true, "Last checks": false, `id="web/compose.yaml:web" open`: true, evil: false,
+	} {
+		if strings.Contains(body, want) != is {
+			t.Errorf("%q is there: %v", want, !is)
+		}
+	}
+	if response, _ := f.do("GET", "/stacks/nobody", ""); response.StatusCode != 404 {
+		t.Errorf("a page of nobody's: %d", response.StatusCode)
+	}
+	if _, body := f.do("GET", "/", ""); !strings.Contains(body, `href="stacks/web"`) {
+		t.Error("nothing leads to it")
+	}
+}
+
 func TestTheSameFailureIsShownOnce(t *testing.T) {
 	at := func(minutes int) time.Time { return time.Now().Add(-time.Duration(minutes)*time.Minute - time.Second) }
 	s := stackView{Stack: report.Stack{Outcomes: []report.Outcome{

@@ -68,7 +68,7 @@ func TestBasicAuthCountsForAllButWebhookAndHealth(t *testing.T) {
 		o.WebhookSecret = func() (string, error) { return "of the hook", nil }
 	})
 	for path, want := range map[string]int{
-		"/healthz": 200, "/readyz": 401, "/metrics": 401, "/api/v1/status": 401, "/": 401, "/api/v1/events": 401, "/nowhere": 401,
+		"/healthz": 200, "/readyz": 401, "/metrics": 401, "/api/v1/status": 401, "/": 401, "/stacks/web": 401, "/api/v1/history": 401, "/api/v1/events": 401, "/nowhere": 401,
 		"//webhook": 401, "/webhook/../metrics": 401, "/healthz/../metrics": 401,
 	} {
 		if response, _ := f.do("GET", path, ""); response.StatusCode != want {

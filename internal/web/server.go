@@ -215,6 +215,7 @@ func (s *Server) private() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /{$}", s.index)
+	mux.HandleFunc("GET /stacks/{name}", s.one)
 	mux.Handle("POST /check", s.checkNow())
 	mux.HandleFunc("GET /api/v1/status", s.status)
 	if s.o.Past != nil {
