@@ -305,8 +305,8 @@ func checkNow(t *testing.T, host string) {
 	fill(f.history)
 	b := open(t)
 	b.visit(strings.Replace(f.url, "http://127.0.0.1", "http://alice:hunter2@"+host, 1) + "/")
-	b.until(`document.querySelector("button").textContent === "Check now"`)
-	b.eval(`document.querySelector("button").click()`)
+	b.until(`document.querySelector("form[action$=check] button").textContent === "Check now"`)
+	b.eval(`document.querySelector("form[action$=check] button").click()`)
 	select {
 	case <-f.triggered:
 	case <-time.After(15 * time.Second):

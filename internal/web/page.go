@@ -59,7 +59,7 @@ func hashOf(html, element string) string {
 
 // index answers with the status page.
 func (s *Server) index(w http.ResponseWriter, r *http.Request) {
-	s.show(w, r, func(st Status) view { return newView(st, r.URL.Query().Get("show")) })
+	s.show(w, r, func(st Status) view { return newView(st, r.URL.Query().Get("show"), r.URL.Query().Get("q")) })
 }
 
 // pastOfOne is how much of what was done to a stack its page shows.
@@ -75,7 +75,7 @@ func (s *Server) one(w http.ResponseWriter, r *http.Request) {
 	s.show(w, r, func(st Status) view {
 		st.Stacks = slices.DeleteFunc(st.Stacks, func(stack report.Stack) bool { return stack.Name != name })
 		st.Pulls = nil
-		v := newView(st, "")
+		v := newView(st, "", "")
 		v.Base, v.One = strings.Repeat("../", strings.Count(strings.TrimPrefix(r.URL.Path, "/"), "/")), name
 		for i := range v.Shown {
 			v.Shown[i].Open = true
@@ -112,6 +112,7 @@ type view struct {
 	Headline string
 	Good     bool
 	Show     string // the filter
+	Query    string // what is searched for
 	Filters  []filter
 	Shown    []stackView
 	Wanted   commitView
@@ -185,8 +186,9 @@ type commitView struct {
 	Age string
 }
 
-func newView(s Status, show string) view {
-	v := view{Status: s, Show: show, Good: s.Synced, Headline: headline(s)}
+func newView(s Status, show, query string) view {
+	v := view{Status: s, Show: show, Query: query, Good: s.Synced, Headline: headline(s)}
+	s.Stacks = slices.DeleteFunc(slices.Clone(s.Stacks), func(stack report.Stack) bool { return !found(query, stack) })
 	all := filter{Name: "all", Count: len(s.Stacks), On: true}
 	v.Filters = []filter{all}
 	for _, name := range []string{"running", "failed", "invalid", "idle", "ignored", "held"} {
@@ -217,6 +219,21 @@ func rank(s stackView) int {
 		return 0
 	}
 	return 1
+}
+
+// found says whether a stack has all words of a query in its name, its file, or the names
+// and images of its services.
+func found(query string, s report.Stack) bool {
+	text := strings.ToLower(s.Name + " " + s.File)
+	for _, svc := range s.Services {
+		text += " " + strings.ToLower(svc.Name+" "+svc.Image)
+	}
+	for _, word := range strings.Fields(strings.ToLower(query)) {
+		if !strings.Contains(text, word) {
+			return false
+		}
+	}
+	return true
 }
 
 func shows(filter string, s report.Stack) bool {

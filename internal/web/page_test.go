@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -293,6 +294,29 @@ func TestAStackHasAPageOfItsOwn(t *testing.T) {
 	}
 	if _, body := f.do("GET", "/", ""); !strings.Contains(body, `href="stacks/web"`) {
 		t.Error("nothing leads to it")
+	}
+}
+
+func TestStacksAreSearchedFor(t *testing.T) {
+	f := serve(t, nil)
+	f.history.Looked(report.Look{At: time.Now(), Stacks: []report.Stack{
+		{Name: "blog", File: "apps/blog/compose.yaml", Status: report.Running, Sync: report.Synced, Services: []report.Service{{Name: "app", Image: "ghost:5"}}},
+		{Name: "shop", File: "apps/shop/compose.yaml", Status: report.Failed, Services: []report.Service{{Name: "db", Image: "postgres:17"}}},
+	}})
+	for query, want := range map[string]string{
+		"": "shop blog", "?q=apps": "shop blog", "?q=GHOST": "blog", "?q=apps+db": "shop", "?q=nothing": "", "?q=apps&show=running": "blog", "?q=%3Cb%3E": "",
+	} {
+		_, body := f.do("GET", "/"+query, "")
+		var got []string
+		for _, m := range regexp.MustCompile(`<summary><b>(\w+)</b>`).FindAllStringSubmatch(body, -1) {
+			got = append(got, m[1])
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: got %v, want %q", query, got, want)
+		}
+		if strings.Contains(body, "<b>\"") || strings.Contains(query, "q=apps&") && !strings.Contains(body, `href="?show=failed&amp;q=apps"`) {
+			t.Errorf("%q: the filters lose what is searched for", query)
+		}
 	}
 }
 
