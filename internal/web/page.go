@@ -77,8 +77,14 @@ func (s *Server) one(w http.ResponseWriter, r *http.Request) {
 		st.Pulls = nil
 		v := newView(st, "", "")
 		v.Base, v.One = strings.Repeat("../", strings.Count(strings.TrimPrefix(r.URL.Path, "/"), "/")), name
+		v.Good, v.Headline = st.Ready, name+" is as git wants it"
 		for i := range v.Shown {
-			v.Shown[i].Open = true
+			if v.Shown[i].Open = true; !Settled(v.Shown[i].Stack) {
+				v.Good, v.Headline = false, name+" is not as git wants it"
+			}
+		}
+		if !st.Ready {
+			v.Headline = headline(st)
 		}
 		if s.o.Past == nil {
 			return v

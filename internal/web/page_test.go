@@ -282,7 +282,7 @@ func TestAStackHasAPageOfItsOwn(t *testing.T) {
 		t.Fatalf("%d, asked for %+v", response.StatusCode, asked)
 	}
 	for want, is := range map[string]bool{
-		"<b>web</b>": true, "<b>db</b>": false, "nginx:1.29": true, `data-base="../"`: true, `href="../"`: true, `href="../api/v1/status"`: true, "2 days ago": true, "webhook": true,
+		"web is as git wants it": true, "<b>web</b>": true, "<b>db</b>": false, "nginx:1.29": true, `data-base="../"`: true, `href="../"`: true, `href="../api/v1/status"`: true, "2 days ago": true, "webhook": true,
 		"<h2>What was done</h2>": true, "<h3>What was done</h3>": false, "mia": true, "Last checks": false, `id="web/compose.yaml:web" open`: true, evil: false,
 	} {
 		if strings.Contains(body, want) != is {
