@@ -66,14 +66,14 @@ func (a asker) command(action, short, long string, order *control.Order) *cobra.
 		ValidArgsFunction: a.complete,
 		RunE: func(cmd *cobra.Command, stacks []string) error {
 			switch {
+			case order.For < 0:
+				return fmt.Errorf("--for is %s, and can only be a time like 90m or 2h", order.For)
 			case all && len(stacks) > 0:
 				return errors.New("give names of stacks, or --all, and not both")
 			case all:
 				stacks = []string{""}
 			case len(stacks) == 0:
 				return errors.New("give the names of stacks, or --all")
-			case order.For < 0:
-				return fmt.Errorf("--for is %s, and can only be a time like 90m or 2h", order.For)
 			}
 			client, err := a.client(cmd.Context())
 			if err != nil {
