@@ -103,7 +103,7 @@ func newBuilder(st State, p Policy) *builder {
 		running: make(lookup[Running], len(st.Observed.Running)),
 		wanted:  make(lookup[Stack], len(st.Wanted)), diffs: make(map[string][]Difference, len(st.Wanted)),
 		held: map[string]Held{}, up: map[string]Op{}, hooked: map[string][]string{}, stop: map[string]Op{}, makeRoom: map[string]Op{},
-		heir: map[string]string{}, heirFile: map[string]string{}, handsOff: map[string]bool{}, displaced: map[string]bool{}, opens: map[time.Time]bool{}, deps: map[string][]dep{}, stays: map[string]map[string]bool{},
+		heir: map[string]string{}, heirFile: map[string]string{}, handsOff: map[string]bool{}, displaced: map[string]bool{}, opens: map[string]time.Time{}, deps: map[string][]dep{}, stays: map[string]map[string]bool{},
 	}
 	for i, r := range st.Observed.Running {
 		b.running[r.Project] = &st.Observed.Running[i]
@@ -192,7 +192,7 @@ type builder struct {
 	heirFile  map[string]string
 	handsOff  map[string]bool // projects of stacks that are ignored, see isHandsOff
 	displaced map[string]bool
-	opens     map[time.Time]bool // when windows open that something waits for
+	opens     map[string]time.Time // when windows open that something waits for, by what they say
 	// deps are what an Up waits for, by stack, see moves.go.
 	deps map[string][]dep
 	// stays are services that moved to a stack which is held: by the stack that
@@ -600,9 +600,11 @@ func (b *builder) stops() {
 			b.holdRemoved(r, HeldBusy, "an operation still runs")
 		case rec.Failed == StopDigest && b.state.Now.Before(rec.RetryAt):
 			b.holdRemoved(r, HeldRetry, rec.Error)
-		case b.waitsToStop(r, rec) != "":
-			b.holdRemoved(r, HeldWindow, b.waitsToStop(r, rec))
 		default:
+			if detail := b.waitsToStop(r, rec); detail != "" {
+				b.holdRemoved(r, HeldWindow, detail)
+				continue
+			}
 			b.stop[r.Project] = Op{Kind: Stop, Stack: r.Project, File: r.File, Cause: cause}
 		}
 	}

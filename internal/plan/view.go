@@ -90,7 +90,7 @@ func (b *builder) wake() {
 		}
 	}
 	b.reminders(add)
-	for at := range b.opens {
+	for _, at := range b.opens {
 		add(at)
 	}
 	for _, y := range b.state.Young {

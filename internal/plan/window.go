@@ -37,9 +37,6 @@ type rule struct {
 // dates are days of the year, from one to another, which may be in the next year.
 type dates struct{ from, to int } // month*100 + day
 
-// Always says whether it is always open.
-func (w Window) Always() bool { return len(w.rules) == 0 }
-
 // String gives it as it was written.
 func (w Window) String() string { return w.text }
 
@@ -342,9 +339,13 @@ func (b *builder) waits(w Window, stack string) string {
 	if w.Open(b.state.Now) {
 		return ""
 	}
+	next, known := b.opens[w.text]
+	if !known { // it is the same for all that wait for it, and dear if that is long
+		next = w.Next(b.state.Now)
+		b.opens[w.text] = next
+	}
 	opens := "which never opens"
-	if next := w.Next(b.state.Now); !next.IsZero() {
-		b.opens[next] = true
+	if !next.IsZero() {
 		opens = "which opens on " + next.Format("Mon 2006-01-02 15:04 MST")
 	}
 	return fmt.Sprintf("it waits for its window (%s), %s; to do it now: gitops-compose retry %s", w, opens, stack)
