@@ -202,8 +202,7 @@ func (e *Engine) startBeside(ctx context.Context, p render.Project, project *typ
 // createBeside has the SDK make containers of a service until there are so many, and
 // touch none that there is.
 func (e *Engine) createBeside(ctx context.Context, project *types.Project, service string, count int) error {
-	others := slices.DeleteFunc(project.ServiceNames(), func(name string) bool { return name == service })
-	only := project.WithServicesDisabled(others...)
+	only := onlyServices(project, service)
 	s := ready(only.Services[service])
 	s.Scale = &count
 	if s.Deploy != nil {
@@ -212,17 +211,26 @@ func (e *Engine) createBeside(ctx context.Context, project *types.Project, servi
 		s.Deploy = &deploy
 	}
 	only.Services[service] = s
+	if err := e.createMissing(ctx, only); err != nil {
+		return explain(ctx, err)
+	}
+	return nil
+}
+
+// createMissing has the SDK make what a project lacks, and touch nothing that there is.
+func (e *Engine) createMissing(ctx context.Context, project *types.Project) error {
 	sdk, err := e.sdk(io.Discard)
 	if err != nil {
 		return err
 	}
-	err = sdk.Create(ctx, only, api.CreateOptions{
-		Services: []string{service}, IgnoreOrphans: true, Recreate: api.RecreateNever, RecreateDependencies: api.RecreateNever, QuietPull: true,
+	return sdk.Create(ctx, project, api.CreateOptions{
+		IgnoreOrphans: true, Recreate: api.RecreateNever, RecreateDependencies: api.RecreateNever, QuietPull: true,
 	})
-	if err != nil {
-		return explain(ctx, err)
-	}
-	return nil
+}
+
+// onlyServices is a project with some services, and the others switched off.
+func onlyServices(project *types.Project, services ...string) *types.Project {
+	return project.WithServicesDisabled(slices.DeleteFunc(project.ServiceNames(), func(name string) bool { return slices.Contains(services, name) })...)
 }
 
 // awaitBeside waits until the new containers of a service run and are healthy.

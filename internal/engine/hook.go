@@ -158,11 +158,7 @@ func (h hook) create(ctx context.Context) (id string, err error) {
 	s.CustomLabels[api.SlugLabel], s.CustomLabels[api.OneoffLabel] = hex.EncodeToString(slug), "True"
 	s.CustomLabels[render.LabelHook] = string(h.kind)
 	project.Services[s.Name] = s
-	sdk, err := h.sdk(io.Discard)
-	if err != nil {
-		return "", err
-	}
-	if err := sdk.Create(ctx, project, api.CreateOptions{IgnoreOrphans: true, Recreate: api.RecreateNever, RecreateDependencies: api.RecreateNever, QuietPull: true}); err != nil {
+	if err := h.createMissing(ctx, project); err != nil {
 		return "", err
 	}
 	c, err := h.api.ContainerInspect(ctx, s.ContainerName)
@@ -170,11 +166,6 @@ func (h hook) create(ctx context.Context) (id string, err error) {
 		return "", err
 	}
 	return c.ID, nil
-}
-
-// onlyServices is a project with some services, and the others switched off.
-func onlyServices(project *types.Project, services ...string) *types.Project {
-	return project.WithServicesDisabled(slices.DeleteFunc(project.ServiceNames(), func(name string) bool { return slices.Contains(services, name) })...)
 }
 
 // asItIs lets a project take the networks and volumes that are there as they are: what
@@ -231,11 +222,11 @@ func (h hook) startNeeded(ctx context.Context, project *types.Project) error {
 		for name, s := range only.Services {
 			only.Services[name] = ready(s)
 		}
-		sdk, err := h.sdk(io.Discard)
-		if err != nil {
+		if err := h.createMissing(ctx, only); err != nil {
 			return err
 		}
-		if err := sdk.Create(ctx, only, api.CreateOptions{IgnoreOrphans: true, Recreate: api.RecreateNever, RecreateDependencies: api.RecreateNever, QuietPull: true}); err != nil {
+		sdk, err := h.sdk(io.Discard)
+		if err != nil {
 			return err
 		}
 		if err := sdk.Start(ctx, only.Name, api.StartOptions{Project: only}); err != nil {
@@ -253,8 +244,7 @@ func (h hook) dependencies(project *types.Project) []string {
 	var visit func(name string)
 	visit = func(name string) {
 		for _, on := range project.Services[name].GetDependencies() {
-			isHook := slices.ContainsFunc(h.project.Hooks.All(), func(s plan.Service) bool { return s.Name == on })
-			if _, there := project.Services[on]; !there || isHook || slices.Contains(out, on) {
+			if _, there := project.Services[on]; !there || h.project.Hooks.Has(on) || slices.Contains(out, on) {
 				continue
 			}
 			out = append(out, on)

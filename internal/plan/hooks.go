@@ -49,6 +49,11 @@ func (h Hooks) All() []Service {
 	return all
 }
 
+// Has says whether a service runs as a hook.
+func (h Hooks) Has(service string) bool {
+	return slices.ContainsFunc(h.All(), func(v Service) bool { return v.Name == service })
+}
+
 // runHooks decides which hooks an Up has.
 func (b *builder) runHooks(s Stack, op *Op, diffs []Difference) {
 	if op.Services != nil || op.Cause.Why == Drifted || op.Cause.Why == RolledBack {

@@ -120,9 +120,6 @@ func (f *Fake) startNeeded(ctx context.Context, p render.Project, service string
 	if err != nil {
 		return err
 	}
-	isHook := func(name string) bool {
-		return slices.ContainsFunc(p.Hooks.All(), func(s plan.Service) bool { return s.Name == name })
-	}
 	unlock := f.lock()
 	if err := f.resources(project, f.withoutRedefined(p), plan.Orders{}); err != nil {
 		unlock()
@@ -131,7 +128,7 @@ func (f *Fake) startNeeded(ctx context.Context, p render.Project, service string
 	needed := p.Only(nil)
 	for _, name := range inOrder(project) {
 		i := slices.IndexFunc(p.Services, func(s plan.Service) bool { return s.Name == name })
-		if name == service || isHook(name) || !slices.Contains(needs(project.Services, service), name) {
+		if name == service || p.Hooks.Has(name) || !slices.Contains(needs(project.Services, service), name) {
 			continue
 		}
 		svc := p.Services[i]
