@@ -35,8 +35,12 @@ type Done struct {
 	Until time.Time `json:"until,omitzero"`
 }
 
-// commands adds what people can ask for. mayCommand says whether a request may.
-func (s *Server) commands(mux *http.ServeMux, mayCommand func(*http.Request) bool) {
+// pastAndCommands adds what was done, and what people can ask for. mayCommand says whether
+// a request may.
+func (s *Server) pastAndCommands(mux *http.ServeMux, mayCommand func(*http.Request) bool) {
+	if s.o.Past != nil {
+		mux.HandleFunc("GET /api/v1/history", s.past)
+	}
 	if s.o.Command == nil {
 		return
 	}

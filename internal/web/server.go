@@ -102,15 +102,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("HTTP_ADDRESS: %w", err)
 	}
 	s := &Server{o: o, listener: listener, page: page, closing: make(chan struct{})}
-	s.http = &http.Server{
-		Handler:           s.handler(s.private()),
-		ReadHeaderTimeout: headerTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
-	}
+	s.http = limited(s.handler(s.private()), o.Log)
 	connections := &connections{most: maxConnections, open: map[net.Conn]int{}}
 	s.http.ConnState = connections.follow
 	s.http.RegisterOnShutdown(func() {
@@ -118,6 +110,19 @@ func New(o Options) (*Server, error) {
 		connections.close()
 	})
 	return s, nil
+}
+
+// limited is a server that waits for nobody without end.
+func limited(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
 }
 
 func defaults(o Options) Options {
@@ -218,10 +223,7 @@ func (s *Server) private() http.Handler {
 	mux.HandleFunc("GET /stacks/{name}", s.one)
 	mux.Handle("POST /check", s.checkNow())
 	mux.HandleFunc("GET /api/v1/status", s.status)
-	if s.o.Past != nil {
-		mux.HandleFunc("GET /api/v1/history", s.past)
-	}
-	s.commands(mux, func(r *http.Request) bool { return authenticated(s.o.ConfigFile, r) })
+	s.pastAndCommands(mux, func(r *http.Request) bool { return authenticated(s.o.ConfigFile, r) })
 	mux.Handle("GET /api/v1/events", bound(maxStreams, http.HandlerFunc(s.events)))
 	if s.o.Gatherer != nil {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Gatherer, promhttp.HandlerOpts{

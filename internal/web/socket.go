@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -42,11 +41,7 @@ func (s *Server) Listen(dir string) (*Socket, error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the control socket: %w", err), listener.Close())
 	}
-	return &Socket{listener: listener, path: path, http: &http.Server{
-		Handler:           headers(bound(maxRequests, s.trusted())),
-		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(s.o.Log.Handler(), slog.LevelDebug),
-	}}, nil
+	return &Socket{listener: listener, path: path, http: limited(headers(bound(maxRequests, s.trusted())), s.o.Log)}, nil
 }
 
 // SocketIn names the socket through an open folder: the name of a socket can have some 100
@@ -78,9 +73,6 @@ func (s *Server) trusted() http.Handler {
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusOK, s.overview(r, true))
 	})
-	if s.o.Past != nil {
-		mux.HandleFunc("GET /api/v1/history", s.past)
-	}
-	s.commands(mux, func(*http.Request) bool { return true })
+	s.pastAndCommands(mux, func(*http.Request) bool { return true })
 	return mux
 }
