@@ -129,5 +129,5 @@ func union(list, more []string) []string {
 
 // passing says of a hold that it is over by itself.
 func passing(r plan.Reason) bool {
-	return r == plan.HeldRetry || r == plan.HeldBusy || r == plan.HeldOffline || r == plan.HeldAge || r == plan.HeldSuspended || r == plan.HeldWindow
+	return r == plan.HeldRetry || r == plan.HeldBusy || r == plan.HeldOffline || r.Intended()
 }

@@ -787,6 +787,9 @@ const (
 	HeldAge Reason = "age"
 )
 
+// Intended says of a hold that somebody has asked for it.
+func (r Reason) Intended() bool { return r == HeldAge || r == HeldSuspended || r == HeldWindow }
+
 // Held is a stack that is left as it is, with the reason.
 type Held struct {
 	Stack  string // the project name; empty when it concerns the whole head

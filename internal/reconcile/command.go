@@ -131,11 +131,11 @@ func (l *ledger) suspensions(c *check) {
 }
 
 // suspension is what suspends a stack: itself, all, or its label.
-func (l *ledger) suspension(stack string) report.Suspension {
+func (l *ledger) suspension(stack string) *report.Suspension {
 	for _, key := range []string{stack, plan.Everything} {
 		if s, is := l.journal.Suspended[key]; is {
-			return report.Suspension{By: s.By, Reason: s.Reason, Since: s.Since, Until: s.Until}
+			return &report.Suspension{By: s.By, Reason: s.Reason, Since: s.Since, Until: s.Until}
 		}
 	}
-	return report.Suspension{By: report.ByGit, Since: l.journal.peek(stack).Labelled}
+	return &report.Suspension{By: report.ByGit, Since: l.journal.peek(stack).Labelled}
 }

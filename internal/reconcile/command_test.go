@@ -205,6 +205,10 @@ func TestUpdatesWaitForTheirWindow(t *testing.T) {
 		w.push("c5", version(2, stack("db")))
 		d.look()
 		d.expect("did", d.did(), "checkout c3, checkout c4, checkout c5")
+		w.push("c6", stack("db"))
+		d.look()
+		d.command(plan.Retry, "db", plan.Suspension{}) // of what is as it is wanted: a tag that moves later has to wait
+		d.expect("what passes", d.r.journal.peek("db").Passed, "")
 		d.stop()
 	})
 }

@@ -287,7 +287,7 @@ func (l *ledger) sayHolds(c *check) {
 		now[k] = h
 		if l.holds[k] != h {
 			level := slog.LevelWarn
-			if h.Reason == plan.HeldAge || h.Reason == plan.HeldSuspended || h.Reason == plan.HeldWindow { // as somebody wants it
+			if h.Reason.Intended() {
 				level = slog.LevelInfo
 			}
 			l.log.Log(context.Background(), level, "stack held", "stack", h.Stack, "cause", string(h.Reason)+": "+h.Detail, "commit", short(c.To))

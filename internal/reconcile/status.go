@@ -70,8 +70,7 @@ func (l *ledger) removedStatus(w plan.View) report.Stack {
 		s.Status = report.Running
 	case plan.HeldSuspended:
 		s.Status = report.Running
-		is := l.suspension(w.Name)
-		s.Suspended = &is
+		s.Suspended = l.suspension(w.Name)
 	case plan.HeldNeeds: // it goes on, and nothing is wrong with it
 		s.Status = report.Running
 	case plan.HeldController:
@@ -135,8 +134,7 @@ func (l *ledger) status(w plan.View, ops map[plan.ID]plan.Op, refs map[string][]
 		}
 		s.Sync, s.Reason = report.Deferred, held.Detail
 		if held.Reason == plan.HeldSuspended {
-			is := l.suspension(w.Name)
-			s.Suspended = &is
+			s.Suspended = l.suspension(w.Name)
 		}
 	case held.Reason == plan.HeldAge: // nothing is wrong with what runs
 		asItRuns()
