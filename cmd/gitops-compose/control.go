@@ -147,9 +147,7 @@ func (a asker) status() *cobra.Command {
 			}
 			out := cmd.OutOrStdout()
 			if asJSON {
-				e := json.NewEncoder(out)
-				e.SetIndent("", "  ")
-				err = e.Encode(s)
+				err = printJSON(out, s)
 			} else {
 				_, err = io.WriteString(out, control.Table(s, time.Now(), a.coloured(out)))
 			}
@@ -182,9 +180,7 @@ func (a asker) history() *cobra.Command {
 			}
 			out := cmd.OutOrStdout()
 			if asJSON {
-				e := json.NewEncoder(out)
-				e.SetIndent("", "  ")
-				return e.Encode(events)
+				return printJSON(out, events)
 			}
 			_, err = io.WriteString(out, control.Lines(events))
 			return err
@@ -195,6 +191,12 @@ func (a asker) history() *cobra.Command {
 	c.Flags().IntVarP(&lines, "lines", "n", lines, "at most so many, the newest")
 	c.Flags().BoolVar(&asJSON, "json", false, "as GET /api/v1/history gives it")
 	return c
+}
+
+func printJSON(w io.Writer, value any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(value)
 }
 
 // coloured says whether output is for a terminal, and nobody has asked for it plain

@@ -197,7 +197,7 @@ func (a *App) listen(ctx context.Context) {
 		err = socket.Run(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
-		a.log.Warn("the commands suspend, resume, retry, sync and status don't work", "err", err)
+		a.log.Warn("the commands that ask the daemon, such as status and suspend, don't work", "err", err)
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package control is the other end of the daemon's socket: what the commands suspend,
-// resume, retry, sync and status ask it for, and how that is shown in a terminal.
+// resume, retry, sync, status and history ask it for, and how that is shown in a terminal.
 package control
 
 import (

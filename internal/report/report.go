@@ -221,7 +221,7 @@ type Count struct {
 // checkout, before the operations on stacks that follow do.
 type Look struct {
 	At      time.Time `json:"at"`
-	Trigger string    `json:"trigger"` // start, tick, webhook, page, retry, engine, lane, image, hand_over
+	Trigger string    `json:"trigger"` // start, tick, webhook, page, retry, engine, lane, image, hand_over, person
 	// From is the clone's head, To what is wanted: the remote's head, or the
 	// clone's when the look is offline.
 	From string `json:"from,omitempty"`
